@@ -1,0 +1,53 @@
+"""What the rest of the program may know of a mirror's health.
+
+Only the health room makes verdicts, only whole snapshots travel: `Verdicts` maps every mirror's name to its verdict.
+Two of the three lists of a ranking depend on `usable`; `lagging` mirrors stay and rank after equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """A mirror's state.  UP, LAGGING and SLOW are used; the rest are not."""
+
+    UP = "up"
+    LAGGING = "lagging"  # behind the newest timestamp seen, for less than repository.lag
+    SLOW = "slow"
+    UNKNOWN = "unknown"  # never probed: not used while another is up
+    DOWN = "down"
+    STALE = "stale"  # lagging for longer, or its metadata is expired
+    CORRUPT = "corrupt"  # a block or metadata that is not what was signed
+
+
+USABLE = frozenset({State.UP, State.LAGGING, State.SLOW})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One mirror as the plan sees it.
+
+    `promise`: seconds within which probes cannot flip `usable` (the TTL promise; at least 1).  `since`: Unix time of
+    the last change of state.  `reason`: a short sentence for a person.  `rtt_ms`: last probe's time to first byte.
+    `serves_select`: whether it serves the repository under the select url, and so may stand in A and AAAA (None: not
+    probed).  `holds`: images it was seen to hold (None: not known, taken as all).
+    """
+
+    state: State
+    promise: float
+    since: float = 0.0
+    reason: str = ""
+    rtt_ms: float | None = None
+    serves_select: bool | None = None
+    holds: frozenset[str] | None = None
+    repository_version: int | None = None
+
+    @property
+    def usable(self) -> bool:
+        return self.state in USABLE
+
+
+Verdicts = Mapping[str, Verdict]

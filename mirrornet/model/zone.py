@@ -1,0 +1,137 @@
+"""What the zone files mean once they are proven sound.  Made by config/, read by everyone, changed by nobody.
+
+Times are seconds, URLs end without a slash unless their path is "/", host names are lower case without the final dot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from mirrornet.model.address import Address, Prefix
+from mirrornet.model.place import UNKNOWN, Place
+
+ProbeKind = Literal["block", "http", "tcp", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A URL under which a copy of the repository is served; not an address.
+
+    `addresses` may be empty: such a mirror is offered by the name in its URL, in SRV and URI only.  `place` holds what
+    the zone file says of it; what is left out is looked up by the first address.  `holds` None: found out by probing.
+    `only`, `prefer`, `never` are kept as written.
+    """
+
+    name: str
+    url: str
+    addresses: tuple[Address, ...] = ()
+    place: Place = UNKNOWN
+    weight: int = 100
+    holds: frozenset[str] | None = None
+    only: tuple[str, ...] = ()
+    prefer: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def tls(self) -> bool:
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def port(self) -> int:
+        parts = urlsplit(self.url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+    def serves_by_url(self, select_url: str) -> bool:
+        """Whether host name, port, scheme and path of its own URL are those of `select_url`."""
+        return self.url.rstrip("/") == select_url.rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """One balanced name.  `name` is a label (or labels) below the zone, "@" for the zone itself.
+
+    `url` is what a plain client types.  `answers` bounds the mirrors in A and AAAA.  `ttl` is a ceiling, in seconds.
+    `images` None: every mirror qualifies.
+    """
+
+    name: str
+    url: str
+    answers: int = 3
+    ttl: int = 20
+    images: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """Thresholds count probes; `interval` and `timeout` are seconds."""
+
+    interval: float = 10.0
+    timeout: float = 3.0
+    up: int = 3
+    ok: int = 2
+    down: int = 3
+    probe: ProbeKind = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySettings:
+    """Whom probes believe: `root` is the file of a trusted root.json; `lag` in seconds."""
+
+    root: Path
+    images: tuple[str, ...] = ()
+    lag: float = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The process: `listen` and `http` are (address, port) pairs."""
+
+    listen: tuple[tuple[Address, int], ...] = ()
+    http: tuple[Address, int] | None = None
+    workers: int | None = None
+    nsid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOverride:
+    """What the operator knows better than the table."""
+
+    prefix: Prefix
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One zone file.  `nameservers` maps a host name to its addresses (empty where it is outside the zone)."""
+
+    file: Path
+    name: str
+    contact: str
+    serial: int
+    nameservers: Mapping[str, tuple[Address, ...]]
+    world: Path | None
+    select: tuple[Select, ...]
+    mirrors: tuple[Mirror, ...]
+    health: HealthSettings = field(default_factory=HealthSettings)
+    repository: RepositorySettings | None = None
+    records: Path | None = None
+    places: tuple[PlaceOverride, ...] = ()
+    server: ServerSettings | None = None
+
+    def select_fqdn(self, select: Select) -> str:
+        """The balanced name in full, lower case, without the final dot."""
+        return self.name if select.name == "@" else f"{select.name}.{self.name}"
+
+    def candidates(self, select: Select) -> tuple[Mirror, ...]:
+        """The mirrors that may serve `select`, as far as the zone file alone can tell."""
+        if select.images is None:
+            return self.mirrors
+        return tuple(m for m in self.mirrors if m.holds is None or select.images <= m.holds)
