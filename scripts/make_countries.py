@@ -71,7 +71,9 @@ def main() -> None:
             if reached >= 0.75 * total:
                 break
         name = country["name"].replace('"', "'")
-        lines.append(f'    "{code}": Country("{name}", "{country["continentcode"]}", {latitude}, {longitude}, {radius:.0f}),\n')
+        lines.append(
+            f'    "{code}": Country("{name}", "{country["continentcode"]}", {latitude}, {longitude}, {radius:.0f}),\n'
+        )
     OUT.write_text(HEAD + "".join(lines) + "}\n# fmt: on\n", encoding="utf-8")
     print(f"{len(lines)} countries; without a city of 15,000: {' '.join(without)}")
 

@@ -1,0 +1,21 @@
+# What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
+PYTHON = .venv/bin/python
+
+.PHONY: demo test lint setup clean
+demo: setup
+	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)
+
+test: setup lint
+	@$(PYTHON) -m pytest -q
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check -q .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+
+setup:
+	@scripts/setup
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,204 @@
+"""The plan: who gets which mirrors, as one immutable file that every worker maps.
+
+A plan is a tree of names and a few maps of the address space.  A name (Node) has an Entry per type.  An entry is
+static (one record set for everybody) or tailored: its Partition says, for each range of client addresses, which of
+the entry's record sets is the answer, and the exact scope of that answer (RFC 7871 section 7.2.1: no address inside
+the scope gets another one, and no shorter scope would do).  Entries whose maps are equal share a partition.
+
+TTLs are not here.  Answer i of an entry takes its TTL from slot `slots[i]` of the control page, so that a mirror whose
+verdict is about to flip shortens TTLs without a new plan; slot -1 means the record set's own TTL.
+
+    header       "MNPLAN01", u64 generation, u64 size of the names section, u64 number of partitions, 32 bytes SHA-256
+                 of all that follows, 64 bytes in all
+    names        JSON, UTF-8: zones, nodes, entries (rdata in base 64), TTL slots
+    partitions   per partition u64 n4, u64 n6, then starts u32[n4], answers u32[n4], scopes u8[n4],
+                 starts u64[n6], answers u32[n6], scopes u8[n6], each padded to 8 bytes
+
+Only the planner imports numpy; the reader needs nothing but the standard library, since the workers must stay small.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from mirrornet.dns.rrset import RRset
+from mirrornet.model.address import Family
+from mirrornet.model.errors import LocalError
+
+MAGIC: Final = b"MNPLAN01"
+_HEADER = struct.Struct("<8sQQQ32s")
+_COUNTS = struct.Struct("<QQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """One family of a partition: range i starts at starts[i] and gets answer answers[i] with scope scopes[i].
+
+    `starts[0]` is 0; addresses have `width(family)` bits (model/address.py), and so a scope is at most 32 or 64.
+    """
+
+    starts: Sequence[int]
+    answers: Sequence[int]
+    scopes: Sequence[int]
+
+    def find(self, value: int) -> tuple[int, int]:
+        """(answer, scope) of the address `value`."""
+        index = bisect_right(self.starts, value) - 1
+        return self.answers[index], self.scopes[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A map of all addresses of both families to answer numbers."""
+
+    ranges4: Ranges
+    ranges6: Ranges
+
+    def family(self, family: Family) -> Ranges:
+        return self.ranges4 if family == 4 else self.ranges6
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The records of one type at one name.
+
+    `partition` -1: static, `rrsets` has one element.  Otherwise rrsets[answer]; None means NODATA for that range.
+    `slots` is parallel to `rrsets`.
+    """
+
+    rrsets: tuple[RRset | None, ...]
+    slots: tuple[int, ...]
+    partition: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A name that exists.  No entries: an empty non-terminal (RFC 8020), which is NODATA and not NXDOMAIN.
+
+    `cut`: a delegation starts here (NS below the apex), so everything at and under it is a referral.
+    """
+
+    entries: Mapping[int, Entry]
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneInfo:
+    """`soa` as published; negative answers carry it with TTL min(its TTL, its minimum) (RFC 2308 section 3)."""
+
+    apex: bytes
+    soa: RRset
+    negative_ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All zones of a process.  Names are lower-case wire form.
+
+    `describe` names, for each TTL slot, the mirrors that decide it as (zone, mirror) pairs; `answers` lists, for each
+    tailored entry's (owner text, type), the mirrors of each answer in order: what explain, status and tests read.
+    """
+
+    generation: int
+    zones: Mapping[bytes, ZoneInfo]
+    nodes: Mapping[bytes, Node]
+    partitions: Sequence[Partition]
+    slot_count: int = 0
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def encode(plan: Plan) -> list[bytes]:
+    """The file, as pieces to write one after the other.
+
+    Columns may be anything with `tobytes()` in the layout's types (numpy arrays, array.array).
+    """
+    entries: list[Any] = []
+    nodes = []
+    for name, node in plan.nodes.items():
+        numbers = {}
+        for rtype, entry in node.entries.items():
+            numbers[str(rtype)] = len(entries)
+            sets = [None if r is None else [r.rtype, r.ttl, [_text(d) for d in r.rdatas]] for r in entry.rrsets]
+            entries.append([sets, entry.slots, entry.partition])
+        nodes.append([_text(name), numbers, node.cut])
+    soas = [[_text(z.apex), z.soa.ttl, [_text(d) for d in z.soa.rdatas], z.negative_ttl] for z in plan.zones.values()]
+    names = json.dumps(
+        {"zones": soas, "nodes": nodes, "entries": entries, "slots": plan.slot_count, "notes": plan.notes},
+        separators=(",", ":"),
+    ).encode()
+    body = [_padded(names)]
+    for partition in plan.partitions:
+        body.append(_COUNTS.pack(len(partition.ranges4.starts), len(partition.ranges6.starts)))
+        for ranges in (partition.ranges4, partition.ranges6):
+            for column in (ranges.starts, ranges.answers, ranges.scopes):
+                body.append(_padded(column.tobytes()))  # type: ignore[attr-defined]
+    digest = hashlib.sha256()
+    for piece in body:
+        digest.update(piece)
+    return [_HEADER.pack(MAGIC, plan.generation, len(names), len(plan.partitions), digest.digest()), *body]
+
+
+def decode(data: bytes | memoryview, verify: bool = True) -> Plan:
+    """The plan in `data`, without copying its columns.  Raises LocalError where it is damaged."""
+    view = memoryview(data)
+    if len(view) < _HEADER.size or bytes(view[:8]) != MAGIC:
+        raise LocalError("this is not a plan file")
+    _, generation, names_size, partition_count, digest = _HEADER.unpack(view[: _HEADER.size])
+    if verify and hashlib.sha256(view[_HEADER.size :]).digest() != digest:
+        raise LocalError("the plan file is damaged: its checksum does not match")
+    at = _HEADER.size
+    names = json.loads(bytes(view[at : at + names_size]))
+    at += names_size + -names_size % 8
+    partitions = []
+    for _ in range(partition_count):
+        count4, count6 = _COUNTS.unpack(view[at : at + _COUNTS.size])
+        at += _COUNTS.size
+        families = []
+        for count, code in ((count4, "I"), (count6, "Q")):
+            columns: list[memoryview] = []
+            layout: list[tuple[Literal["I", "Q", "B"], int]] = [
+                ("I", 4) if code == "I" else ("Q", 8),
+                ("I", 4),
+                ("B", 1),
+            ]
+            for column_code, size in layout:
+                length = count * size
+                columns.append(view[at : at + length].cast(column_code))
+                at += length + -length % 8
+            families.append(Ranges(*columns))
+        partitions.append(Partition(*families))
+    entries = [
+        Entry(
+            tuple(None if s is None else RRset(s[0], s[1], tuple(map(_bytes, s[2]))) for s in sets),
+            tuple(slots),
+            partition,
+        )
+        for sets, slots, partition in names["entries"]
+    ]
+    nodes = {
+        _bytes(name): Node({int(rtype): entries[number] for rtype, number in numbers.items()}, cut)
+        for name, numbers, cut in names["nodes"]
+    }
+    zones = {}
+    for apex, ttl, rdatas, negative_ttl in names["zones"]:
+        zones[_bytes(apex)] = ZoneInfo(_bytes(apex), RRset(6, ttl, tuple(map(_bytes, rdatas))), negative_ttl)
+    return Plan(generation, zones, nodes, partitions, names["slots"], names["notes"])
+
+
+def _padded(piece: bytes) -> bytes:
+    return piece + bytes(-len(piece) % 8)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text)

@@ -1,0 +1,100 @@
+"""What every test may ask for, and the two rules all of them obey.
+
+A tool that is missing skips the test on a laptop and fails it under CI (environment variable CI), since .ci/run
+installs what it needs.  A warning or error in the log that the test did not announce fails it: use the fixture
+`expected_warnings` to announce some, by a part of their text.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(os.environ.get("MIRRORNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+def missing(reason: str) -> None:
+    """Skips the running test because of `reason`, or fails it under CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must have this: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def need() -> Callable[..., None]:
+    """need("nginx", "dig"): these programs; need("root"), need("fuse"): these rights."""
+
+    def check(*things: str) -> None:
+        for thing in things:
+            if thing == "root":
+                if os.geteuid() != 0:
+                    missing("needs root")
+            elif thing == "fuse":
+                if not os.access("/dev/fuse", os.R_OK | os.W_OK) or shutil.which("fusermount3") is None:
+                    missing("needs /dev/fuse and fusermount3 (Debian: fuse3)")
+            elif shutil.which(thing, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is None:
+                missing(f"needs the program {thing}")
+
+    return check
+
+
+@pytest.fixture
+def data() -> Callable[[str], Path]:
+    """data("resolvers.csv"): a file of the optional data folder (MIRRORNET_DATA); skips where it is absent."""
+
+    def find(name: str) -> Path:
+        path = SHARED / name
+        if not path.exists():
+            pytest.skip(f"needs {name} of the data folder; set MIRRORNET_DATA")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A loopback port nobody listens on just now, for programs that cannot be told to pick one."""
+
+    def pick() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            return port
+
+    return pick
+
+
+class _Recorder(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def expected_warnings() -> list[str]:
+    """Append parts of the log lines (WARNING and above) that this test provokes on purpose."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _no_surprises(expected_warnings: list[str]) -> Iterator[None]:
+    recorder = _Recorder()
+    logger = logging.getLogger("mirrornet")
+    logger.addHandler(recorder)
+    yield
+    logger.removeHandler(recorder)
+    surprises = [
+        record.getMessage()
+        for record in recorder.records
+        if not any(part in record.getMessage() for part in expected_warnings)
+    ]
+    assert not surprises, f"unannounced in the log: {surprises}"
