@@ -3,7 +3,7 @@ PYTHON = .venv/bin/python
 
 .PHONY: demo test lint setup clean
 demo: setup
-	@$(PYTHON) scripts/demo.py $(if $(KEEP),--keep)
+	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
 test: setup lint
 	@$(PYTHON) -m pytest -q

@@ -1,0 +1,199 @@
+"""Steps 5 to 7: mount through the name server, kill the mirror in use, corrupt a block."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import json
+import os
+import shutil
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from answers import SELECT, NameServer
+from stage import MIRRORNET, Failed, HttpMirror, Stage, wait_for
+
+PIECE = 256 << 10
+
+
+def mount(stage: Stage, server: NameServer, pin: str, cache: str) -> Path:
+    """Mounts the image with an empty cache of its own; returns the path of its raw view."""
+    point = stage.work / "mnt"
+    point.mkdir(exist_ok=True)
+    stage.run(
+        MIRRORNET, "mount", SELECT, "demo", str(point), "--root", pin, "--resolver", f"127.0.0.1:{server.port}",
+        "--cache", str(stage.work / cache), "--state", str(stage.work / "client-state"),
+        "--log", str(stage.work / f"{cache}.log"),
+    )  # fmt: skip
+    stage.undo.append(
+        lambda: subprocess.run([MIRRORNET, "umount", str(point), "--force"], capture_output=True, timeout=20)
+    )
+    return point / "demo.raw"
+
+
+def unmount(stage: Stage) -> None:
+    stage.run(MIRRORNET, "umount", str(stage.work / "mnt"))
+    stage.undo.pop()
+
+
+def status(stage: Stage) -> dict[str, object]:
+    """The mount's own account of itself."""
+    told: dict[str, object] = json.loads(stage_run_quiet(MIRRORNET, "status", str(stage.work / "mnt"), "--json"))
+    return told
+
+
+def stage_run_quiet(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+
+
+def blocks_from(stage: Stage) -> dict[str, int]:
+    """How many blocks came from which mirror, by the mount's status."""
+    mirrors = status(stage)["mirrors"]
+    assert isinstance(mirrors, list)
+    return {str(mirror["name"]): int(mirror["blocks"]) for mirror in mirrors}
+
+
+def mount_and_compare(stage: Stage, server: NameServer, pin: str) -> None:
+    stage.step("5. Mounted through select.demo.test; every file read through the kernel and compared")
+    raw = mount(stage, server, pin, "cache-1")
+    source = stage.work / "source"
+    loop = stage.work / "loop"
+    loop.mkdir()
+    how = "loop-mounted"
+    if subprocess.run(["mount", "-o", "loop,ro,noload", raw, loop], capture_output=True, check=False).returncode == 0:
+        stage.undo.append(lambda: subprocess.run(["umount", "-l", str(loop)], capture_output=True, timeout=20))
+    else:
+        how = "read by debugfs, since this machine lets nobody loop-mount"
+        debugfs = shutil.which("debugfs", path="/usr/sbin:/sbin") or "debugfs"
+        stage.run(debugfs, "-R", f"rdump / {loop}", str(raw))
+    files = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
+    begin = time.monotonic()
+    different = [str(f) for f in files if not filecmp.cmp(source / f, loop / f, shallow=False)]
+    stage.check(
+        "every file equals its source", not different, f"{len(files)} files, {how}, {time.monotonic() - begin:.1f} s"
+    )
+    if how == "loop-mounted":
+        stage.run("umount", str(loop))
+        stage.undo.pop()
+    print("   blocks came from: " + ", ".join(f"{name} {count}" for name, count in blocks_from(stage).items() if count))
+    unmount(stage)
+
+
+class Reading(threading.Thread):
+    """Reads a file from begin to end in pieces, compares it with the original, and keeps the longest stall."""
+
+    def __init__(self, path: Path, original: Path) -> None:
+        super().__init__(daemon=True)
+        self.path, self.original = path, original
+        self.longest = 0.0
+        self.position = 0
+        self.limit = 0  # reads no further than this until it is raised
+        self.wrong: list[int] = []
+        self.error: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            with self.path.open("rb", buffering=0) as mine, self.original.open("rb") as theirs:
+                while True:
+                    while self.position >= self.limit:
+                        time.sleep(0.01)
+                    begin = time.monotonic()
+                    piece = mine.read(PIECE)
+                    self.longest = max(self.longest, time.monotonic() - begin)
+                    if piece != theirs.read(len(piece) or PIECE):
+                        self.wrong.append(self.position)
+                    if not piece:
+                        return
+                    self.position += len(piece)
+        except OSError as error:
+            self.error = error
+
+
+def kill_in_mid_read(stage: Stage, server: NameServer, pin: str, mirrors: dict[str, HttpMirror]) -> None:
+    stage.step("6. The mirror in use is killed in the middle of a read")
+    original = stage.work / "demo.ext4"
+    size = original.stat().st_size
+    raw = mount(stage, server, pin, "cache-2")
+    reading = Reading(raw, original)
+    reading.limit = size // 3
+    reading.start()
+    wait_for(lambda: reading.position >= size // 8 or reading.error, 30, "the read to get going")
+    in_use = max(blocks_from(stage).items(), key=lambda item: item[1])[0]
+    print(
+        f"   {reading.position / 1e6:.0f} of {size / 1e6:.0f} MB read; in use: {in_use}; killing its server now",
+        flush=True,
+    )
+    address = mirrors[in_use].address
+    mirrors[in_use].kill()
+    killed = time.monotonic()
+    reading.limit = size * 2 // 3
+    promised = zone_promise(server)
+    wait_for(lambda: address not in server.addresses(), promised + 10, f"the DNS answer to leave {in_use} out")
+    took = time.monotonic() - killed
+    stage.check(
+        "the DNS answer leaves it out in the promised time",
+        took <= promised,
+        f"{took:.1f} s, promised {promised:.1f} s",
+    )
+    wait_for(lambda: reading.position >= reading.limit or reading.error, 30, "the read to go on without it")
+    before = blocks_from(stage).get(in_use, 0)
+    mirrors[in_use].start()
+    seconds = wait_for(lambda: address in server.addresses(), 30, f"the DNS answer to hold {in_use} again")
+    stage.check("the mirror comes back into the DNS answer", True, f"{in_use}, after {seconds:.1f} s")
+
+    def used_again() -> bool:
+        reading.limit = min(size * 2, reading.limit + PIECE)  # a little more of the image each time
+        return blocks_from(stage).get(in_use, 0) > before
+
+    seconds = wait_for(lambda: used_again() or reading.error, 40, f"the reader to use {in_use} again")
+    stage.check("and is used again", blocks_from(stage)[in_use] > before, f"{seconds:.1f} s later")
+    reading.limit = size * 2
+    reading.join(60)
+    if reading.error:
+        raise Failed(f"the read ended with {reading.error}")
+    stage.check("the read completed", not reading.is_alive() and reading.position == size, f"{reading.position} bytes")
+    stage.check("and every byte was right", not reading.wrong)
+    stage.check("longest stall", reading.longest < 5, f"{reading.longest * 1000:.0f} ms")
+    unmount(stage)
+
+
+def zone_promise(server: NameServer) -> float:
+    """Seconds in which a dead mirror must leave the answers: `down` probes that may each take their whole timeout,
+    one interval until the first of them, and a second for the plan (the TTL comes on top at a resolver's cache)."""
+    import yaml
+
+    health = yaml.safe_load(server.zone.read_text())["health"]
+    interval, timeout = 1.0, 0.5
+    assert health["interval"] == "1s" and health["timeout"] == "500ms"
+    return int(health["down"]) * (interval + timeout) + 1.0
+
+
+def corrupt_a_block(stage: Stage, server: NameServer, pin: str, mirrors: dict[str, HttpMirror]) -> None:
+    stage.step("7. A block is corrupted on one mirror")
+    liar = server.ranked()[0]
+    original = stage.work / "demo.ext4"
+    blocks = sorted(path for path in (mirrors[liar].root / "blocks").rglob("*") if path.is_file())
+    victims = blocks[:: max(1, len(blocks) // 20)]
+    for victim in victims:
+        data = bytearray(victim.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        victim.write_bytes(bytes(data))
+    print(
+        f"   one bit-flipped byte in {len(victims)} of {len(blocks)} blocks of {liar}, the nearest mirror", flush=True
+    )
+    raw = mount(stage, server, pin, "cache-3")
+    reading = Reading(raw, original)
+    reading.limit = original.stat().st_size * 2
+    reading.start()
+    reading.join(120)
+    if reading.error or reading.is_alive():
+        raise Failed(f"the read did not end well: {reading.error or 'still reading'}")
+    stage.check("the reader never saw a wrong byte", not reading.wrong, f"{reading.position} bytes compared")
+    text = stage.run(MIRRORNET, "status", str(stage.work / "mnt"))
+    print("\n".join(f"     {line}" for line in text.rstrip().splitlines()))
+    told = next((line.strip() for line in text.splitlines() if liar in line and "corrupt" in line), "")
+    stage.check("status names the mirror", told, told)
+    with contextlib.suppress(OSError):
+        os.sync()
