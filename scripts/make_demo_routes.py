@@ -18,7 +18,7 @@ from ipaddress import ip_address, ip_network, summarize_address_range
 from pathlib import Path
 
 OUT = Path(__file__).resolve().parent.parent / "zones" / "demo"
-COUNTRIES = "JP KR IN SG TW ID AE TH DE FR GB NL PL SE IT ES US CA MX BR AR CL CO PE ZA EG NG KE MA TN AU NZ".split()
+COUNTRIES = ["JP", "KR", "IN", "SG", "TW", "ID", "AE", "TH", "DE", "FR", "GB", "NL", "PL", "SE", "IT", "ES", "US", "CA", "MX", "BR", "AR", "CL", "CO", "PE", "ZA", "EG", "NG", "KE", "MA", "TN", "AU", "NZ"]
 WANTED = {"203.178.128.0/17", "2.160.0.0/12", "200.160.0.0/20", "155.232.0.0/16", "133.0.0.0/8", "2001:200::/32"}
 PER_COUNTRY4, PER_COUNTRY6 = 14, 4
 
