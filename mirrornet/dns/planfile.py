@@ -15,6 +15,14 @@ verdict is about to flip shortens TTLs without a new plan; slot -1 means the rec
                  starts u64[n6], answers u32[n6], scopes u8[n6], each padded to 8 bytes
 
 Only the planner imports numpy; the reader needs nothing but the standard library, since the workers must stay small.
+
+Decisions
+---------
+- 2026-11-23: answer 0 of a tailored entry is the `anywhere` answer, whether or not a range points to it, so that a
+  responder finds it without a look-up.
+- 2026-11-23: addresses that carry an IPv4 (model/address.py: ::/64 for mapped, 64:ff9b::/64, 2002::/16, 2001::/32) are
+  looked up in `ranges4`.  The planner therefore treats these four prefixes as borders in `ranges6`: no scope of a
+  neighbour may cover them, or a resolver would keep the neighbour's answer for them.
 """
 
 from __future__ import annotations
@@ -69,7 +77,8 @@ class Partition:
 class Entry:
     """The records of one type at one name.
 
-    `partition` -1: static, `rrsets` has one element.  Otherwise rrsets[answer]; None means NODATA for that range.
+    `partition` -1: static, `rrsets` has one element.  Otherwise rrsets[answer]; None means NODATA for that range, and
+    answer 0 is the `anywhere` answer: who asks us not to use his address gets it (ECS source 0, RFC 7871 7.1.2).
     `slots` is parallel to `rrsets`.
     """
 
