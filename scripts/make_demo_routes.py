@@ -18,7 +18,8 @@ from ipaddress import ip_address, ip_network, summarize_address_range
 from pathlib import Path
 
 OUT = Path(__file__).resolve().parent.parent / "zones" / "demo"
-COUNTRIES = ["JP", "KR", "IN", "SG", "TW", "ID", "AE", "TH", "DE", "FR", "GB", "NL", "PL", "SE", "IT", "ES", "US", "CA", "MX", "BR", "AR", "CL", "CO", "PE", "ZA", "EG", "NG", "KE", "MA", "TN", "AU", "NZ"]
+_EACH = "JP KR IN SG TW ID AE TH DE FR GB NL PL SE IT ES US CA MX BR AR CL CO PE ZA EG NG KE MA TN AU NZ"
+COUNTRIES = _EACH.split()
 WANTED = {"203.178.128.0/17", "2.160.0.0/12", "200.160.0.0/20", "155.232.0.0/16", "133.0.0.0/8", "2001:200::/32"}
 PER_COUNTRY4, PER_COUNTRY6 = 14, 4
 
@@ -56,14 +57,14 @@ def main(table4: str, table6: str, statistics: str) -> None:
                     best[country][asn] = entry
         for country in COUNTRIES:
             for _, length, address, asn, name, line in sorted(best[country].values())[:per_country]:
-                network = ip_network((address, length)) if family == 4 else ip_network((address, length))
+                network = ip_network((address, length))
                 chosen.append((network, asn, name))
                 used.add(line)
     chosen.sort(key=lambda row: (row[0].version, row[0]))
     with (OUT / "routes.db").open("w", encoding="utf-8", newline="\n") as out:
         out.write(
-            "% A sample of real prefixes and origins, in the form of an IRR export.  Made by scripts/make_demo_routes.py\n"
-            "% from ip-location-db's package asn (RouteViews and DB-IP, CC BY 4.0).  Maintainer names are invented.\n\n"
+            "% A sample of real prefixes and origins, in the form of an IRR export.\n"
+            "% Made by scripts/make_demo_routes.py from ip-location-db's package asn (RouteViews and DB-IP, CC BY 4.0).  Maintainer names are invented.\n\n"
         )
         for network, asn, name in chosen:
             kind = "route" if network.version == 4 else "route6"

@@ -82,9 +82,8 @@ def main() -> int:
             print(f"   name server   dig @127.0.0.1 -p {ports[15353]} select.demo.test +subnet=203.178.128.0/24")
             print(f"   mirrors       http://127.0.0.11:{ports[15480]}/metadata/timestamp.json and .12, .13, .14")
             print(f"   mount         {stage.work}/mnt   (mirrornet status {stage.work}/mnt)")
-            print(
-                f"   stop it all   mirrornet umount {stage.work}/mnt; kill {' '.join(str(p.pid) for p in stage.processes)}"
-            )
+            pids = " ".join(str(process.pid) for process in stage.processes)
+            print(f"   stop it all   mirrornet umount {stage.work}/mnt; kill {pids}")
             stage.processes.clear()
             stage.undo.clear()
         else:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from answers import SELECT, NameServer
+from mirrornet.config.load import load_zone
 from stage import MIRRORNET, Failed, HttpMirror, Stage, wait_for
 
 PIECE = 256 << 10
@@ -27,9 +28,7 @@ def mount(stage: Stage, server: NameServer, pin: str, cache: str) -> Path:
         "--cache", str(stage.work / cache), "--state", str(stage.work / "client-state"),
         "--log", str(stage.work / f"{cache}.log"),
     )  # fmt: skip
-    stage.undo.append(
-        lambda: subprocess.run([MIRRORNET, "umount", str(point), "--force"], capture_output=True, timeout=20)
-    )
+    stage.undo.append(lambda: quietly(MIRRORNET, "umount", str(point), "--force"))
     return point / "demo.raw"
 
 
@@ -40,11 +39,11 @@ def unmount(stage: Stage) -> None:
 
 def status(stage: Stage) -> dict[str, object]:
     """The mount's own account of itself."""
-    told: dict[str, object] = json.loads(stage_run_quiet(MIRRORNET, "status", str(stage.work / "mnt"), "--json"))
+    told: dict[str, object] = json.loads(quietly(MIRRORNET, "status", str(stage.work / "mnt"), "--json"))
     return told
 
 
-def stage_run_quiet(*command: str) -> str:
+def quietly(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
 
 
@@ -63,7 +62,7 @@ def mount_and_compare(stage: Stage, server: NameServer, pin: str) -> None:
     loop.mkdir()
     how = "loop-mounted"
     if subprocess.run(["mount", "-o", "loop,ro,noload", raw, loop], capture_output=True, check=False).returncode == 0:
-        stage.undo.append(lambda: subprocess.run(["umount", "-l", str(loop)], capture_output=True, timeout=20))
+        stage.undo.append(lambda: quietly("umount", "-l", str(loop)))
     else:
         how = "read by debugfs, since this machine lets nobody loop-mount"
         debugfs = shutil.which("debugfs", path="/usr/sbin:/sbin") or "debugfs"
@@ -162,12 +161,8 @@ def kill_in_mid_read(stage: Stage, server: NameServer, pin: str, mirrors: dict[s
 def zone_promise(server: NameServer) -> float:
     """Seconds in which a dead mirror must leave the answers: `down` probes that may each take their whole timeout,
     one interval until the first of them, and a second for the plan (the TTL comes on top at a resolver's cache)."""
-    import yaml
-
-    health = yaml.safe_load(server.zone.read_text())["health"]
-    interval, timeout = 1.0, 0.5
-    assert health["interval"] == "1s" and health["timeout"] == "500ms"
-    return int(health["down"]) * (interval + timeout) + 1.0
+    health = load_zone(server.zone).health
+    return health.down * (health.interval + health.timeout) + 1.0
 
 
 def corrupt_a_block(stage: Stage, server: NameServer, pin: str, mirrors: dict[str, HttpMirror]) -> None:
