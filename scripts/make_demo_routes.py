@@ -64,7 +64,8 @@ def main(table4: str, table6: str, statistics: str) -> None:
     with (OUT / "routes.db").open("w", encoding="utf-8", newline="\n") as out:
         out.write(
             "% A sample of real prefixes and origins, in the form of an IRR export.\n"
-            "% Made by scripts/make_demo_routes.py from ip-location-db's package asn (RouteViews and DB-IP, CC BY 4.0).  Maintainer names are invented.\n\n"
+            "% Made by scripts/make_demo_routes.py from ip-location-db's asn (RouteViews, DB-IP; CC BY 4.0).\n"
+            "% Maintainer names are invented.\n\n"
         )
         for network, asn, name in chosen:
             kind = "route" if network.version == 4 else "route6"
