@@ -1,0 +1,55 @@
+"""verdicts.json in the state folder: what `serve` knows of the mirrors, for `explain` and for people.
+
+Written whole and by rename after every change; never read by the server itself (health/ keeps its own state).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from mirrornet.model.errors import InputError
+from mirrornet.model.verdict import State, Verdict, Verdicts
+
+FILE = "verdicts.json"
+
+
+def write(state: Path, verdicts: Mapping[str, Verdicts]) -> None:
+    """Replaces the file.  `verdicts` is by zone name, then mirror name."""
+    told = {
+        zone: {
+            name: {**asdict(verdict), "holds": None if verdict.holds is None else sorted(verdict.holds)}
+            for name, verdict in mirrors.items()
+        }
+        for zone, mirrors in verdicts.items()
+    }
+    temporary = state / f".{FILE}.{os.getpid()}"
+    temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    temporary.replace(state / FILE)
+
+
+def read(state: Path) -> dict[str, dict[str, Verdict]] | None:
+    """What is in the file, or None where there is none.  Raises InputError where it is not ours."""
+    path = state / FILE
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            zone: {
+                name: Verdict(
+                    **{
+                        **fields,
+                        "state": State(fields["state"]),
+                        "holds": None if fields["holds"] is None else frozenset(fields["holds"]),
+                    }
+                )
+                for name, fields in mirrors.items()
+            }
+            for zone, mirrors in told.items()
+        }
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: this is not what `mirrornet serve` writes ({error}): remove it") from None
