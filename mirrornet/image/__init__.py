@@ -1,1 +1,27 @@
-"""(to be written)"""
+"""The image: its format and its trust.  FORMAT.md beside this file is normative.
+
+    block.py      one block: codecs, its name, the only way from stored bytes to bytes a reader may see      (pure)
+    index.py      the head and the pages that list an image version's blocks                                 (pure)
+    versions.py   ImageVersion and Metadata: what signed metadata says, as values                            (pure)
+    verify.py     bytes of signed metadata → what they prove                                                 (pure)
+    trust.py      the client's half: one attempt at one mirror, the trust folder, offline
+    keys.py       the publisher's keys and the first root
+    metadata.py   the publisher's half of the metadata: read, change, sign, write
+    cut.py        an image cut into blocks on all cores
+    publish.py    publish and resign
+    files.py      files that are whole or absent; folders that one process changes at a time
+
+Decisions
+---------
+- 2026-11-23: summed stored lengths stand in the head beside each page's hash, not in the page.  One changed block would
+  otherwise change every later page, and an update would send the whole index.
+- 2026-11-23: an image has a key of its own (KEYS/images/NAME.pem), made at its first publish: targets.pem goes offline
+  with root.pem, and a stolen image key lies about one image.
+- 2026-11-23: TUF roles of images are called "image-NAME": an image may be called root or snapshot.
+- 2026-11-23: zlib's default level is 3, by ISA-L: 8 to 10 times as fast as zlib 6 for a few per cent.  An image of zlib
+  holds zlib streams only, incompressible blocks included, so that its .cloop view needs no second copy.
+- 2026-11-23: the clock of python-tuf's Updater is set by one assignment to its internal reference time.  Its public
+  interface has none.  Nothing rests on it: `trust.attempt` judges the whole set's expiry again by its argument `now`.
+- 2026-11-23: the time stored in a trust folder is that of the last committed refresh.  A set is committed only while it is
+  valid, so a clock that was once years ahead cannot lock the folder up for longer than a set lives.
+"""
