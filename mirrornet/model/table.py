@@ -172,6 +172,11 @@ class WorldTable:
             offset += length + -length % 8
         return Ranges(*columns)
 
+    @property
+    def place_records(self) -> memoryview:
+        """All places as they stand in the file (32 bytes each, see above), for who reads them as columns."""
+        return self._places
+
     def place(self, index: int) -> Place:
         """The place with this number; 0 is unknown."""
         found = self._decoded.get(index)

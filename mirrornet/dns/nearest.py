@@ -1,0 +1,296 @@
+"""The ranking: which mirrors a place gets, in which order, and why the others do not stand there.
+
+Three questions, one after the other, each with its own reasons:
+
+1. *Who may serve?*  The select's images, the mirror's `only` and `never`, its verdict.  Where nobody who may is usable,
+   the best of the unusable serve (fail open): first the stale, which at least answer, then the silent, and those
+   caught lying last.  A client checks every block, so an old or broken mirror costs time, never a wrong byte.
+2. *In which order?*  `prefer` first, then by estimate; a lagging or slow mirror stands after all that are near-equal to
+   it.  A place that is unknown or anycast says nothing about distance, so its list is spread over the world instead:
+   always the mirror farthest from those already taken.  Lists end after eight, and hold the nearest mirror of each
+   address family and one of another AS than the first, where there are such.
+3. *Who stands in A and AAAA?*  Resolvers shuffle these, so only near-equals may: within 10 ms or 20 % of the best that
+   has an address of the family and serves under the select url.  If there are more than `answers`, a weighted
+   rendezvous hash of the place chooses.  Lagging mirrors take part, for a publication must not move everybody to
+   whoever copied first.
+
+Rejected: dropping a lagging mirror from near-equals (that is such a move); ordering A by place (it would part places
+with the same mirrors into different answers, and scopes would shrink for nothing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from mirrornet.data.countries import COUNTRIES
+from mirrornet.dns import rendezvous
+from mirrornet.dns.estimate import Estimate, estimate, located, margin
+from mirrornet.model.address import Family
+from mirrornet.model.place import Place, great_circle_km
+from mirrornet.model.verdict import State, Verdict, Verdicts
+from mirrornet.model.zone import Mirror, Select
+
+LIST_LENGTH: Final = 8  # URI and SRV
+FAMILIES: Final[tuple[Family, ...]] = (4, 6)
+NEVER_PROBED: Final = Verdict(State.UNKNOWN, 1.0, reason="not probed yet")
+DEMOTED: Final = frozenset({State.LAGGING, State.SLOW})
+# Fail open: the first of these groups that has anybody serves.
+LAST_RESORTS: Final = (
+    frozenset({State.STALE}),
+    frozenset({State.UNKNOWN, State.DOWN}),
+    frozenset({State.CORRUPT}),
+)
+
+
+class Reason(StrEnum):
+    """Why a mirror does not stand in a list, as a person reads it."""
+
+    DOWN = "down"
+    STALE = "stale: its copy is too old"
+    CORRUPT = "corrupt: it served bytes that were not signed"
+    UNKNOWN = "not probed yet"
+    NO_IMAGE = "does not hold the image"
+    NOT_ONLY = "serves only others (`only`)"
+    NEVER = "never serves this place (`never`)"
+    LIST_FULL = "beyond the list's length"
+    NO_ADDRESS = "has no address of this family"
+    NOT_UNDER_URL = "does not serve under the select url"
+    NOT_PREFERRED = "another mirror is preferred here (`prefer`)"
+    FARTHER = "not near-equal to the best"
+    NOT_DRAWN = "near-equal, but others share this place"
+    ENOUGH = "`answers` are found"
+
+
+_STATES = {
+    State.DOWN: Reason.DOWN,
+    State.STALE: Reason.STALE,
+    State.CORRUPT: Reason.CORRUPT,
+    State.UNKNOWN: Reason.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Who serves one place under one select name.
+
+    `ordered`: the ranked list of URI and SRV, at most eight names.  `near`: for each family the mirrors of A or AAAA,
+    as they stand there.  `passed_over`: a reason for every mirror not in `ordered`; `not_near`: likewise per family.
+    `preferred`: who is ranked first by `prefer`.  `last_resort`: nobody usable, fail open.  `anywhere`: the place says
+    nothing about distance, so the list is spread over the world.
+    """
+
+    ordered: tuple[str, ...]
+    near: Mapping[Family, tuple[str, ...]]
+    passed_over: Mapping[str, Reason]
+    not_near: Mapping[Family, Mapping[str, Reason]]
+    estimates: Mapping[str, Estimate]
+    preferred: frozenset[str] = frozenset()
+    last_resort: bool = False
+    anywhere: bool = False
+
+
+def matches(items: Iterable[str], place: Place) -> bool:
+    """Whether `place` is one of `items`: "AS2500", a country "JP", or a continent "continent:EU"."""
+    for item in items:
+        kind, _, rest = item.rpartition(":")
+        word = rest.strip().upper()
+        if kind.lower() == "continent":
+            country = COUNTRIES.get(place.country)
+            if country is not None and country.continent == word:
+                return True
+        elif word.startswith("AS") and word[2:].isdigit():
+            if place.asn != 0 and place.asn == int(word[2:]):
+                return True
+        elif place.country and place.country == word:
+            return True
+    return False
+
+
+def verdict_of(name: str, verdicts: Verdicts) -> Verdict:
+    """The verdict of the mirror `name`; "not probed yet" where there is none."""
+    return verdicts.get(name, NEVER_PROBED)
+
+
+def holds_images(mirror: Mirror, select: Select, verdict: Verdict) -> bool:
+    """Whether it holds what `select` asks for: by the zone file, else by what probes saw, else taken as so."""
+    held = mirror.holds if mirror.holds is not None else verdict.holds
+    return select.images is None or held is None or select.images <= held
+
+
+def has_family(mirror: Mirror, family: Family) -> bool:
+    """Whether the zone file gives `mirror` an address of `family`."""
+    return any(address.version == family for address in mirror.addresses)
+
+
+def under_url(mirror: Mirror, verdict: Verdict) -> bool:
+    """Whether it may stand under the select url: it has addresses, and no probe has shown that it does not serve it."""
+    return bool(mirror.addresses) and verdict.serves_select is not False
+
+
+def spread(mirrors: Sequence[Mirror], steps: int = LIST_LENGTH) -> list[Mirror]:
+    """`mirrors` so that any number of them from the front is spread over the world: farthest point first.
+
+    The heaviest begins.  After `steps` of them the rest follow by their distance from those.  Mirrors of which no
+    place is known come last, by weight.
+    """
+    heaviest = sorted(mirrors, key=lambda m: (-m.weight, m.name))
+    placed = [m for m in heaviest if m.place.known]
+    if not placed:
+        return heaviest
+    order = [placed.pop(0)]
+    gap = {m.name: _km(m.place, order[0].place) for m in placed}
+    while placed:
+        best = min(placed, key=lambda m: (-gap[m.name], -m.weight, m.name))
+        placed.remove(best)
+        order.append(best)
+        if len(order) == steps:
+            order += sorted(placed, key=lambda m: (-gap[m.name], -m.weight, m.name))
+            break
+        for m in placed:
+            gap[m.name] = min(gap[m.name], _km(m.place, best.place))
+    return order + [m for m in heaviest if not m.place.known]
+
+
+def _km(one: Place, two: Place) -> int:
+    assert one.latitude is not None and one.longitude is not None
+    assert two.latitude is not None and two.longitude is not None
+    return round(great_circle_km(one.latitude, one.longitude, two.latitude, two.longitude))
+
+
+def shortlist(ordered: Sequence[Mirror], length: int = LIST_LENGTH) -> list[Mirror]:
+    """The first `length` of `ordered`, but with the first of each family and the first of another AS kept in."""
+    if len(ordered) <= length:
+        return list(ordered)
+    rules: list[Callable[[Mirror], bool]] = [
+        lambda m: has_family(m, 4),
+        lambda m: has_family(m, 6),
+        lambda m: m.place.asn != ordered[0].place.asn,
+    ]
+    must = {found.name for rule in rules if (found := next(filter(rule, ordered), None)) is not None}
+    free = length - len(must)
+    kept = []
+    for mirror in ordered:
+        if mirror.name in must:
+            kept.append(mirror)
+        elif free > 0:
+            kept.append(mirror)
+            free -= 1
+    return kept
+
+
+@dataclass(slots=True)
+class _Field:
+    """Who may serve: `pool`, and why the others may not."""
+
+    pool: list[Mirror]
+    passed_over: dict[str, Reason] = field(default_factory=dict)
+    last_resort: bool = False
+
+
+def _admit(place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> _Field:
+    result = _Field([])
+    allowed = []
+    for mirror in mirrors:
+        if not holds_images(mirror, select, verdict_of(mirror.name, verdicts)):
+            result.passed_over[mirror.name] = Reason.NO_IMAGE
+        elif mirror.never and matches(mirror.never, place):
+            result.passed_over[mirror.name] = Reason.NEVER
+        elif mirror.only and not matches(mirror.only, place):
+            result.passed_over[mirror.name] = Reason.NOT_ONLY
+        else:
+            allowed.append(mirror)
+    result.pool = [m for m in allowed if verdict_of(m.name, verdicts).usable]
+    if not result.pool and allowed:
+        result.last_resort = True
+        groups = ([m for m in allowed if verdict_of(m.name, verdicts).state in group] for group in LAST_RESORTS)
+        result.pool = next(filter(None, groups), [])
+    inside = {m.name for m in result.pool}
+    for mirror in allowed:
+        if mirror.name not in inside:
+            result.passed_over[mirror.name] = _STATES[verdict_of(mirror.name, verdicts).state]
+    return result
+
+
+def rank(place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> Ranking:
+    """The ranking of `mirrors` (each with its completed() place) for `place` under `select`."""
+    place = located(place)
+    anywhere = not place.known
+    admitted = _admit(place, select, mirrors, verdicts)
+    estimates = {m.name: estimate(place, m.place) for m in mirrors}
+    preferred = frozenset(m.name for m in admitted.pool if m.prefer and matches(m.prefer, place))
+    states = {m.name: verdict_of(m.name, verdicts).state for m in admitted.pool}
+    if anywhere:
+        ordered = spread(admitted.pool)
+        ordered.sort(key=lambda m: (m.name not in preferred, states[m.name] is State.SLOW))
+    else:
+
+        def place_in_list(mirror: Mirror) -> tuple[bool, int, str]:
+            units = estimates[mirror.name].units
+            after_equals = margin(units) if states[mirror.name] in DEMOTED else 0
+            return mirror.name not in preferred, units + after_equals, mirror.name
+
+        ordered = sorted(admitted.pool, key=place_in_list)
+    kept = shortlist(ordered)
+    inside = {m.name for m in kept}
+    passed_over = admitted.passed_over | {m.name: Reason.LIST_FULL for m in ordered if m.name not in inside}
+    near, not_near = {}, {}
+    for family in FAMILIES:
+        reasons = dict(admitted.passed_over)
+        able = []
+        for mirror in ordered:
+            if not has_family(mirror, family):
+                reasons[mirror.name] = Reason.NO_ADDRESS
+            elif not under_url(mirror, verdict_of(mirror.name, verdicts)):
+                reasons[mirror.name] = Reason.NOT_UNDER_URL
+            else:
+                able.append(mirror)
+        chosen = _near(place, select, able, preferred, estimates, states, anywhere, reasons)
+        turn = rendezvous.arranged([m.name for m in chosen], [m.weight for m in chosen])
+        near[family] = tuple(chosen[i].name for i in turn)
+        not_near[family] = reasons
+    return Ranking(
+        ordered=tuple(m.name for m in kept),
+        near=near,
+        passed_over=passed_over,
+        not_near=not_near,
+        estimates=estimates,
+        preferred=preferred,
+        last_resort=admitted.last_resort,
+        anywhere=anywhere,
+    )
+
+
+def _near(
+    place: Place,
+    select: Select,
+    able: Sequence[Mirror],
+    preferred: frozenset[str],
+    estimates: Mapping[str, Estimate],
+    states: Mapping[str, State],
+    anywhere: bool,
+    reasons: dict[str, Reason],
+) -> list[Mirror]:
+    """The mirrors of A or AAAA among `able` (in ranked order), in no particular order; fills `reasons`."""
+    tier = [m for m in able if m.name in preferred] or list(able)
+    reasons.update({m.name: Reason.NOT_PREFERRED for m in able if m not in tier})
+    if not tier:
+        return []
+    if anywhere:
+        reasons.update({m.name: Reason.ENOUGH for m in tier[select.answers :]})
+        return tier[: select.answers]
+    best = min(estimates[m.name].units for m in tier)
+    limit = best + margin(best)
+    equals = [m for m in tier if estimates[m.name].units <= limit]
+    reasons.update({m.name: Reason.FARTHER for m in tier if estimates[m.name].units > limit})
+    key = rendezvous.place_key(place)
+
+    def drawn(mirror: Mirror) -> tuple[bool, float, str]:
+        drawn_by = rendezvous.score(key, rendezvous.name_key(mirror.name), mirror.weight)
+        return states[mirror.name] is State.SLOW, drawn_by, mirror.name
+
+    equals.sort(key=drawn)
+    reasons.update({m.name: Reason.NOT_DRAWN for m in equals[select.answers :]})
+    return equals[: select.answers]

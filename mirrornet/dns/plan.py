@@ -1,0 +1,315 @@
+"""The planner: zones, the map and verdicts in, one immutable Plan out.
+
+What never changes with a verdict is computed once, in the constructor: each zone's ground, the mirrors' places, the
+spots and their estimates, the static names.  A plan() then sorts the spots' mirrors, numbers the answers that occur,
+and hands place → answer to partition.py.  Entries whose maps are equal share a partition, within a plan and from one
+plan to the next: a mirror without IPv6 that flips costs nothing in AAAA.
+
+The TTLs are not in the plan: each answer names a slot, and ttls() fills the slots from the verdicts of the moment.
+
+Rejected: patching the last plan (the whole costs less than a second at 1.3 million ranges, and cannot drift from the
+truth); one partition for all types (a mirror without IPv6 would narrow the scopes of AAAA for nothing).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mirrornet.dns import rdata, rendezvous, rrset
+from mirrornet.dns.ground import Ground, Numbers, ground
+from mirrornet.dns.nearest import (
+    DEMOTED,
+    FAMILIES,
+    LAST_RESORTS,
+    has_family,
+    holds_images,
+    rank,
+    under_url,
+    verdict_of,
+)
+from mirrornet.dns.partition import partition
+from mirrornet.dns.planfile import Entry, Node, Partition, Plan, ZoneInfo
+from mirrornet.dns.promise import answer_ttl, contenders
+from mirrornet.dns.rrset import RRset, ancestors, name_to_text, name_to_wire
+from mirrornet.dns.spots import Rows, Spots, Standing, distinct_rows
+from mirrornet.dns.whereabouts import NOWHERE, placed_mirrors
+from mirrornet.model.address import Address, Family
+from mirrornet.model.place import UNKNOWN
+from mirrornet.model.table import Match, WorldTable
+from mirrornet.model.verdict import State, Verdicts
+from mirrornet.model.zone import Mirror, Select, Zone
+
+TYPE_NAMES = {rrset.A: "A", rrset.AAAA: "AAAA", rrset.TXT: "TXT", rrset.URI: "URI", rrset.SRV: "SRV"}
+
+List = tuple[int, ...]  # mirrors of one answer, as indices
+
+
+@dataclass(slots=True)
+class _Territory:
+    """One zone and what of it outlives a plan."""
+
+    zone: Zone
+    mirrors: tuple[Mirror, ...]
+    ground: Ground
+    spots: Spots
+    static: dict[bytes, dict[int, RRset]]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The plan being made."""
+
+    entries: dict[bytes, dict[int, Entry]] = field(default_factory=dict)
+    partitions: list[Partition] = field(default_factory=list)
+    numbers: dict[bytes, int] = field(default_factory=dict)  # of partitions, by their maps
+    slots: dict[tuple[str, str, Family | None, tuple[str, ...]], int] = field(default_factory=dict)
+    answers: dict[str, list[list[str]]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Lists:
+    """The answers of one kind under one select: `of_place` numbers the `lists`, of which the first is `anywhere`."""
+
+    lists: list[List]
+    of_place: Numbers
+
+    def mapped(self, change: Callable[[List], List]) -> _Lists:
+        """The same with each list changed, and those that became equal made one."""
+        numbers: dict[List, int] = {}
+        translated = [numbers.setdefault(change(one), len(numbers)) for one in self.lists]
+        return _Lists(list(numbers), np.array(translated, np.int64)[self.of_place])
+
+
+class Planner:
+    """Plans for `zones` over `table`, with each zone's static `records` (dns/static.py) by zone name."""
+
+    def __init__(
+        self,
+        zones: Sequence[Zone],
+        table: WorldTable | None,
+        records: Mapping[str, dict[bytes, dict[int, RRset]]],
+    ) -> None:
+        def find(address: Address) -> Match:
+            return NOWHERE if table is None else table.match(address)
+
+        self._territories = []
+        shared: Ground | None = None
+        for zone in zones:
+            mirrors = placed_mirrors(zone, find)
+            if zone.places:
+                own = ground(table, zone)
+            else:
+                own = shared = shared or ground(table, zone)
+            static = rdata.static_sets(zone, records.get(zone.name, {}))
+            self._territories.append(_Territory(zone, mirrors, own, Spots(own.columns, mirrors), static))
+        self._kept: dict[bytes, Partition] = {}  # the last plan's partitions by their maps
+
+    def plan(self, verdicts: Mapping[str, Verdicts], generation: int) -> Plan:
+        """The plan for `verdicts` (by zone name, then by mirror name; a mirror without one counts as not probed)."""
+        draft = _Draft()
+        zones: dict[bytes, ZoneInfo] = {}
+        nodes: dict[bytes, Node] = {}
+        for territory in self._territories:
+            draft.entries = {}
+            for select in territory.zone.select:
+                self._select(draft, territory, select, verdicts.get(territory.zone.name, {}))
+            for name, types in territory.static.items():
+                at_name = draft.entries.setdefault(name, {})
+                for rtype, one in types.items():
+                    if rtype in (rrset.SOA, rrset.NS, rrset.TXT) or rtype not in at_name:  # see rdata.static_sets()
+                        at_name[rtype] = Entry((one,), (-1,))
+            apex = name_to_wire(territory.zone.name)
+            soa = territory.static[apex][rrset.SOA]
+            zones[apex] = ZoneInfo(apex, soa, min(soa.ttl, rdata.SOA_TIMERS[3]))
+            nodes.update(_tree(apex, draft.entries))
+        self._kept = {key: draft.partitions[number] for key, number in draft.numbers.items()}
+        describe = [
+            {"zone": zone, "select": select, "family": family, "mirrors": list(mirrors)}
+            for zone, select, family, mirrors in draft.slots
+        ]
+        notes = {"describe": describe, "answers": draft.answers}
+        return Plan(generation, zones, nodes, draft.partitions, len(draft.slots), notes)
+
+    def ttls(self, plan: Plan, verdicts: Mapping[str, Verdicts]) -> list[int]:
+        """Seconds for each TTL slot of `plan`; they change with the verdicts without a new plan."""
+        rivals: dict[tuple[str, str, Family | None], list[str]] = {}
+        ceilings: dict[tuple[str, str], int] = {}
+        for territory in self._territories:
+            zone = territory.zone
+            for select in zone.select:
+                ceilings[zone.name, select.name] = select.ttl
+                for family in (None, *FAMILIES):
+                    names = contenders(select, territory.mirrors, verdicts.get(zone.name, {}), family)
+                    rivals[zone.name, select.name, family] = names
+        seconds = []
+        for slot in plan.notes["describe"]:
+            where = slot["zone"], slot["select"]
+            known = verdicts.get(slot["zone"], {})
+            inside = [verdict_of(name, known) for name in slot["mirrors"]]
+            others = [verdict_of(name, known) for name in rivals[*where, slot["family"]]]
+            seconds.append(answer_ttl(ceilings[where], inside, others))
+        return seconds
+
+    def _select(self, draft: _Draft, territory: _Territory, select: Select, verdicts: Verdicts) -> None:
+        """All names of one select."""
+        zone, mirrors, spots = territory.zone, territory.mirrors, territory.spots
+        standing = _standing(select, mirrors, verdicts)
+        # Places that say nothing about distance, once for each kind; the unknown place is answer 0.
+        unplaced = [rank(kind, select, mirrors, verdicts) for kind in (UNKNOWN, *spots.kinds)]
+        index = {m.name: i for i, m in enumerate(mirrors)}
+        fqdn = zone.select_fqdn(select)
+        name = name_to_wire(fqdn)
+
+        rows, numbers = distinct_rows(spots.ranked(standing))
+        of_place = np.where(spots.spot_of >= 0, numbers[spots.spot_of] if len(numbers) else -1, -1)
+        ranked = _lists(rows, of_place, spots, [_indices(r.ordered, index) for r in unplaced])
+
+        def put(at: bytes, lists: _Lists, make: Callable[[list[Mirror]], RRset], family: Family | None = None) -> None:
+            self._put(draft, territory, select, at, lists, make, family)
+
+        def srv(members: list[Mirror]) -> RRset:
+            return rdata.srv_set(zone, select, members, select.ttl)
+
+        def uri(members: list[Mirror]) -> RRset:
+            return rdata.uri_set(members, select.ttl)
+
+        def txt(members: list[Mirror]) -> RRset:
+            return rdata.txt_set(members, select.ttl)
+
+        draft.entries.setdefault(name, {})
+
+        for family in FAMILIES:
+            sets, of_place = spots.near(standing, family, select.answers)
+            near = _lists(sets, of_place, spots, [tuple(sorted(_indices(r.near[family], index))) for r in unplaced])
+            near = near.mapped(lambda one: _arranged(one, mirrors))
+            put(name, near, _addresses(family, select), family)
+        put(name, ranked, txt)
+        services = [("_http._tcp", False)]
+        if any(m.tls for m in zone.candidates(select)):
+            services.append(("_https._tcp", True))
+        for service, tls in services:
+            at = name_to_wire(f"{service}.{fqdn}")
+            draft.entries.setdefault(at, {})
+            if not tls:
+                put(at, ranked, uri)
+            put(at, ranked.mapped(_srv_filter(mirrors, tls, verdicts)), srv)
+        candidates = {m.name for m in zone.candidates(select)}
+        for mirror in mirrors:
+            if mirror.name not in candidates:
+                continue
+            own = name_to_wire(f"{mirror.name}.{fqdn}")
+            draft.entries.setdefault(own, {})
+            for family in FAMILIES:
+                if has_family(mirror, family):
+                    one = rdata.address_set(family, [mirror], rdata.MIRROR_TTL)
+                    draft.entries[own][one.rtype] = Entry((one,), (-1,))
+            around = _indices(rank(mirror.place, select, mirrors, verdicts).ordered, index)
+            for service, tls in services:
+                at = name_to_wire(f"{service}.{mirror.name}.{fqdn}")
+                draft.entries.setdefault(at, {})
+                urls = tuple(i for i in around if mirrors[i].tls or not tls)
+                for members, build in ((urls, uri), (_srv_filter(mirrors, tls, verdicts)(around), srv)):
+                    if members:
+                        made = build([mirrors[i] for i in members])
+                        slot = _slot(draft, territory, select, None, members)
+                        draft.entries[at][made.rtype] = Entry((made,), (slot,))
+
+    def _put(
+        self,
+        draft: _Draft,
+        territory: _Territory,
+        select: Select,
+        name: bytes,
+        lists: _Lists,
+        make: Callable[[list[Mirror]], RRset],
+        family: Family | None,
+    ) -> None:
+        """A tailored entry at `name`; none where nobody would get a record, for that is NODATA for everybody."""
+        if not any(lists.lists):
+            return
+        mirrors = territory.mirrors
+        sets = tuple(make([mirrors[i] for i in one]) if one else None for one in lists.lists)
+        slots = tuple(_slot(draft, territory, select, family, one) if one else -1 for one in lists.lists)
+        answers = lists.of_place.astype(np.int32).tobytes()
+        key = hashlib.blake2b(answers, digest_size=16, key=id(territory.ground).to_bytes(8, "big")).digest()
+        number = draft.numbers.get(key)
+        if number is None:
+            draft.partitions.append(self._kept.get(key) or partition(territory.ground, lists.of_place))
+            number = draft.numbers[key] = len(draft.partitions) - 1
+        rtype = make([]).rtype
+        draft.entries[name][rtype] = Entry(sets, slots, number)
+        owner = f"{name_to_text(name)} {TYPE_NAMES[rtype]}"
+        draft.answers[owner] = [[mirrors[i].name for i in one] for one in lists.lists]
+
+
+def _addresses(family: Family, select: Select) -> Callable[[list[Mirror]], RRset]:
+    return lambda members: rdata.address_set(family, members, select.ttl)
+
+
+def _srv_filter(mirrors: Sequence[Mirror], tls: bool, verdicts: Verdicts) -> Callable[[List], List]:
+    """Keeps of a list what may stand in SRV: serves under the select url, with (`tls`) or without TLS."""
+    able = [m.tls == tls and under_url(m, verdict_of(m.name, verdicts)) for m in mirrors]
+    return lambda one: tuple(i for i in one if able[i])
+
+
+def _indices(names: Iterable[str], index: Mapping[str, int]) -> List:
+    return tuple(index[name] for name in names)
+
+
+def _arranged(one: List, mirrors: Sequence[Mirror]) -> List:
+    order = rendezvous.arranged([mirrors[i].name for i in one], [mirrors[i].weight for i in one])
+    return tuple(one[i] for i in order)
+
+
+def _lists(rows: Rows, of_place: Numbers, spots: Spots, unplaced: Sequence[List]) -> _Lists:
+    """Joins the spots' `rows` with the lists of places without a spot: `unplaced[0]` unknown, then by kind."""
+    numbers: dict[List, int] = {unplaced[0]: 0}
+    of_row = [numbers.setdefault(tuple(i for i in row if i >= 0), len(numbers)) for row in rows.tolist()]
+    of_kind = [numbers.setdefault(one, len(numbers)) for one in unplaced[1:]]
+    answers = np.array(of_kind, np.int64)[spots.kind_of]
+    placed = spots.spot_of >= 0
+    if placed.any():
+        answers[placed] = np.array(of_row, np.int64)[of_place[placed]]
+    return _Lists(list(numbers), answers)
+
+
+def _slot(draft: _Draft, territory: _Territory, select: Select, family: Family | None, one: List) -> int:
+    names = tuple(sorted(territory.mirrors[i].name for i in one))
+    return draft.slots.setdefault((territory.zone.name, select.name, family, names), len(draft.slots))
+
+
+def _standing(select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> Standing:
+    known = [verdict_of(m.name, verdicts) for m in mirrors]
+    resorts = [next((n for n, group in enumerate(LAST_RESORTS) if v.state in group), -1) for v in known]
+
+    def flags(values: Iterable[bool]) -> Any:
+        return np.array(list(values), np.bool_)
+
+    return Standing(
+        holds=flags(holds_images(m, select, v) for m, v in zip(mirrors, known, strict=True)),
+        usable=flags(v.usable for v in known),
+        demoted=flags(v.state in DEMOTED for v in known),
+        slow=flags(v.state is State.SLOW for v in known),
+        resort=np.array(resorts, np.int64),
+        able={
+            f: flags(has_family(m, f) and under_url(m, v) for m, v in zip(mirrors, known, strict=True)) for f in (4, 6)
+        },
+    )
+
+
+def _tree(apex: bytes, entries: Mapping[bytes, dict[int, Entry]]) -> dict[bytes, Node]:
+    """The nodes of one zone, with the empty names between them and their zone (RFC 8020)."""
+    nodes = {}
+    for name, types in entries.items():
+        nodes[name] = Node(types, cut=name != apex and rrset.NS in types)
+        for above in ancestors(name)[1:]:
+            if len(above) <= len(apex):
+                break
+            if above not in entries:
+                nodes[above] = Node({})
+    return nodes

@@ -1,0 +1,281 @@
+"""The ranking for all places at once, with numpy; equal to nearest.rank(), which is what it means.
+
+Many places differ only in an AS that no mirror cares about.  A *spot* is what an estimate can depend on: coordinates,
+radius, and AS and country where a mirror shares or names them.  Estimates per spot and mirror are computed once; a
+verdict that flips only sorts them anew.  Choices among near-equals depend on the whole place and are made per place,
+for the spots that have more near-equals than answers.
+
+Work goes in slices of spots or places, so that memory stays bounded with any number of mirrors.  Places that say
+nothing about distance (unknown, anycast) are not here: plan.py asks nearest.rank() for those, once for each kind.
+
+Rejected: an order of mirrors per place kept between plans (twice the memory, and lagging mirrors change it anyway).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mirrornet.dns import estimate as est
+from mirrornet.dns import rendezvous
+from mirrornet.dns.ground import Columns, Flags, Floats, Numbers, mix
+from mirrornet.dns.nearest import LIST_LENGTH, matches
+from mirrornet.model.place import EARTH_RADIUS_KM, Place
+from mirrornet.model.zone import Mirror
+
+Rows = npt.NDArray[np.int16]  # mirror indices, -1 for none
+_CELLS: Final = 1 << 20  # spots (or places) times mirrors in one slice: some 8 MB for each array
+_TIER: Final = 1 << 40  # not preferred: behind all preferred
+_OUT: Final = 1 << 60  # not in the pool
+_INDEX: Final = (1 << 16) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The mirrors under one select and one set of verdicts, one element per mirror (sorted by name).
+
+    `holds`: has the select's images.  `usable`, `demoted` (lagging or slow), `slow`; `resort`: number of its group in
+    nearest.LAST_RESORTS.  `able`: for each family, may stand in A or AAAA.
+    """
+
+    holds: Flags
+    usable: Flags
+    demoted: Flags
+    slow: Flags
+    resort: Numbers
+    able: dict[int, Flags]
+
+
+def distinct(keys: Sequence[npt.NDArray[Any]]) -> tuple[Numbers, Numbers]:
+    """(first index of each distinct row, number of the row of each element) of parallel columns."""
+    rows = np.zeros(len(keys[0]), np.int64)
+    for key in keys:
+        _, numbers = np.unique(key, return_inverse=True)
+        _, rows = np.unique(rows * (int(numbers.max(initial=0)) + 1) + numbers, return_inverse=True)
+    _, first = np.unique(rows, return_index=True)
+    return first, rows
+
+
+def distinct_rows(rows: Rows) -> tuple[Rows, Numbers]:
+    """(the distinct rows, the number of each row among them)."""
+    width = max(4, -(-rows.shape[1] // 4) * 4)
+    padded = np.full((len(rows), width), -1, np.int16)
+    padded[:, : rows.shape[1]] = rows
+    words = padded.view(np.int64)
+    first, numbers = distinct([words[:, column] for column in range(words.shape[1])])
+    return rows[first], numbers
+
+
+class Spots:
+    """The spots of `columns` as `mirrors` (placed, sorted by name) see them.
+
+    `kind_of[place]`: the number of the place's kind, that is which mirrors it may and shall prefer to use;
+    `kinds`: an anycast place of each kind, with AS and country only.  `spot_of[place]` is -1 where distance means
+    nothing.
+    """
+
+    def __init__(self, columns: Columns, mirrors: Sequence[Mirror]) -> None:
+        self.mirrors = mirrors
+        items = [item for m in mirrors for item in (*m.only, *m.prefer, *m.never)]
+        asns = {int(i[2:]) for i in items if i[:2].upper() == "AS" and i[2:].isdigit()}
+        named = np.array(sorted(asns), np.int64)
+        kind_asns = np.where(np.isin(columns.asns, named), columns.asns, 0)
+        by_country = any(not (i[:2].upper() == "AS" and i[2:].isdigit()) for i in items)
+        kind_countries = columns.countries if by_country else np.zeros_like(columns.countries)
+        kind_first, self.kind_of = distinct([kind_asns, kind_countries])
+        self.kinds = [  # anycast, for there distance means nothing
+            Place(int(kind_asns[i]), _letters(int(kind_countries[i])), anycast=True) for i in kind_first
+        ]
+        self._allowed = np.array([[_allowed(m, p) for m in mirrors] for p in self.kinds], np.bool_)
+        self._preferred = np.array([[matches(m.prefer, p) for m in mirrors] for p in self.kinds], np.bool_)
+
+        own = np.array(sorted({m.place.asn for m in mirrors} - {0}), np.int64)
+        near_asns = np.where(np.isin(columns.asns, own), columns.asns, 0)
+        self._keys = columns.keys
+        self._mirror_keys = np.array([rendezvous.name_key(m.name) for m in mirrors], np.uint64)
+        self._weights = np.array([m.weight for m in mirrors], np.float64)
+        self._has = {f: np.array([any(a.version == f for a in m.addresses) for m in mirrors]) for f in (4, 6)}
+        self._asns = np.array([m.place.asn for m in mirrors], np.int64)
+
+        self.placed = np.flatnonzero(columns.known)
+        self.spot_of = np.full(len(columns), -1, np.int64)
+        self.first = self.placed
+        if len(self.placed):
+            keys = (columns.latitudes, columns.longitudes, columns.radii, near_asns, self.kind_of)
+            first, numbers = distinct([key[self.placed] for key in keys])
+            self.first = self.placed[first]
+            self.spot_of[self.placed] = numbers
+            self.placed = self.placed[np.argsort(numbers, kind="stable")]
+        self._kind = self.kind_of[self.first]
+        self._units = np.zeros((len(self.first), len(mirrors)), np.uint16)
+        for rows in self._slices(len(self.first)):
+            self._units[rows] = _units(columns, self.first[rows], mirrors)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def _slices(self, count: int) -> Iterator[slice]:
+        step = max(1, _CELLS // max(1, len(self.mirrors)))
+        for start in range(0, count, step):
+            yield slice(start, min(count, start + step))
+
+    def _pool(self, rows: slice, standing: Standing) -> Flags:
+        allowed = self._allowed[self._kind[rows]] & standing.holds
+        pool: Flags = allowed & standing.usable
+        for group in range(3):
+            empty = ~pool.any(axis=1)
+            if not empty.any():
+                break
+            pool[empty] = allowed[empty] & ~standing.usable & (standing.resort == group)
+        return pool
+
+    def ranked(self, standing: Standing) -> Rows:
+        """The ranked list of every spot."""
+        found = np.full((len(self), LIST_LENGTH), -1, np.int16)
+        for rows in self._slices(len(self)):
+            units = self._units[rows].astype(np.int64)
+            after_equals = np.where(standing.demoted, np.maximum(est.NEAR_UNITS, units // 5), 0)
+            order = (units + after_equals) << 16 | np.arange(len(self.mirrors))
+            order[~self._preferred[self._kind[rows]]] |= _TIER
+            order[~self._pool(rows, standing)] = _OUT
+            found[rows] = self._shortlist(order)
+        return found
+
+    def _shortlist(self, order: Numbers) -> Rows:
+        count = order.shape[1]
+        if count <= LIST_LENGTH:
+            best = np.sort(order, axis=1)
+        else:
+            best = np.sort(np.partition(order, LIST_LENGTH, axis=1)[:, : LIST_LENGTH + 1], axis=1)
+        rows = np.where(best < _OUT, best & _INDEX, -1).astype(np.int16)
+        if count <= LIST_LENGTH:
+            padded = np.full((len(rows), LIST_LENGTH), -1, np.int16)
+            padded[:, :count] = rows
+            return padded
+        result: Rows = rows[:, :LIST_LENGTH].copy()
+        first_as = self._asns[best[:, 0] & _INDEX]
+        must = np.stack(
+            [
+                np.where(self._has[4], order, _OUT).min(axis=1),
+                np.where(self._has[6], order, _OUT).min(axis=1),
+                np.where(self._asns != first_as[:, None], order, _OUT).min(axis=1),
+            ],
+            axis=1,
+        )
+        lacking = np.flatnonzero(((must < _OUT) & (must > best[:, LIST_LENGTH - 1 : LIST_LENGTH])).any(axis=1))
+        if len(lacking):
+            result[lacking] = _completed(best[lacking, :LIST_LENGTH], must[lacking])
+        return result
+
+    def near(self, standing: Standing, family: int, answers: int) -> tuple[Rows, Numbers]:
+        """(distinct sets of mirrors, the number of each place's set): who stands in A (4) or AAAA (6).
+
+        Rows are sorted by mirror; the number is -1 for places that have no spot.
+        """
+        answers = max(1, min(answers, len(self.mirrors)))
+        by_spot = np.full((len(self), answers), -1, np.int16)
+        drawn_places: list[Numbers] = []
+        drawn_rows: list[Rows] = []
+        spots_sorted = self.spot_of[self.placed]
+        for rows in self._slices(len(self)):
+            units = self._units[rows].astype(np.int64)
+            units[~self._preferred[self._kind[rows]]] |= _TIER
+            units[~(self._pool(rows, standing) & standing.able[family])] = _OUT
+            best = units.min(axis=1)
+            limit = best + np.maximum(est.NEAR_UNITS, (best & (_TIER - 1)) // 5)
+            members = (units <= limit[:, None]) & (units < _OUT)
+            counts = members.sum(axis=1)
+            few = counts <= answers
+            spot, mirror, position = _listed(members & few[:, None])
+            by_spot[rows.start + spot, position] = mirror
+            if few.all():
+                continue
+            span = slice(*np.searchsorted(spots_sorted, [rows.start, rows.stop]))
+            places = self.placed[span]
+            places = places[~few[self.spot_of[places] - rows.start]]
+            for part in self._slices(len(places)):
+                some = places[part]
+                drawn_places.append(some)
+                drawn_rows.append(self._draw(some, members[self.spot_of[some] - rows.start], standing.slow, answers))
+        sets, numbers = distinct_rows(np.concatenate([by_spot, *drawn_rows]))
+        of_place = np.full(len(self.spot_of), -1, np.int64)
+        of_place[self.placed] = numbers[spots_sorted]
+        if drawn_places:
+            of_place[np.concatenate(drawn_places)] = numbers[len(self) :]
+        return sets, of_place
+
+    def _draw(self, places: Numbers, members: Flags, slow: Flags, answers: int) -> Rows:
+        """The winners among each place's `members`; see rendezvous.score() and nearest._near()."""
+        place, mirror, position = _listed(members)
+        fraction = ((mix(self._keys[places[place]] ^ self._mirror_keys[mirror]) >> np.uint64(11)) + 0.5) * 2.0**-53
+        weights = self._weights[mirror]
+        scores: Floats = -np.log(fraction) / np.where(weights > 0, weights, 1)
+        scores[weights <= 0] = 500  # the greatest score there is stays under 38
+        scores += np.where(slow[mirror], 1000, 0)
+        width = int(position.max()) + 1
+        table = np.full((len(places), width), np.inf)
+        table[place, position] = scores
+        names = np.full((len(places), width), -1, np.int16)
+        names[place, position] = mirror
+        winners = np.argsort(table, axis=1, kind="stable")[:, :answers]
+        return np.sort(np.take_along_axis(names, winners, axis=1), axis=1)
+
+
+def _completed(best: Numbers, must: Numbers) -> Rows:
+    """Rows of the first of `best` and all of `must`, in order, no mirror twice (nearest.shortlist())."""
+    every = np.sort(np.concatenate([best, must], axis=1), axis=1)
+    valid = every < _OUT
+    valid[:, 1:] &= every[:, 1:] != every[:, :-1]
+    wanted = valid & (every[:, :, None] == must[:, None, :]).any(axis=2)
+    free = LIST_LENGTH - wanted.sum(axis=1)
+    others = valid & ~wanted
+    kept = wanted | (others & (np.cumsum(others, axis=1) <= free[:, None]))
+    chosen = np.sort(np.where(kept, every, _OUT), axis=1)[:, :LIST_LENGTH]
+    return np.where(chosen < _OUT, chosen & _INDEX, -1).astype(np.int16)
+
+
+def _listed(members: Flags) -> tuple[Numbers, Numbers, Numbers]:
+    """(row, column, position within the row) of each true cell, row by row."""
+    row, column = np.nonzero(members)
+    counts = members.sum(axis=1)
+    return row, column, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _letters(country: int) -> str:
+    return country.to_bytes(2, "big").rstrip(b"\0").decode("ascii", "replace")
+
+
+def _allowed(mirror: Mirror, place: Place) -> bool:
+    return not matches(mirror.never, place) and (not mirror.only or matches(mirror.only, place))
+
+
+def _units(columns: Columns, places: Numbers, mirrors: Sequence[Mirror]) -> npt.NDArray[np.uint16]:
+    """estimate.estimate() of `places` and `mirrors`, in 1/64 ms."""
+    latitudes, longitudes = columns.latitudes[places], columns.longitudes[places]
+    radii, asns = columns.radii[places], columns.asns[places]
+    cosines = np.cos(np.radians(latitudes))
+    result = np.empty((len(places), len(mirrors)), np.uint16)
+    for index, mirror in enumerate(mirrors):
+        place = mirror.place
+        if place.known and place.latitude is not None and place.longitude is not None:
+            half_phi = np.radians(place.latitude - latitudes) / 2
+            half_lambda = np.radians(place.longitude - longitudes) / 2
+            cosine = np.cos(np.radians(place.latitude))
+            haversine = np.sin(half_phi) ** 2 + cosines * cosine * np.sin(half_lambda) ** 2
+            km = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, haversine)))
+        else:
+            km = np.full(len(places), est.ANYCAST_KM if place.anycast else est.FARTHEST_KM)
+        radius = np.maximum(radii, place.radius_km if place.known else 0)
+        floor_ms = np.where(radius > 0, est.BASE_MS + est.MS_PER_KM * (radius / 2), 0.0)
+        units = np.maximum(_to_units(est.BASE_MS + est.MS_PER_KM * km), _to_units(floor_ms))
+        same_as = (asns == place.asn) & (place.asn != 0)
+        result[:, index] = units - np.where(same_as, est.SAME_AS_UNITS, 0)
+    return result
+
+
+def _to_units(ms: Floats) -> Numbers:
+    return np.floor(ms * est.UNIT + 0.5).astype(np.int64)

@@ -1,0 +1,240 @@
+"""The plan against plain code: for random maps, zones and verdicts the arrays say what rank() says, scopes are exact,
+and the reference and the answering path give the same answers."""
+
+from __future__ import annotations
+
+import array
+import random
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mirrornet.dns import rdata, rrset
+from mirrornet.dns.nearest import rank
+from mirrornet.dns.plan import Planner
+from mirrornet.dns.planfile import Plan, decode, encode
+from mirrornet.dns.promise import answer_ttl, contenders
+from mirrornet.dns.rrset import name_to_wire
+from mirrornet.dns.whereabouts import placed_mirrors, whereabouts
+from mirrornet.model.address import Address, Family, Prefix, fold, mask, width
+from mirrornet.model.place import UNKNOWN, Evidence, Place
+from mirrornet.model.table import WorldTable, encode_place
+from mirrornet.model.table import encode as encode_table
+from mirrornet.model.verdict import State, Verdict
+from mirrornet.model.zone import Mirror, PlaceOverride, Select, Zone
+
+COUNTRIES = ["JP", "DE", "BR", "ZA", "US", "AU", "", "XX"]
+CARRIERS = ["::/64", "64:ff9b::/64", "2001::/32", "2002::/16"]
+IPV6_STARTS = [
+    int(IPv6Address(text)) >> 64
+    for text in ("64:ff9b::", "2001::", "2001:1::", "2002::", "2003::", "2400::", "2a00::", "2a00:1::", "2a00:1:0:8::")
+]
+
+
+def random_place(dice: random.Random) -> Place:
+    kind = dice.random()
+    asn = dice.choice([0, 0, 64500, 64501, 64502, 3])
+    country = dice.choice(COUNTRIES)
+    if kind < 0.15:
+        return Place(asn=asn)
+    if kind < 0.3:
+        return Place(asn=asn, country=country, country_from=Evidence.DELEGATED)
+    point = dice.choice([(0.0, 0.0), (35.5, 139.5), (36.0, 140.0), (50.0, 8.5), (-23.5, -46.5), (90.0, 0.0)])
+    return Place(
+        asn=asn,
+        country=country,
+        latitude=point[0],
+        longitude=point[1] + dice.choice([0, 0, 1, 2.5]),
+        radius_km=dice.choice([0, 0, 500, 3000]),
+        anycast=kind > 0.9,
+    )
+
+
+def random_table(dice: random.Random, sizes: int = 12) -> WorldTable:
+    places = [UNKNOWN] + [random_place(dice) for _ in range(dice.randint(1, 8))]
+    families = []
+    for code, starts in (
+        (
+            "I",
+            {dice.getrandbits(dice.choice([3, 8, 32])) << dice.choice([0, 8, 24]) & 0xFFFFFFFF for _ in range(sizes)},
+        ),
+        ("Q", {dice.choice(IPV6_STARTS) + dice.choice([0, 0, 1, 1 << 20]) for _ in range(sizes)}),
+    ):
+        starts = sorted({0} | starts)
+        numbers = [dice.randrange(len(places)) for _ in starts]
+        lengths = [dice.choice([8, 16, 255]) for _ in starts]
+        families.append(
+            (
+                array.array(code, starts).tobytes(),
+                array.array("I", numbers).tobytes(),
+                bytes(lengths),
+                bytes(0 if length < 255 else 255 for length in lengths),
+            )
+        )
+    pieces = encode_table(0.0, families[0], families[1], b"".join(map(encode_place, places)), ["RADB"])
+    return WorldTable(b"".join(pieces))
+
+
+def random_mirror(dice: random.Random, number: int) -> Mirror:
+    addresses: list[Address] = []
+    if dice.random() < 0.8:
+        addresses.append(IPv4Address(dice.getrandbits(32)))
+    if dice.random() < 0.5:
+        addresses.append(IPv6Address(dice.choice(IPV6_STARTS) << 64 | number))
+    policies = [(), (), (), (), ("AS64500",), ("JP",), ("continent:EU", "AS3"), ("BR", "ZA", "continent:AS")]
+    name = f"m{number:02}"
+    return Mirror(
+        name=name,
+        url=f"{dice.choice(['http', 'http', 'https'])}://{name}.example{dice.choice(['', ':8080/os'])}",
+        addresses=tuple(addresses),
+        place=random_place(dice) if dice.random() < 0.8 else UNKNOWN,
+        weight=dice.choice([100, 100, 10, 1, 0]),
+        holds=dice.choice([None, None, None, frozenset({"debian"})]),
+        only=dice.choice(policies),
+        prefer=dice.choice(policies),
+        never=dice.choice(policies),
+    )
+
+
+def random_zone(dice: random.Random, mirrors: int) -> Zone:
+    overrides = []
+    for _ in range(dice.choice([0, 0, 2])):
+        family: Family = dice.choice([4, 6])
+        length = dice.choice([1, 8, 20, width(family)])
+        value = mask(family, dice.getrandbits(32) if family == 4 else dice.choice(IPV6_STARTS), length)
+        place = random_place(dice)
+        if place.latitude is not None:
+            place = replace(place, latitude=round(place.latitude + 0.123456789, 9))  # not a single-precision number
+        overrides.append(PlaceOverride(Prefix(family, value, length), place))
+    return Zone(
+        file=Path("z.yaml"),
+        name="inetboot.test",
+        contact="host.master@inetboot.test",
+        serial=7,
+        nameservers={"ns1.inetboot.test": (IPv4Address("192.0.2.53"), IPv6Address("2001:db8::53"))},
+        world=None,
+        select=(
+            Select("select", "http://select.inetboot.test/", answers=dice.choice([1, 2, 3]), ttl=20),
+            Select("@", "https://inetboot.test/", answers=2, ttl=60, images=frozenset({"debian", "other"})),
+        )[: dice.choice([1, 2])],
+        mirrors=tuple(random_mirror(dice, n) for n in range(mirrors)),
+        places=tuple(overrides),
+    )
+
+
+def random_verdicts(dice: random.Random, zone: Zone) -> dict[str, Verdict]:
+    healthy = dice.choice([0.0, 0.5, 0.9, 1.0])
+    found = {}
+    for mirror in zone.mirrors:
+        state = dice.choice([State.UP, State.UP, State.LAGGING, State.SLOW])
+        if dice.random() > healthy:
+            state = dice.choice(list(State))
+        if dice.random() < 0.95:
+            found[mirror.name] = Verdict(
+                state,
+                promise=dice.choice([1.0, 3.5, 30.0, float("inf")]),
+                serves_select=dice.choice([None, True, True, False]),
+                holds=dice.choice([None, None, frozenset({"debian", "other"}), frozenset()]),
+            )
+    return found
+
+
+def random_values(dice: random.Random, table: WorldTable, family: Family, count: int) -> list[int]:
+    starts = list(table.ranges[family].starts)
+    top = (1 << width(family)) - 1
+    around = [start + step for start in starts for step in (-1, 0, 1)]
+    drawn = [dice.getrandbits(width(family)) for _ in range(count)]
+    return [value for value in dice.sample(around, min(len(around), count)) + drawn if 0 <= value <= top]
+
+
+def as_address(family: Family, value: int) -> Address:
+    return IPv4Address(value) if family == 4 else IPv6Address(value << 64)
+
+
+def planned(plan: Plan, name: str, rtype: int, family: Family, value: int) -> tuple[set[bytes], int | None, int]:
+    """(records, slot, scope) of the plan; no records where there is no entry."""
+    entry = plan.nodes[name_to_wire(name)].entries.get(rtype)
+    if entry is None:
+        return set(), None, 0
+    answer, scope = plan.partitions[entry.partition].family(family).find(value)
+    found = entry.rrsets[answer]
+    return (set(found.rdatas), entry.slots[answer], scope) if found else (set(), None, scope)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 14))
+def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
+    dice = random.Random(seed)
+    table = random_table(dice)
+    zone = random_zone(dice, mirrors)
+    verdicts = random_verdicts(dice, zone)
+    planner = Planner([zone], table, {})
+    plan = decode(b"".join(encode(planner.plan({zone.name: verdicts}, 3))))
+    ttls = planner.ttls(plan, {zone.name: verdicts})
+    placed = placed_mirrors(zone, table.match)
+    by_name = {m.name: m for m in placed}
+    for select in zone.select:
+        fqdn = zone.select_fqdn(select)
+        for family in (4, 6):
+            for value in random_values(dice, table, family, 8):
+                address = as_address(family, value)
+                if family == 6 and fold(address) != address:
+                    continue
+                ranking = rank(whereabouts(zone, table.match, address).place, select, placed, verdicts)
+                ordered = [by_name[name] for name in ranking.ordered]
+                expected = set(rdata.uri_set(ordered, 1).rdatas) if ordered else set()
+                records, slot, _ = planned(plan, f"_http._tcp.{fqdn}", rrset.URI, family, value)
+                assert records == expected
+                if slot is not None:
+                    inside = [verdicts.get(n, Verdict(State.UNKNOWN, 1)) for n in ranking.ordered]
+                    names = contenders(select, placed, verdicts)
+                    others = [verdicts.get(n, Verdict(State.UNKNOWN, 1)) for n in names]
+                    assert ttls[slot] == answer_ttl(select.ttl, inside, others)
+                for wanted, rtype in ((4, rrset.A), (6, rrset.AAAA)):
+                    near = [by_name[name] for name in ranking.near[wanted]]
+                    records, _, _ = planned(plan, fqdn, rtype, family, value)
+                    assert records == set(rdata.address_set(wanted, near, 1).rdatas)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 5))
+def test_scopes_are_exact(seed: int, mirrors: int) -> None:
+    """All addresses in a scope get the same answer, and one bit less would reach another answer (or a carrier)."""
+    dice = random.Random(seed)
+    table = random_table(dice)
+    zone = random_zone(dice, mirrors)
+    plan = Planner([zone], table, {}).plan({zone.name: random_verdicts(dice, zone)}, 1)
+    carriers = [Prefix(6, int(IPv6Address(t.split("/")[0])) >> 64, int(t.split("/")[1])) for t in CARRIERS]
+    for node in plan.nodes.values():
+        for entry in node.entries.values():
+            if entry.partition < 0:
+                continue
+            both = plan.partitions[entry.partition]
+            alone = len({*map(int, both.ranges4.answers), *map(int, both.ranges6.answers)}) == 1
+            for family in (4, 6):
+                ranges = both.family(family)
+                starts = [int(s) for s in ranges.starts]
+                assert starts[0] == 0 and starts == sorted(set(starts))
+
+                def answers_in(block: Prefix, starts=starts, ranges=ranges) -> set[int]:
+                    first = ranges.find(block.value)[0]
+                    inside = {int(a) for s, a in zip(starts, ranges.answers, strict=True) if s in block}
+                    return inside | {int(first)}
+
+                for value in random_values(dice, table, family, 4):
+                    answer, scope = (int(n) for n in ranges.find(value))
+                    block = Prefix(family, mask(family, value, scope), scope)
+                    assert answers_in(block) == {answer}
+                    if family == 6:
+                        touched = [c for c in carriers if c.value in block or block.value in c]
+                        assert alone or all(c == block or block in c for c in touched)
+                    if alone:
+                        assert scope == 0
+                    elif scope > 1:
+                        wider = Prefix(family, mask(family, value, scope - 1), scope - 1)
+                        reaches = any(c in wider and c != block or c == block for c in carriers) and family == 6
+                        assert answers_in(wider) != {answer} or reaches
