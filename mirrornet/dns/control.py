@@ -1,0 +1,125 @@
+"""The control page: a small file that the supervisor and all workers map and share.  One writer for each part.
+
+    header    64 bytes: magic "MNCTRL01", u32 TTL slots, u32 rows, u64 generation, u64 TTL sequence,
+              u64 generation of the TTLs, u64 number of TTLs, 16 bytes zero    (written by the supervisor)
+    TTLs      u32[slots]: seconds                                              (written by the supervisor)
+    rows      per worker u64[32]: dns/counters.py                              (written by that worker)
+
+The plan is swapped by its generation: its file is complete before the number is raised, and a worker that sees another
+number than its own maps the file.  TTLs change without a new plan; the sequence is odd while they are being written
+(a seqlock), and they name their generation, so that slots are never read with the meaning of another plan.
+
+The file is sparse: a million slots cost nothing until they are used.  Rejected: a pipe per worker (a full one blocks),
+multiprocessing.shared_memory (its resource tracker removes the segment when a worker is killed).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from struct import Struct
+from typing import Final
+
+from mirrornet.dns.counters import NAMES
+from mirrornet.model.errors import LocalError
+
+MAGIC: Final = b"MNCTRL01"
+FILE: Final = "control"
+SLOTS: Final = 1 << 20  # TTL slots; a plan has a few thousand
+ROW: Final = 32  # counters a worker, some to spare
+_HEADER = Struct("<8sII")
+_SIZE: Final = 64
+_GENERATION, _SEQUENCE, _TTL_GENERATION, _TTL_COUNT = 2, 3, 4, 5  # u64 numbers in the header
+assert len(NAMES) <= ROW
+
+
+def plan_path(state: Path, generation: int) -> Path:
+    """Where the plan of `generation` lies."""
+    return state / f"plan.{generation}"
+
+
+class ControlPage:
+    """The page, mapped.  `create` for the supervisor, `open` for a worker."""
+
+    def __init__(self, file: int, name: Path) -> None:
+        """Maps the open file descriptor `file`, which may be closed afterwards.  Raises LocalError naming `name`."""
+        if os.fstat(file).st_size < _SIZE:
+            raise LocalError(f"{name}: this is not a control page: stop all workers and start `mirrornet serve` anew")
+        self._map = mmap.mmap(file, 0)
+        magic, slots, self.rows = _HEADER.unpack_from(self._map)
+        if magic != MAGIC or len(self._map) < _SIZE + 4 * slots + 8 * ROW * self.rows:
+            self._map.close()
+            raise LocalError(f"{name}: this is not a control page: stop all workers and start `mirrornet serve` anew")
+        view = memoryview(self._map)
+        self._header = view[:_SIZE].cast("Q")
+        self._ttls = view[_SIZE : _SIZE + 4 * slots].cast("I")
+        self._rows = view[_SIZE + 4 * slots : _SIZE + 4 * slots + 8 * ROW * self.rows].cast("Q")
+
+    @classmethod
+    def create(cls, state: Path, rows: int) -> ControlPage:
+        """A new page in the folder `state` for `rows` workers, in place of one that may be there."""
+        path, temporary = state / FILE, state / f".{FILE}.new"
+        with temporary.open("wb+") as file:
+            file.write(_HEADER.pack(MAGIC, SLOTS, rows))
+            file.truncate(_SIZE + 4 * SLOTS + 8 * ROW * rows)
+            file.flush()
+            page = cls(file.fileno(), path)
+        temporary.rename(path)
+        return page
+
+    @classmethod
+    def open(cls, state: Path) -> ControlPage:
+        """The page in the folder `state`.  Raises LocalError or OSError."""
+        path = state / FILE
+        with path.open("rb+") as file:
+            return cls(file.fileno(), path)
+
+    def close(self) -> None:
+        for view in (self._header, self._ttls, self._rows):
+            view.release()
+        self._map.close()
+
+    @property
+    def generation(self) -> int:
+        """The plan to use; 0: there is none yet."""
+        return self._header[_GENERATION]
+
+    def raise_generation(self, generation: int) -> None:
+        """From now on `plan.<generation>` is the plan.  Its file must be complete, its TTLs set."""
+        self._header[_GENERATION] = generation
+
+    @property
+    def sequence(self) -> int:
+        """Changes whenever the TTLs change; odd while they are being written."""
+        return self._header[_SEQUENCE]
+
+    def set_ttls(self, ttls: Sequence[int], generation: int) -> None:
+        """Seconds for each TTL slot of the plan of `generation`.  Raises LocalError where there are too many."""
+        if len(ttls) > len(self._ttls):
+            raise LocalError(f"the plan has {len(ttls)} TTL slots and the control page {len(self._ttls)}")
+        header = self._header
+        header[_SEQUENCE] += 1
+        header[_TTL_GENERATION] = generation
+        header[_TTL_COUNT] = len(ttls)
+        for number, ttl in enumerate(ttls):
+            self._ttls[number] = ttl
+        header[_SEQUENCE] += 1
+
+    def ttls(self, generation: int) -> list[int] | None:
+        """The TTLs for the plan of `generation`; None: they are being written or belong to another plan."""
+        header = self._header
+        before = header[_SEQUENCE]
+        if before & 1 or header[_TTL_GENERATION] != generation:
+            return None
+        found = self._ttls[: header[_TTL_COUNT]].tolist()
+        return found if header[_SEQUENCE] == before else None
+
+    def row(self, number: int) -> memoryview:
+        """Worker `number`'s counters, u64 each."""
+        return self._rows[number * ROW : (number + 1) * ROW]
+
+    def counters(self, number: int) -> dict[str, int]:
+        """Worker `number`'s counters by name."""
+        return dict(zip(NAMES, self.row(number), strict=False))

@@ -1,0 +1,100 @@
+"""What the tree of names says of a question: the algorithm of RFC 1034 section 4.3.2, without a packet in sight.
+
+    outside our zones                     REFUSED: we know nothing and do not guess
+    at or below a delegation              REFERRAL (but DS at the cut is the parent's to answer, RFC 4035 3.1.4.1)
+    the name exists, or a wildcard does   ANSWER, CNAME or NODATA (RFC 4592: nearest existing ancestor, then `*`)
+    nothing exists at or below it         NXDOMAIN (RFC 8020: a name with names below it exists)
+
+The planner names every empty non-terminal; those it left out are added here, for one that is missing would turn
+"no such type" into "no such name", which a resolver applies to all names below (RFC 8020 section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from mirrornet.dns.planfile import Entry, Node, ZoneInfo
+from mirrornet.dns.rrset import ANY, CNAME, DS, RRset, ancestors
+
+HINFO: Final = 13
+# RFC 8482 section 4.2; the TTL is ours: an hour keeps a curious resolver away and follows a change within reason.
+ANY_ANSWER: Final = RRset(HINFO, 3600, (b"\x07RFC8482\x00",))
+_WILDCARD = b"\x01*"
+
+
+class Kind(Enum):
+    """What kind of reply a question gets."""
+
+    ANSWER = auto()
+    CNAME = auto()
+    ANY = auto()
+    NODATA = auto()
+    NXDOMAIN = auto()
+    REFERRAL = auto()
+    REFUSED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`zone` where it is ours; `entry` for ANSWER and CNAME; `cut`: the delegated name for REFERRAL."""
+
+    kind: Kind
+    zone: ZoneInfo | None = None
+    entry: Entry | None = None
+    cut: bytes = b""
+
+
+class Tree:
+    """The names of a plan, made whole."""
+
+    def __init__(self, zones: Mapping[bytes, ZoneInfo], nodes: Mapping[bytes, Node]) -> None:
+        """`zones` by apex, `nodes` by name, both lower-case wire form."""
+        self.zones = zones
+        self.nodes = dict(nodes)
+        for name in nodes:
+            for above in ancestors(name)[1:]:
+                if above in self.nodes or not self._ours(above):
+                    break
+                self.nodes[above] = Node({})
+
+    def _ours(self, name: bytes) -> bool:
+        return any(above in self.zones for above in ancestors(name))
+
+    def find(self, name: bytes, qtype: int) -> Found:
+        """What `name` (lower-case wire form) and `qtype` get, class IN."""
+        line = ancestors(name)
+        depth = next((depth for depth, above in enumerate(line) if above in self.zones), None)
+        if depth is None:
+            return Found(Kind.REFUSED)
+        zone = self.zones[line[depth]]
+        for above in reversed(line[:depth]):  # from below the apex downwards: the highest cut counts
+            node = self.nodes.get(above)
+            if node is not None and node.cut and (above != name or qtype != DS):
+                return Found(Kind.REFERRAL, zone, cut=above)
+        node = self.nodes.get(name)
+        if node is None:
+            for above in line[1:]:
+                if above in self.nodes:
+                    node = self.nodes.get(_WILDCARD + above)
+                    break
+            if node is None:
+                return Found(Kind.NXDOMAIN, zone)
+        return _at(node, qtype, zone)
+
+
+def _at(node: Node, qtype: int, zone: ZoneInfo) -> Found:
+    if qtype == ANY and not node.cut:
+        if not node.entries:
+            return Found(Kind.NODATA, zone)
+        alias = node.entries.get(CNAME)  # RFC 8482 4.2: an alias is not hidden by the HINFO
+        return Found(Kind.ANY, zone) if alias is None else Found(Kind.ANSWER, zone, alias)
+    entry = node.entries.get(qtype)
+    if entry is not None:
+        return Found(Kind.ANSWER, zone, entry)
+    alias = node.entries.get(CNAME)
+    if alias is not None:
+        return Found(Kind.CNAME, zone, alias)
+    return Found(Kind.NODATA, zone)

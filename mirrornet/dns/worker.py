@@ -1,0 +1,146 @@
+"""One worker: a process of its own with its own sockets, which maps the plan and answers until it is told to stop.
+
+    python -m mirrornet.dns.worker JSON
+
+where JSON holds `state` (the folder of plan and control page), `slot` (its row), `sockets` and `lifeline` (inherited
+file descriptors) and `nsid`.  It imports the answering path and nothing else: a worker is a few megabytes and is
+there again in a tenth of a second.
+
+The supervisor holds the other end of the lifeline.  A byte on it means "look at the control page"; its end means that
+the supervisor is gone, and the worker follows (PR_SET_PDEATHSIG was rejected: it fires when the *thread* that started
+us ends).  SIGTERM ends the worker after the turn it is in.  A plan that cannot be read leaves the old one standing.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from mirrornet.dns import counters, planfile
+from mirrornet.dns.answer import Responder, not_ready
+from mirrornet.dns.control import ControlPage, plan_path
+from mirrornet.dns.transport import Limits, Respond, serve
+from mirrornet.model.errors import LocalError, MirrornetError
+
+__all__ = ["Assignment", "Limits", "Worker", "main", "serve"]
+
+_RETRY = 1.0  # seconds until a plan file that could not be read is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What the supervisor tells a worker."""
+
+    state: str
+    slot: int
+    sockets: Sequence[int]
+    lifeline: int
+    nsid: str
+
+
+class Worker:
+    """The plan in use, and what has been counted."""
+
+    def __init__(self, state: Path, slot: int, nsid: bytes) -> None:
+        """Raises LocalError or OSError where there is no control page."""
+        self._state = state
+        self._nsid = nsid
+        self._page = ControlPage.open(state)
+        self._row = self._page.row(slot)
+        self.counts: list[int] = self._row[: len(counters.NAMES)].tolist()  # goes on where its predecessor ended
+        self.counts[counters.PID] = os.getpid()
+        self.counts[counters.TCP_OPEN] = 0
+        self.stopped = False
+        self._respond: Respond = not_ready
+        self._responder: Responder | None = None
+        self._generation = 0
+        self._sequence = 0
+        self._retry = 0.0
+
+    def current(self) -> Respond | None:
+        """What `serve` asks before every turn: the function that answers in it, or None to stop."""
+        page = self._page
+        if page.generation != self._generation:
+            self._take_up(page.generation)
+        elif page.sequence != self._sequence:
+            self._retime()
+        row = self._row
+        for number, count in enumerate(self.counts):
+            row[number] = count
+        return None if self.stopped else self._respond
+
+    def _take_up(self, generation: int) -> None:
+        if monotonic() < self._retry:
+            return
+        sequence = self._page.sequence
+        ttls = self._page.ttls(generation)
+        if ttls is None:  # the next plan's are being written: it will be there in a moment
+            return
+        try:
+            plan = _map(plan_path(self._state, generation))
+            if plan.generation != generation or plan.slot_count > len(ttls):
+                raise LocalError(f"it is the plan of generation {plan.generation}, or its TTLs are missing")
+            self._responder = Responder(plan, ttls, nsid=self._nsid, counts=self.counts)
+        except (MirrornetError, OSError, ValueError, LookupError, TypeError) as error:
+            self.counts[counters.PLAN_FAULTS] += 1
+            self._retry = monotonic() + _RETRY
+            path = plan_path(self._state, generation)
+            print(f"mirrornet worker {os.getpid()}: {path}: {error}; the old plan stays", file=sys.stderr, flush=True)
+            return
+        self._respond = self._responder.respond
+        self._generation, self._sequence = generation, sequence
+        self.counts[counters.GENERATION] = generation
+        self.counts[counters.PLANS] += 1
+
+    def _retime(self) -> None:
+        sequence = self._page.sequence
+        ttls = self._page.ttls(self._generation)
+        if self._responder is None or ttls is None or len(ttls) < self._responder.plan.slot_count:
+            return
+        self._responder.retime(ttls)
+        self._sequence = sequence
+
+
+def _map(path: Path) -> planfile.Plan:
+    with path.open("rb") as file:
+        return planfile.decode(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The process: 0 when it was told to stop, 1 with a line on stderr when it cannot work."""
+    task = Assignment(**json.loads(arguments[0]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))  # TCP connections
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's affair
+    try:
+        worker = Worker(Path(task.state), task.slot, task.nsid.encode())
+    except (MirrornetError, OSError) as error:
+        print(f"mirrornet worker {os.getpid()}: {error}", file=sys.stderr, flush=True)
+        return 1
+
+    def stop(*_: object) -> None:
+        worker.stopped = True
+
+    signal.signal(signal.SIGTERM, stop)
+    alarm, alarmed = os.pipe()
+    for descriptor in (task.lifeline, alarm, alarmed):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(alarmed)
+    sockets = [socket.socket(fileno=number) for number in task.sockets]
+    serve(sockets, worker.current, wake=(task.lifeline, alarm), counts=worker.counts)
+    worker.stopped = True
+    worker.current()  # the last counts
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
