@@ -1,0 +1,154 @@
+"""What survives a restart: STATE/health.<zone>.json.
+
+A name server that is restarted must not forget that a mirror lied, nor since when another one lags, nor start every
+promise anew.  The file is written by rename whenever a verdict changes, and now and then in between.  It is only a
+memory: one that is damaged, of another version or too old is worth a warning and a fresh start, never a refusal.
+
+How much is believed depends on age.  While fewer probes were missed than would flip a verdict, the tracks go on as if
+nothing had happened.  Later the first probe decides again, as on the first day, except that a corrupt mirror stays so.
+
+Rejected: sqlite (one small value, one writer), pickle (a state folder is not a place to run code from).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from mirrornet.health.freshness import Sightings
+from mirrornet.health.outcome import Sample
+from mirrornet.health.state import Change, Level, Meter, Track
+from mirrornet.model.verdict import State
+from mirrornet.model.zone import HealthSettings
+
+_log = logging.getLogger(__name__)
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All a zone's health has to remember, and when (Unix time) it was written down."""
+
+    at: float = 0.0
+    tracks: Mapping[str, Track] = field(default_factory=dict)
+    sightings: Sightings = field(default_factory=dict)
+
+
+def encode(memory: Memory) -> bytes:
+    """The file's bytes."""
+    document = {
+        "version": VERSION,
+        "at": memory.at,
+        "sightings": {str(version): at for version, at in memory.sightings.items()},
+        "tracks": {name: _track_to(track) for name, track in memory.tracks.items()},
+    }
+    return json.dumps(document, indent=1, sort_keys=True).encode()
+
+
+def decode(data: bytes) -> Memory:
+    """The memory in a file's bytes.  Raises ValueError with a sentence for a person."""
+    try:
+        document = json.loads(data)
+        if document["version"] != VERSION:
+            raise ValueError(f"its version is {document['version']!r}, and this program reads {VERSION}")
+        return Memory(
+            at=float(document["at"]),
+            tracks={str(name): _track_from(fields) for name, fields in document["tracks"].items()},
+            sightings={int(version): float(at) for version, at in document["sightings"].items()},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is damaged: {type(error).__name__}: {error}") from None
+
+
+def _meter_to(meter: Meter) -> list[Any]:
+    return [meter.level, meter.good, meter.bad]
+
+
+def _meter_from(fields: list[Any]) -> Meter:
+    level, good, bad = fields
+    return Meter(Level(level), int(good), int(bad))
+
+
+def _track_to(track: Track) -> dict[str, Any]:
+    return {
+        "state": track.state,
+        "meter": _meter_to(track.meter),
+        "select": _meter_to(track.select),
+        "images": {name: _meter_to(meter) for name, meter in track.images.items()},
+        "since": track.since,
+        "at": track.at,
+        "blame": track.blame,
+        "reason": track.reason,
+        "rtt_ms": track.rtt_ms,
+        "repository_version": track.version,
+        "until": track.until,
+        "flips": track.flips,
+        "suspects": [[sample.image, sample.hash.hex(), sample.stored] for sample in track.suspects],
+        "changes": [[change.at, change.state, change.reason] for change in track.changes],
+    }
+
+
+def _track_from(fields: dict[str, Any]) -> Track:
+    def number(name: str) -> float | None:
+        return None if fields[name] is None else float(fields[name])
+
+    version = number("repository_version")
+    return Track(
+        state=State(fields["state"]),
+        meter=_meter_from(fields["meter"]),
+        select=_meter_from(fields["select"]),
+        images={str(name): _meter_from(meter) for name, meter in fields["images"].items()},
+        since=float(fields["since"]),
+        at=float(fields["at"]),
+        blame=str(fields["blame"]),
+        reason=str(fields["reason"]),
+        rtt_ms=number("rtt_ms"),
+        version=None if version is None else int(version),
+        until=number("until"),
+        flips=int(fields["flips"]),
+        suspects=tuple(Sample(str(i), bytes.fromhex(h), int(n)) for i, h, n in fields["suspects"]),
+        changes=tuple(Change(float(at), State(state), str(why)) for at, state, why in fields["changes"]),
+    )
+
+
+def recall(memory: Memory, now: float, settings: HealthSettings) -> Memory:
+    """`memory` as far as it is still worth believing at `now` (Unix time)."""
+    if 0 <= now - memory.at <= settings.interval * max(settings.up, settings.down):
+        return memory
+    return replace(memory, tracks={name: _doubt(track) for name, track in memory.tracks.items()})
+
+
+def _doubt(track: Track) -> Track:
+    if track.state is State.CORRUPT:
+        return replace(track, meter=Meter(Level.OUT))
+    return replace(track, meter=Meter(), select=Meter(), images={})
+
+
+def load(path: Path, now: float, settings: HealthSettings) -> Memory:
+    """What was kept at `path`, as far as `recall` believes it; an empty memory where there is nothing to believe."""
+    try:
+        return recall(decode(path.read_bytes()), now, settings)
+    except FileNotFoundError:
+        return Memory()
+    except (OSError, ValueError) as error:
+        _log.warning("%s is ignored, every mirror is judged anew: %s", path, error)
+        return Memory()
+
+
+def save(path: Path, memory: Memory) -> None:
+    """Writes `memory` to `path` by rename.  Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(encode(memory))
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

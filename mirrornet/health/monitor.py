@@ -1,0 +1,298 @@
+"""The watch over all mirrors of one zone: tasks, the clock, dice, one file; every decision is somebody else's.
+
+One task a mirror: probe, step, sleep.  `first_round` asks everybody once, at most LIMIT probes at a time, and the
+first probe decides at once (state.py); an answer may be given after it.  `run` then watches until it is cancelled.
+`verdicts()` is a snapshot, a new value at each call; `on_change` is called in the event loop when one of them would
+change an answer or a TTL, not when only an RTT moved.
+
+Nothing here stops the watch: a full disk, a mirror that speaks nonsense or a bug in a probe is a line in the log.
+All mirrors down is a state like any other here; that the nearest is answered anyway is the plan's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from mirrornet.health import memory, schedule
+from mirrornet.health.catalogue import Catalogue, pick
+from mirrornet.health.fetch import Visit, user_agent
+from mirrornet.health.freshness import Sightings, judge, sight
+from mirrornet.health.outcome import Kind, Outcome, Sample, worst
+from mirrornet.health.probe import Order, addresses, probe
+from mirrornet.health.state import Track, step, verdict
+from mirrornet.health.target import under
+from mirrornet.model.errors import InputError, LocalError, MirrornetError, PeerError, Unreachable
+from mirrornet.model.units import format_duration
+from mirrornet.model.verdict import State, Verdict
+from mirrornet.model.zone import Mirror, Zone
+
+_log = logging.getLogger(__name__)
+LIMIT: Final = 16  # probes at once, of one zone
+AUDIT: Final = 8  # blocks a corrupt mirror has to show whole, in each of `up` probes in a row, besides the bad ones
+KEEP: Final = 10.0  # seconds between two writings of what is remembered, where no verdict changed
+RELEARN: Final = 600.0  # seconds after which another page of the index is drawn
+_UNPROBED: Final = Verdict(State.UP, math.inf, reason="not probed: the zone says `probe: none`")
+
+
+class Monitor:
+    """Raises InputError where the zone's root.json cannot be read."""
+
+    def __init__(
+        self,
+        zone: Zone,
+        state: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        dice: Callable[[], float] = random.random,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.zone = zone
+        self.probes = 0  # since the start, one per address
+        self._settings = zone.health
+        self._clock, self._dice, self._on_change = clock, dice, on_change
+        self._file = state / f"health.{zone.name}.json"
+        self._limit = asyncio.Semaphore(LIMIT)
+        self._agent = user_agent(zone.name, zone.contact)
+        self._learning = asyncio.Lock()
+        self._ready = False
+        self._learnt = -math.inf
+        self._unlearnable: dict[str, int] = {}  # mirror → the version whose set it did not hold, as already told
+        self._catalogue: Catalogue | None = None
+        if zone.health.probe == "block":
+            self._catalogue = Catalogue(state, _read_root(zone), _images(zone))
+        kept = memory.load(self._file, clock(), zone.health)
+        self._sightings: Sightings = kept.sightings
+        self._tracks = {m.name: kept.tracks.get(_key(m), Track()) for m in zone.mirrors}
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """Every mirror of the zone file by name, as things stand."""
+        if self._settings.probe == "none":
+            return {mirror.name: _UNPROBED for mirror in self.zone.mirrors}
+        return {name: verdict(track, self._settings) for name, track in self._tracks.items()}
+
+    def tracks(self) -> Mapping[str, Track]:
+        """What is remembered of every mirror, for `status`: flips, past changes and their reasons."""
+        return dict(self._tracks)
+
+    async def first_round(self) -> None:
+        """Probes every mirror once.  Takes at most a few timeouts; `on_change` is not called."""
+        if self._settings.probe != "none":
+            found = await self._survey()
+            if self._catalogue is not None:
+                await self._prepare(self._catalogue, found)
+                if self._catalogue.samples:
+                    found = await self._survey()
+            for mirror in self.zone.mirrors:
+                self._sight(found[mirror.name])
+            for mirror in self.zone.mirrors:
+                self._apply(mirror, found[mirror.name], quiet=True)
+            self._keep()
+        self._ready = True
+
+    async def run(self) -> None:
+        """Watches until cancelled.  Does the first round where nobody did."""
+        if not self._ready:
+            await self.first_round()
+            self._on_change()
+        if self._settings.probe == "none":
+            await asyncio.Event().wait()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for mirror in self.zone.mirrors:
+                    group.create_task(self._watch(mirror), name=f"watch {mirror.name}")
+                group.create_task(self._keep_on(), name=f"keep {self.zone.name}")
+        finally:
+            self._keep()
+
+    async def _survey(self) -> dict[str, Outcome]:
+        found = await asyncio.gather(*(self._look(mirror) for mirror in self.zone.mirrors))
+        return {mirror.name: outcome for mirror, outcome in zip(self.zone.mirrors, found, strict=True)}
+
+    async def _prepare(self, catalogue: Catalogue, found: Mapping[str, Outcome]) -> None:
+        """Learns what blocks exist from the first mirror that can tell, those with the newest timestamp first."""
+        try:
+            await catalogue.load(self._clock())
+        except MirrornetError as error:
+            _log.warning("%s: blocks cannot be probed, only timestamps: %s", self.zone.name, error)
+            return
+        candidates = [m for m in self.zone.mirrors if found[m.name].kind in (Kind.OK, Kind.CORRUPT)]
+        candidates.sort(key=lambda mirror: -(found[mirror.name].version or 0))
+        for mirror in candidates:
+            if await self._learn(mirror, found[mirror.name]):
+                return
+
+    async def _watch(self, mirror: Mirror) -> None:
+        loop = asyncio.get_running_loop()
+        due = schedule.after_first_round(mirror.name, loop.time(), self._settings.interval)
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            outcome = await self._look(mirror)
+            if await self._root_may_have_turned(mirror, outcome):
+                outcome = await self._look(mirror)
+            due = schedule.after(loop.time(), self._settings.interval, outcome.retry_after)
+            self._sight(outcome)
+            self._apply(mirror, outcome)
+            if self._catalogue is not None and self._worth_learning(outcome):
+                await self._learn(mirror, outcome)
+
+    def _worth_learning(self, outcome: Outcome) -> bool:
+        assert self._catalogue is not None
+        if self._catalogue.wants(outcome.version):
+            return True
+        # Another page of the same index, now and then, so that in time every block may be asked for.
+        return outcome.version == self._catalogue.version is not None and time.monotonic() - self._learnt > RELEARN
+
+    async def _look(self, mirror: Mirror) -> Outcome:
+        """One probe of every address of `mirror`, as one outcome, not yet compared with other mirrors."""
+        timeout = self._settings.timeout
+        try:
+            found = await addresses(mirror, timeout)
+        except PeerError as error:
+            return Outcome(Kind.FAILED, self._clock(), str(error))
+        order = self._order(mirror)
+
+        async def one(index: int) -> Outcome:
+            async with self._limit:
+                self.probes += 1
+                return await probe(order, found[index], timeout, self._agent, self._clock)
+
+        outcomes = await asyncio.gather(*(one(index) for index in range(len(found))))
+        return worst([(str(address), outcome) for address, outcome in zip(found, outcomes, strict=True)])
+
+    def _order(self, mirror: Mirror) -> Order:
+        selects = {s.url for s in self.zone.select if mirror in self.zone.candidates(s)} if mirror.addresses else set()
+        order = Order(
+            kind=self._settings.probe,
+            url=mirror.url,
+            select_urls=tuple(sorted(selects)),
+        )
+        if self._catalogue is None:
+            return order
+        track, known = self._tracks[mirror.name], self._catalogue.samples
+        images = sorted(name for name in known if mirror.holds is None or name in mirror.holds)
+        samples: set[Sample] = set()
+        for _ in range(AUDIT if track.state is State.CORRUPT else 1):
+            image = images[min(int(self._dice() * len(images)), len(images) - 1)] if images else ""
+            sample = pick(known.get(image, ()), self._dice())
+            if sample is not None:
+                samples.add(sample)
+        return replace(
+            order,
+            root=self._catalogue.root,
+            samples=tuple(sorted(samples)),
+            expect=self._catalogue.version,
+            suspects=track.suspects,
+            sole_image=mirror.holds is not None or len(images) <= 1,
+        )
+
+    def _sight(self, outcome: Outcome) -> None:
+        if outcome.version is not None:
+            self._sightings = sight(self._sightings, outcome.version, outcome.at)
+
+    def _apply(self, mirror: Mirror, outcome: Outcome, quiet: bool = False) -> None:
+        lag = self.zone.repository.lag if self.zone.repository else math.inf
+        before = self._tracks[mirror.name]
+        after = step(before, judge(outcome, self._sightings, lag), self._settings)
+        self._tracks[mirror.name] = after
+        if after.state is not before.state:
+            self._tell(mirror, before, after)
+        old, new = verdict(before, self._settings), verdict(after, self._settings)
+        if not quiet and _effect(old) != _effect(new):
+            if after.state is not before.state:
+                self._keep()
+            self._on_change()
+
+    def _tell(self, mirror: Mirror, before: Track, after: Track) -> None:
+        level = logging.INFO if verdict(after, self._settings).usable else logging.WARNING
+        reason = f": {after.reason}" if after.reason else ""
+        _log.log(level, "%s: mirror %s was %s, is %s%s", self.zone.name, mirror.name, before.state, after.state, reason)
+        if level == logging.WARNING and not any(v.usable for v in self.verdicts().values()):
+            _log.warning("%s: no mirror is usable, the nearest is answered all the same", self.zone.name)
+
+    async def _root_may_have_turned(self, mirror: Mirror, outcome: Outcome) -> bool:
+        """A signature we cannot check may be that of the next root's keys: its chain is asked for before blaming."""
+        if self._catalogue is None or outcome.kind is not Kind.CORRUPT or outcome.suspects:
+            return False
+        known = self._catalogue.root
+        return await self._learn(mirror, outcome) and self._catalogue.root != known
+
+    async def _learn(self, mirror: Mirror, outcome: Outcome) -> bool:
+        """One attempt at the mirror's metadata and a page of each index.  Failure is a line in the log, once."""
+        assert self._catalogue is not None
+        async with self._learning:
+            if outcome.version is not None and not self._worth_learning(outcome):
+                return False  # another mirror taught it while this one waited
+            return await self._attempt(mirror, self._catalogue, outcome.version or 0)
+
+    async def _attempt(self, mirror: Mirror, catalogue: Catalogue, version: int) -> bool:
+        try:
+            address = (await addresses(mirror, self._settings.timeout))[0]
+            async with Visit(address, self._agent) as visit:
+                get = _getter(visit, mirror.url, self._settings.timeout)
+                taken = await catalogue.learn(get, self._dice(), self._clock())
+        except (PeerError, LocalError, InputError) as error:
+            if self._unlearnable.get(mirror.name) != version:
+                self._unlearnable[mirror.name] = version
+                _log.warning("%s: mirror %s does not hold a whole set: %s", self.zone.name, mirror.name, error)
+            return False
+        self._unlearnable.pop(mirror.name, None)
+        self._learnt = time.monotonic()
+        return taken
+
+    def _keep(self) -> None:
+        tracks = {_key(mirror): self._tracks[mirror.name] for mirror in self.zone.mirrors}
+        try:
+            memory.save(self._file, memory.Memory(self._clock(), tracks, self._sightings))
+        except OSError as error:
+            _log.warning("%s: verdicts will not survive a restart: %s", self._file, error)
+
+    async def _keep_on(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP)
+            self._keep()
+
+
+def _key(mirror: Mirror) -> str:
+    """A mirror that moved to another URL is another mirror."""
+    return f"{mirror.name} {mirror.url}"
+
+
+def _effect(verdict: Verdict) -> tuple[object, ...]:
+    """What of a verdict the plan or a TTL depends on."""
+    return verdict.state, verdict.promise, verdict.serves_select, verdict.holds
+
+
+def _images(zone: Zone) -> tuple[str, ...]:
+    """The images whose blocks are probed: what the zone says, in whichever section it says it."""
+    if zone.repository is not None and zone.repository.images:
+        return tuple(sorted(set(zone.repository.images)))
+    named = {name for select in zone.select for name in select.images or ()}
+    return tuple(sorted(named | {name for mirror in zone.mirrors for name in mirror.holds or ()}))
+
+
+def _read_root(zone: Zone) -> bytes:
+    if zone.repository is None:
+        raise InputError(f"{zone.file}: `probe: block` needs `repository: {{root: …}}`, to know whom to believe")
+    try:
+        return zone.repository.root.read_bytes()
+    except OSError as error:
+        raise InputError(f"{zone.repository.root}: {error.strerror}: the zone's root.json is needed") from None
+
+
+def _getter(visit: Visit, base: str, timeout: float) -> Callable[[str, int], Awaitable[bytes]]:
+    async def get(path: str, limit: int) -> bytes:
+        try:
+            async with asyncio.timeout(timeout):
+                return await visit.get(under(base, path), limit)
+        except TimeoutError:
+            raise Unreachable(f"{path}: no answer within {format_duration(timeout)}") from None
+
+    return get
