@@ -1,0 +1,115 @@
+"""`mirrornet import-radb`: dumps of routing registries → world.table."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Tell = Callable[[str, int, int | None], None]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb to `app`."""
+
+    @app.command("import-radb")
+    def import_radb(
+        dumps: Annotated[
+            list[str],
+            typer.Argument(
+                metavar="DUMP...",
+                help="RPSL dumps (route, route6, aut-num, inetnum, inet6num): paths or http, https, ftp URLs, "
+                "plain or .gz.",
+                show_default=False,
+            ),
+        ],
+        out: Annotated[Path, typer.Option(help="The table to make.", show_default=False, dir_okay=False)],
+        delegated: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="FILE",
+                help="Delegated statistics of a RIR, path or URL; may be given again.",
+                show_default=False,
+            ),
+        ] = None,
+        anycast: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE",
+                help="Anycast prefixes, one a line, # comments.",
+                exists=True,
+                dir_okay=False,
+                show_default=False,
+            ),
+        ] = None,
+        force: Annotated[
+            bool, typer.Option("--force", help="Replace the old table even if it shrank by 30 %.")
+        ] = False,
+        bogons: Annotated[
+            bool, typer.Option("--bogons", help="Let reserved addresses and private AS numbers in, for a laboratory.")
+        ] = False,
+        report: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="Write the whole report there, as JSON.", show_default=False),
+        ] = None,
+    ) -> None:
+        """Makes world.table, the map from an address to its AS, country and place.
+
+        RADB and other routing registries say who originates an address; the statistics of the RIRs say in which
+        country it is.  The old table stays until the new one is whole; a table that lost 30 % of its ranges is refused
+        (exit code 3).
+        """
+        from mirrornet.radb import importer
+
+        with _progress() as progress:
+            done = importer.import_radb(
+                dumps,
+                out,
+                delegated=delegated or (),
+                anycast=anycast,
+                force=force,
+                now=time.time(),
+                progress=progress,
+                bogons=bogons,
+            )
+        if report is not None:
+            report.write_text(json.dumps(done.as_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        for line in done.summary():
+            typer.echo(line)
+        typer.echo(f"{out} is ready")
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """A bar on a terminal, elsewhere one line for each file and stage; both on stderr."""
+    if not sys.stderr.isatty():
+        seen: set[str] = set()
+
+        def say(what: str, done: int, total: int | None) -> None:
+            if what not in seen:
+                seen.add(what)
+                size = f" ({total / 1e6:.1f} MB)" if total else ""
+                print(f"{what}{size} ...", file=sys.stderr, flush=True)
+
+        yield say
+        return
+
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what.rpartition("/")[2], total=total)
+            bar.update(tasks[what], completed=done)
+
+        yield show

@@ -1,0 +1,217 @@
+"""Records → ranges and places → world.table's bytes.
+
+Four divisions of all addresses are laid over each other: the longest route, the smallest block that names a country,
+the smallest block that has coordinates, the longest anycast prefix.  Every cell of the overlay gets
+
+- its origin from the route;
+- its country from the block, else from the seat of the origin's holder.  Size decides between an inetnum and delegated
+  statistics, and the inetnum only where both have the same size: an inetnum larger than a delegation is one of the
+  placeholders with which registries cover what they do not administer (APNIC's 8.0.0.0/8 in AU);
+- its coordinates from a block's geoloc, unless a smaller block names another country than the geoloc's own does; else
+  the middle of its country;
+- its prefix: the route's, else the country block's, else the coordinates' block's where that is a prefix; the anycast
+  prefix where it is longer.
+
+Equal places are stored once (64,000 for the whole Internet), and neighbouring cells that say the same of the same
+prefix are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mirrornet.data.countries import COUNTRIES
+from mirrornet.model.address import Family, Prefix, width
+from mirrornet.model.place import Evidence, Place
+from mirrornet.model.table import NONE, encode, encode_place
+from mirrornet.radb.origins import Origins, choose
+from mirrornet.radb.records import Geography, Records
+from mirrornet.radb.sweep import (
+    I64,
+    U64,
+    Layer,
+    block_lengths,
+    common_starts,
+    longest_match,
+    masks,
+    smallest_match,
+)
+
+GEOLOC_RADIUS_KM: Final = 25  # a town; the holder chose the point, his customers live around it
+_FAMILIES: Final[tuple[Family, Family]] = (4, 6)
+_START_DTYPES: Final[dict[Family, str]] = {4: "<u4", 6: "<u8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """One family's cells before places are numbered; columns of equal length."""
+
+    starts: U64
+    keys: U64  # ASN << 32 | number in the list of geographies << 1 | anycast, once numbered
+    geographies: U64  # country number << 40 | Evidence << 32 | coordinates number
+    lengths: NDArray[np.uint8]
+    sources: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """world.table, ready to be written piece by piece, and what there is to say of it."""
+
+    pieces: list[bytes]
+    ranges: dict[Family, int]
+    prefixes: dict[Family, int]  # different prefixes with a route
+    places: int
+    origins: dict[Family, Origins]
+
+
+def compile_table(records: Records, anycast: Sequence[Prefix], created: float) -> Compiled:
+    """The table for `records`, in which addresses of `anycast` prefixes are marked so.  `created`: Unix time."""
+    ranks = records.sources.ranks()
+    seats = _Seats(records)
+    origins = {family: choose(records.routes(family), ranks) for family in _FAMILIES}
+    cells = {
+        family: _cells(family, records, origins[family], [p for p in anycast if p.family == family], seats)
+        for family in _FAMILIES
+    }
+    places, numbers = _places(list(cells.values()), records.geography)
+    columns, position = {}, 0
+    for family in _FAMILIES:
+        end = position + len(cells[family].starts)
+        columns[family] = _merged(family, cells[family], numbers[position:end])
+        position = end
+    return Compiled(
+        pieces=encode(created, columns[4], columns[6], b"".join(places), records.sources.names),
+        ranges={family: len(columns[family][2]) for family in _FAMILIES},
+        prefixes={family: len(origins[family].routes.values) for family in _FAMILIES},
+        places=len(places),
+        origins=origins,
+    )
+
+
+class _Seats:
+    """The country number of an AS's holder, by binary search."""
+
+    def __init__(self, records: Records) -> None:
+        asns = sorted(records.seats)
+        self._asns = np.array([*asns, 1 << 32], np.uint64)  # a sentinel, so that a search never runs out
+        self._countries = np.array([*(records.geography.country(records.seats[asn][1]) for asn in asns), 0], np.uint64)
+
+    def of(self, asns: U64) -> U64:
+        index = np.searchsorted(self._asns, asns)
+        return np.where(self._asns[index] == asns, self._countries[index], np.uint64(0))
+
+
+def _cells(family: Family, records: Records, origins: Origins, anycast: list[Prefix], seats: _Seats) -> Cells:
+    bits = width(family)
+    routes, blocks = origins.routes, records.blocks(family)
+    ranks = (int(Evidence.INETNUM) - blocks.evidence).astype(np.uint8)
+    with_country = np.flatnonzero(blocks.countries)
+    with_coordinates = np.flatnonzero(blocks.coordinates)
+    anycast_values = np.array([prefix.value for prefix in anycast], np.uint64)
+    anycast_lengths = np.array([prefix.length for prefix in anycast], np.uint8)
+
+    def smallest(chosen: I64) -> Layer:
+        layer = smallest_match(blocks.firsts[chosen], blocks.lasts[chosen], ranks[chosen], bits)
+        return Layer(layer.starts, np.append(chosen, -1)[layer.winners])
+
+    by_route = longest_match(routes.values, routes.lengths, bits)
+    by_country, by_coordinates = smallest(with_country), smallest(with_coordinates)
+    by_anycast = longest_match(anycast_values, anycast_lengths, bits)
+    starts = common_starts([by_route, by_country, by_coordinates, by_anycast])
+    route, country_block = by_route.at(starts), by_country.at(starts)
+    coordinates_block, cast = by_coordinates.at(starts), by_anycast.at(starts)
+
+    asn = _pick(routes.asns, route, 0).astype(np.uint64)
+    country = _pick(blocks.countries, country_block, 0).astype(np.uint64)
+    evidence = _pick(blocks.evidence, country_block, 0).astype(np.uint64)
+    seat = seats.of(asn)
+    seated = (country == 0) & (seat != 0)
+    country = np.where(seated, seat, country)
+    evidence = np.where(seated, np.uint64(Evidence.AUT_NUM), evidence)
+
+    size = np.append(blocks.lasts - blocks.firsts, np.uint64(2**64 - 1))
+    own_country = _pick(blocks.countries, coordinates_block, 0).astype(np.uint64)
+    smaller_elsewhere = (
+        (size[country_block] < size[coordinates_block]) & (own_country != country) & (country_block >= 0)
+    )
+    coordinates = np.where(smaller_elsewhere, 0, _pick(blocks.coordinates, coordinates_block, 0)).astype(np.uint64)
+
+    block_length = np.append(block_lengths(blocks.firsts, blocks.lasts, bits, NONE), np.uint8(NONE))
+    deciding_block = np.where(country_block >= 0, country_block, np.where(coordinates > 0, coordinates_block, -1))
+    lengths = np.where(route >= 0, _pick(routes.lengths, route, NONE), block_length[deciding_block])
+    cast_length = _pick(anycast_lengths, cast, 0)
+    lengths = np.where((cast >= 0) & ((lengths == NONE) | (cast_length > lengths)), cast_length, lengths)
+    block_source = _pick(blocks.sources, deciding_block, NONE)
+    return Cells(
+        starts=starts,
+        keys=asn << np.uint64(32) | (cast >= 0).astype(np.uint64),
+        geographies=country << np.uint64(40) | evidence << np.uint64(32) | coordinates,
+        lengths=lengths.astype(np.uint8),
+        sources=np.where(route >= 0, _pick(routes.sources, route, NONE), block_source).astype(np.uint8),
+    )
+
+
+def _pick(column: NDArray[Any], winners: I64, missing: int) -> NDArray[Any]:
+    """`column` at each winner; `missing` where there is none (-1 reaches the element appended for it)."""
+    padded: NDArray[Any] = np.append(column, np.array([missing], column.dtype))
+    return padded[winners]
+
+
+def _places(families: list[Cells], geography: Geography) -> tuple[list[bytes], NDArray[np.uint32]]:
+    """The records of all different places, 0 unknown, and the number of the place of each cell."""
+    geographies, geography_numbers = np.unique(
+        np.concatenate([np.zeros(1, np.uint64), *(cells.geographies for cells in families)]), return_inverse=True
+    )
+    keys = np.concatenate([np.zeros(1, np.uint64), *(cells.keys for cells in families)])
+    keys |= geography_numbers.astype(np.uint64) << np.uint64(1)
+    distinct, numbers = np.unique(keys, return_inverse=True)
+    templates = [_geography(int(packed), geography) for packed in geographies]
+    records = []
+    for key in distinct.tolist():
+        country, country_from, latitude, longitude, radius, coordinates_from = templates[(key & 0xFFFFFFFF) >> 1]
+        anycast = bool(key & 1)
+        records.append(
+            encode_place(
+                Place(key >> 32, country, latitude, longitude, radius, anycast, country_from, coordinates_from)
+            )
+        )
+    return records, numbers[1:].astype(np.uint32)
+
+
+_Template = tuple[str, Evidence, float | None, float | None, int, Evidence]
+
+
+def _geography(packed: int, geography: Geography) -> _Template:
+    code = geography.countries[packed >> 40]
+    country_from = Evidence(packed >> 32 & 0xFF)
+    pair = geography.coordinates[packed & 0xFFFFFFFF]
+    if pair is not None:
+        return code, country_from, pair[0], pair[1], GEOLOC_RADIUS_KM, Evidence.INETNUM
+    country = COUNTRIES.get(code)
+    if country is None:
+        return code, country_from, None, None, 0, Evidence.NONE
+    return code, country_from, country.latitude, country.longitude, country.radius_km, Evidence.CENTROID
+
+
+def _merged(family: Family, cells: Cells, places: NDArray[np.uint32]) -> tuple[bytes, bytes, bytes, bytes]:
+    """The columns of world.table, with neighbours merged that share place, source and matched prefix."""
+    lengths = cells.lengths
+    values = masks(cells.starts, np.where(lengths == NONE, 0, lengths), width(family))
+    same = (
+        (places[1:] == places[:-1])
+        & (lengths[1:] == lengths[:-1])
+        & (cells.sources[1:] == cells.sources[:-1])
+        & (values[1:] == values[:-1])
+    )
+    keep = np.concatenate([np.ones(1, bool), ~same])
+    return (
+        cells.starts[keep].astype(_START_DTYPES[family]).tobytes(),
+        places[keep].astype("<u4").tobytes(),
+        lengths[keep].tobytes(),
+        cells.sources[keep].tobytes(),
+    )
