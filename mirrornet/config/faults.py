@@ -1,0 +1,119 @@
+"""The faults of one file, gathered as it is read, so that one run can name all of them.
+
+A reader that finds a fault adds it here and goes on with a stand-in, and marks the place in the tree as broken, so
+that later checks which would only repeat the same fault in other words can stay silent (`sound`).
+
+A key that no reader asked for is judged last, when it is known which keys exist at all and where: `interval` that lost
+its indentation is then not merely unknown but "belongs under health".  Because every reader's questions are recorded,
+the same record tells the tests whether zones/example.yaml shows every key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from mirrornet.config.tree import Node, Path
+from mirrornet.model.problem import Problem
+
+_SUGGESTIONS = 200  # suggestions a file; each compares with every known word, and a file may hold 100,000 faults
+_SHOWN = 60  # characters of a faulty value that a message quotes
+
+
+class Wrong(ValueError):
+    """A scalar that is not what its key takes: `what` is wrong with it, and `hint` says what to write."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+
+def quote(text: str) -> str:
+    """`text` in quotes, on one line and cut to a length that a message can carry."""
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """ "did you mean X?" where one of `known` is close to `word`, else ""."""
+    choices = {item.lower(): item for item in known}
+    found = get_close_matches(word[:_SHOWN].lower(), choices, 1, 0.6)
+    return f"did you mean {choices[found[0]]}?" if found else ""
+
+
+def dotted(path: Path) -> str:
+    """A place in the tree as people write it: ("select", 0, "ttl") is "select[1].ttl"."""
+    text = ""
+    for step in path:
+        text += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if text else step
+    return text if len(text) <= 2 * _SHOWN else "…" + text[-2 * _SHOWN :]
+
+
+class Faults:
+    """Collects the faults of `file`, whose tree is `root`."""
+
+    def __init__(self, file: str, root: Node) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self.known: dict[str, set[str]] = {}  # kind of section → keys that its reader asks for
+        self.seen: dict[str, set[str]] = {}  # kind of section → those of them that the file holds
+        self._root = root
+        self._broken: set[Path] = set()
+        self._unknown: list[tuple[Path, str]] = []
+
+    def add(self, path: Path, what: str, hint: str = "", *, warning: bool = False, line: int | None = None) -> None:
+        """Reports a fault at `path`, on the line where that stands (or on `line`)."""
+        where = dotted(path)
+        text = f"{where}: {what}" if where else what
+        self.problems.append(Problem(self.file, self.line(path) if line is None else line, text, hint, warning))
+        if not warning:
+            self.spoil(path)
+
+    def spoil(self, path: Path) -> None:
+        """Marks `path` as broken without a word (the fault has been reported already)."""
+        self._broken.add(path)
+
+    def sound(self, *paths: Path) -> bool:
+        """Whether no fault has been reported at any of `paths`."""
+        return self._broken.isdisjoint(paths)
+
+    def line(self, path: Path) -> int:
+        """The line of `path`, or of the nearest thing around it that exists."""
+        line, node = self._root.line, self._root
+        for step in path:
+            found = node.step(step)
+            if found is None:
+                break
+            line, node = found
+        return line
+
+    def ask(self, kind: str, key: str, seen: bool) -> None:
+        """Notes that sections of `kind` may hold `key`, and whether this one does."""
+        self.known.setdefault(kind, set()).add(key)
+        if seen:
+            self.seen.setdefault(kind, set()).add(key)
+
+    def unknown(self, path: Path, kind: str) -> None:
+        """Keeps a key that the reader of a section of `kind` did not ask for, until `finish`."""
+        self._unknown.append((path, kind))
+
+    def finish(self) -> list[Problem]:
+        """All problems, in the order of the file."""
+        for path, kind in self._unknown:
+            self.add(path, "unknown key", self._advise(str(path[-1]), kind))
+        self._unknown.clear()
+        self.problems.sort()
+        return self.problems
+
+    def _advise(self, key: str, kind: str) -> str:
+        here = self.known.get(kind, set())
+        if key == "<<":
+            return "merge keys are not read here: write the keys out"
+        if len(self.problems) < _SUGGESTIONS:
+            close = suggest(key, here)
+            if close:
+                return close
+        for other, keys in self.known.items():
+            if key in keys:
+                return f"it belongs under {other}; is the indentation right?"
+        return f"known here: {', '.join(sorted(here))}"
