@@ -22,7 +22,7 @@ from typing import Final
 
 from mirrornet.dns import counters, wire
 from mirrornet.dns.lookup import ANY_ANSWER, Found, Kind, Tree
-from mirrornet.dns.planfile import Entry, Plan, ZoneInfo
+from mirrornet.dns.planfile import BETWEEN, Entry, Plan, ZoneInfo
 from mirrornet.dns.rrset import AAAA, CLASS_IN, NS, OWNER, A, RRset
 from mirrornet.dns.wire import EMPTY, Malformed, Query, Section
 from mirrornet.model.address import Family, key
@@ -168,6 +168,8 @@ class Responder:
             index = bisect_right(ranges.starts, value) - 1
             answer = ranges.answers[index]
             width = ranges.scopes[index]
+            if width == BETWEEN:
+                width = ranges.scope(index, value)
         tail = hot.tails[recursion].get(answer) or self._tail(hot, recursion, answer)
         if not tail or len(tail) + 4 + length > (512 if room < 512 else room if room < 1232 else 1232):
             return None

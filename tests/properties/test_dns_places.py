@@ -9,7 +9,6 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -236,5 +235,5 @@ def test_scopes_are_exact(seed: int, mirrors: int) -> None:
                         assert scope == 0
                     elif scope > 1:
                         wider = Prefix(family, mask(family, value, scope - 1), scope - 1)
-                        reaches = any(c in wider and c != block or c == block for c in carriers) and family == 6
+                        reaches = any((c in wider and c != block) or c == block for c in carriers) and family == 6
                         assert answers_in(wider) != {answer} or reaches
