@@ -5,6 +5,7 @@
     versions.py   ImageVersion and Metadata: what signed metadata says, as values                            (pure)
     verify.py     bytes of signed metadata → what they prove                                                 (pure)
     trust.py      the client's half: one attempt at one mirror, the trust folder, offline
+    fetch.py      where bytes come from: Fetch, a folder, python-tuf's adapter; the first root
     keys.py       the publisher's keys and the first root
     metadata.py   the publisher's half of the metadata: read, change, sign, write
     cut.py        an image cut into blocks on all cores
@@ -22,6 +23,6 @@ Decisions
   holds zlib streams only, incompressible blocks included, so that its .cloop view needs no second copy.
 - 2026-11-23: the clock of python-tuf's Updater is set by one assignment to its internal reference time.  Its public
   interface has none.  Nothing rests on it: `trust.attempt` judges the whole set's expiry again by its argument `now`.
-- 2026-11-23: the time stored in a trust folder is that of the last committed refresh.  A set is committed only while it is
-  valid, so a clock that was once years ahead cannot lock the folder up for longer than a set lives.
+- 2026-11-23: the time stored in a trust folder is that of the last committed refresh.  A set is committed only while it
+  is valid, so a clock that was once years ahead cannot lock the folder up for longer than a set lives.
 """

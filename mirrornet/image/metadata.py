@@ -97,7 +97,7 @@ class Shelf:
         role = self.images.get(name)
         if role is None:
             return 1
-        newest = role.unrecognized_fields.get(_NEWEST, 0)
+        newest: int = role.unrecognized_fields.get(_NEWEST, 0)
         return 1 + max([newest, *(image.version for image in versions_of(role, name))])
 
     def add(self, image: ImageVersion, sign: Sign, new_key: Sign) -> None:

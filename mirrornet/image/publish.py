@@ -33,7 +33,7 @@ from mirrornet.image.files import locked, write_whole
 from mirrornet.image.index import Head
 from mirrornet.image.keys import first_root, is_encrypted, key_path, load_key, new_key, pin_of, refuse_inside_repository
 from mirrornet.image.metadata import LIFE, Shelf, expiries, index_path
-from mirrornet.image.versions import ImageVersion, check_name, role_of
+from mirrornet.image.versions import ImageVersion, Metadata, check_name, role_of
 from mirrornet.model.errors import InputError, LocalError
 
 STAGING: Final = ".partial"
@@ -226,3 +226,18 @@ def _write_index(repo: Path, staging: Path, head: Head, name: str, version: int,
         index_hash=digest,
         index_length=len(data),
     )
+
+
+def listed(repo: Path, now: float) -> Metadata:
+    """What the signed metadata of the repository in the folder `repo` says, by its own first root.
+
+    Raises InputError where there is none, or it does not hold together.
+    """
+    try:
+        root = (repo / "metadata" / "1.root.json").read_bytes()
+    except OSError:
+        raise InputError(f"{repo}: no repository (it has no metadata/1.root.json)") from None
+    shelf = Shelf(repo, root, now)
+    if shelf.verified is None:
+        raise InputError(f"{repo}: nothing is published here yet")
+    return shelf.verified.metadata(now)

@@ -1,0 +1,109 @@
+"""Where the bytes of a repository come from, as one small function, and the first root that all trust starts from.
+
+The client's fetcher (addresses, deadlines, failover) is handed in as a Fetch, so that metadata takes the same ways as
+blocks; a folder is one as well.  `Adapter` shows a Fetch to python-tuf, whose own fetchers let a reset in mid-body out
+as a bare ConnectionResetError: through it, whatever goes wrong is a PeerError with the file's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from tuf.api import exceptions
+from tuf.ngclient.fetcher import FetcherInterface
+
+from mirrornet.image.index import MAX_HEAD
+from mirrornet.image.keys import pin_of
+from mirrornet.image.verify import open_root
+from mirrornet.model.errors import InputError, Missing, PeerError, Unreachable, Untrusted
+
+ROOT_LIMIT: Final = 512_000  # bytes, python-tuf's own
+
+
+class Fetch(Protocol):
+    """Fetches a file of one mirror: `path` relative to the repository, at most `limit` bytes.
+
+    Raises Missing (404, 403), Unreachable, Untrusted (over the limit).
+    """
+
+    def __call__(self, path: str, limit: int) -> bytes: ...
+
+
+def file_fetch(repository: Path) -> Fetch:
+    """A Fetch from a folder: a file: URL, a repository on a disk."""
+
+    def fetch(path: str, limit: int) -> bytes:
+        try:
+            with (repository / path).open("rb") as file:
+                data = file.read(limit + 1)
+        except FileNotFoundError:
+            raise Missing(f"{repository / path}: not there") from None
+        except OSError as error:
+            raise Unreachable(f"{repository / path}: {error.strerror}") from None
+        if len(data) > limit:
+            raise Untrusted(f"{repository / path}: longer than {limit} bytes")
+        return data
+
+    return fetch
+
+
+def obtain_root(text: str, fetch: Fetch) -> bytes:
+    """The first root that ROOT of a command line names: the path of a root.json, or "sha256:HEX".
+
+    For a pin, metadata/1.root.json comes from the mirror and must match it.  Raises InputError, PeerError.
+    """
+    if text.startswith("sha256:"):
+        wanted = text.lower()
+        if len(wanted) != 71 or set(wanted[7:]) - set("0123456789abcdef"):
+            raise InputError(f"{text}: a pin is sha256: and 64 hexadecimal digits, as `mirrornet keygen` prints it")
+        data = fetch("metadata/1.root.json", ROOT_LIMIT)
+        if pin_of(data) != wanted:
+            raise Untrusted(
+                f"metadata/1.root.json: is {pin_of(data)[:23]}…, the pin says {wanted[:23]}…; "
+                "the mirror serves another repository, or the pin is wrong"
+            )
+        open_root(data)
+        return data
+    try:
+        data = Path(text).read_bytes()
+    except OSError as error:
+        raise InputError(f"{text}: {error.strerror}; give a root.json, or its sha256: pin") from None
+    try:
+        root = open_root(data)
+    except Untrusted as error:
+        raise InputError(f"{text}: no root.json that signs itself ({error})") from None
+    if root.version != 1:
+        raise InputError(f"{text}: is root version {root.version}; give the first (metadata/1.root.json), or its pin")
+    return data
+
+
+class Adapter(FetcherInterface):
+    """Our fetcher as python-tuf's.  Every failure is a DownloadError to it; ours is kept in `failure`."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._call = fetch
+        self.path = "metadata"
+        self.failure: PeerError | None = None
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        yield self.download_bytes(url, MAX_HEAD)
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        self.path, self.failure = url, None
+        try:
+            data = self._call(url, max_length)
+        except Missing as error:
+            self.failure = error
+            raise exceptions.DownloadHTTPError(str(error), 404) from error
+        except PeerError as error:
+            self.failure = error
+            raise exceptions.DownloadError(str(error)) from error
+        except Exception as error:  # a reset in mid-body, a time-out of another kind
+            self.failure = Unreachable(f"{url}: {type(error).__name__}: {error}; ask another mirror")
+            raise exceptions.DownloadError(str(error)) from error
+        if len(data) > max_length:
+            self.failure = Untrusted(f"{url}: longer than the {max_length} bytes it may have; ask another mirror")
+            raise exceptions.DownloadLengthMismatchError(str(self.failure))
+        return data
