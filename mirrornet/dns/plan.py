@@ -172,23 +172,15 @@ class Planner:
         def put(at: bytes, lists: _Lists, make: Callable[[list[Mirror]], RRset], family: Family | None = None) -> None:
             self._put(draft, territory, select, at, lists, make, family)
 
-        def srv(members: list[Mirror]) -> RRset:
-            return rdata.srv_set(zone, select, members, select.ttl)
-
-        def uri(members: list[Mirror]) -> RRset:
-            return rdata.uri_set(members, select.ttl)
-
-        def txt(members: list[Mirror]) -> RRset:
-            return rdata.txt_set(members, select.ttl)
-
+        scribe = rdata.Scribe(zone, select, mirrors)
         draft.entries.setdefault(name, {})
 
         for family in FAMILIES:
             sets, of_place = spots.near(standing, family, select.answers)
             near = _lists(sets, of_place, spots, [tuple(sorted(_indices(r.near[family], index))) for r in unplaced])
             near = near.mapped(lambda one: _arranged(one, mirrors))
-            put(name, near, _addresses(family, select), family)
-        put(name, ranked, txt)
+            put(name, near, _addresses(family, scribe), family)
+        put(name, ranked, scribe.txt)
         services = [("_http._tcp", False)]
         if any(m.tls for m in zone.candidates(select)):
             services.append(("_https._tcp", True))
@@ -196,8 +188,8 @@ class Planner:
             at = name_to_wire(f"{service}.{fqdn}")
             draft.entries.setdefault(at, {})
             if not tls:
-                put(at, ranked, uri)
-            put(at, ranked.mapped(_srv_filter(mirrors, tls, verdicts)), srv)
+                put(at, ranked, scribe.uri)
+            put(at, ranked.mapped(_srv_filter(mirrors, tls, verdicts)), scribe.srv)
         candidates = {m.name for m in zone.candidates(select)}
         for mirror in mirrors:
             if mirror.name not in candidates:
@@ -213,7 +205,7 @@ class Planner:
                 at = name_to_wire(f"{service}.{mirror.name}.{fqdn}")
                 draft.entries.setdefault(at, {})
                 urls = tuple(i for i in around if mirrors[i].tls or not tls)
-                for members, build in ((urls, uri), (_srv_filter(mirrors, tls, verdicts)(around), srv)):
+                for members, build in ((urls, scribe.uri), (_srv_filter(mirrors, tls, verdicts)(around), scribe.srv)):
                     if members:
                         made = build([mirrors[i] for i in members])
                         slot = _slot(draft, territory, select, None, members)
@@ -247,8 +239,8 @@ class Planner:
         draft.answers[owner] = [[mirrors[i].name for i in one] for one in lists.lists]
 
 
-def _addresses(family: Family, select: Select) -> Callable[[list[Mirror]], RRset]:
-    return lambda members: rdata.address_set(family, members, select.ttl)
+def _addresses(family: Family, scribe: rdata.Scribe) -> Callable[[list[Mirror]], RRset]:
+    return lambda members: scribe.addresses(family, members)
 
 
 def _srv_filter(mirrors: Sequence[Mirror], tls: bool, verdicts: Verdicts) -> Callable[[List], List]:

@@ -9,7 +9,7 @@ seen to serve; where the schemes differ it is that of the mirror's own url.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -37,27 +37,6 @@ def named_url(mirror: Mirror) -> str:
     return f"{mirror.url}#{mirror.name}"
 
 
-def uri_set(mirrors: Sequence[Mirror], ttl: int) -> RRset:
-    """URI records of a ranked list: the priority is the rank, from 1."""
-    return RRset(
-        rrset.URI,
-        ttl,
-        tuple(
-            struct.pack("!HH", priority, WEIGHT) + named_url(m).encode("ascii") for priority, m in enumerate(mirrors, 1)
-        ),
-    )
-
-
-def txt_set(mirrors: Sequence[Mirror], ttl: int) -> RRset:
-    """One TXT record for each mirror of a ranked list: "PRIORITY URL#MIRROR"."""
-    return RRset(rrset.TXT, ttl, tuple(_text(f"{n} {named_url(m)}".encode("ascii")) for n, m in enumerate(mirrors, 1)))
-
-
-def _text(text: bytes) -> bytes:
-    strings = [text[at : at + TEXT_LIMIT] for at in range(0, len(text), TEXT_LIMIT)]
-    return b"".join(bytes([len(string)]) + string for string in strings)
-
-
 def srv_port(select: Select, mirror: Mirror) -> int:
     """The port under which `mirror` serves the select url."""
     parts = urlsplit(select.url)
@@ -66,17 +45,45 @@ def srv_port(select: Select, mirror: Mirror) -> int:
     return parts.port or (443 if mirror.tls else 80)
 
 
-def srv_set(zone: Zone, select: Select, mirrors: Sequence[Mirror], ttl: int) -> RRset:
-    """SRV records of a ranked list; the targets are the mirrors' own names below the select name."""
-    name = zone.select_fqdn(select)
-    return RRset(
-        rrset.SRV,
-        ttl,
-        tuple(
-            struct.pack("!HHH", priority, WEIGHT, srv_port(select, m)) + name_to_wire(f"{m.name}.{name}")
-            for priority, m in enumerate(mirrors, 1)
-        ),
-    )
+class Scribe:
+    """Writes the ranked lists of one select; what does not depend on the rank is made once per mirror."""
+
+    def __init__(self, zone: Zone, select: Select, mirrors: Iterable[Mirror]) -> None:
+        """`mirrors`: all that may ever stand in a list."""
+        name = zone.select_fqdn(select)
+        self._ttl = select.ttl
+        self._urls: dict[str, bytes] = {}
+        self._targets: dict[str, bytes] = {}
+        for mirror in mirrors:
+            self._urls[mirror.name] = named_url(mirror).encode("ascii")
+            target = name_to_wire(f"{mirror.name}.{name}")
+            self._targets[mirror.name] = struct.pack("!HH", WEIGHT, srv_port(select, mirror)) + target
+
+    def addresses(self, family: Family, mirrors: Iterable[Mirror]) -> RRset:
+        """A or AAAA (address_set())."""
+        return address_set(family, mirrors, self._ttl)
+
+    def uri(self, mirrors: Iterable[Mirror]) -> RRset:
+        """URI records; the priority is the rank, from 1."""
+        urls = (self._urls[m.name] for m in mirrors)
+        rdatas = tuple(struct.pack("!HH", priority, WEIGHT) + url for priority, url in enumerate(urls, 1))
+        return RRset(rrset.URI, self._ttl, rdatas)
+
+    def srv(self, mirrors: Iterable[Mirror]) -> RRset:
+        """SRV records; the targets are the mirrors' own names below the select name."""
+        targets = (self._targets[m.name] for m in mirrors)
+        rdatas = tuple(struct.pack("!H", priority) + target for priority, target in enumerate(targets, 1))
+        return RRset(rrset.SRV, self._ttl, rdatas)
+
+    def txt(self, mirrors: Iterable[Mirror]) -> RRset:
+        """One TXT record for each mirror: "PRIORITY URL#MIRROR"."""
+        urls = (self._urls[m.name] for m in mirrors)
+        return RRset(rrset.TXT, self._ttl, tuple(_text(b"%d %s" % pair) for pair in enumerate(urls, 1)))
+
+
+def _text(text: bytes) -> bytes:
+    strings = [text[at : at + TEXT_LIMIT] for at in range(0, len(text), TEXT_LIMIT)]
+    return b"".join(bytes([len(string)]) + string for string in strings)
 
 
 def mailbox_to_wire(contact: str) -> bytes:

@@ -16,6 +16,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from mirrornet.model.place import Place
@@ -45,6 +46,7 @@ def place_key(place: Place) -> int:
     return mix(place.asn << 32 | country_number(place.country)) ^ mix(latitude << 32 | longitude)
 
 
+@lru_cache(maxsize=4096)
 def name_key(name: str) -> int:
     """64 bits that name a mirror."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")

@@ -52,11 +52,12 @@ class Standing:
 
 def distinct(keys: Sequence[npt.NDArray[Any]]) -> tuple[Numbers, Numbers]:
     """(first index of each distinct row, number of the row of each element) of parallel columns."""
-    rows = np.zeros(len(keys[0]), np.int64)
-    for key in keys:
+    _, rows = np.unique(keys[0], return_inverse=True)
+    for key in keys[1:]:
         _, numbers = np.unique(key, return_inverse=True)
         _, rows = np.unique(rows * (int(numbers.max(initial=0)) + 1) + numbers, return_inverse=True)
-    _, first = np.unique(rows, return_index=True)
+    first = np.zeros(int(rows.max(initial=-1)) + 1, np.int64)
+    first[rows[::-1]] = np.arange(len(rows))[::-1]
     return first, rows
 
 

@@ -13,13 +13,18 @@ from dataclasses import replace
 from typing import Final
 
 from mirrornet.dns.estimate import located
-from mirrornet.model.address import Address, Family, key
+from mirrornet.model.address import Address, Family, Prefix, key
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import Match
 from mirrornet.model.zone import Mirror, PlaceOverride, Zone
 
 OPERATOR_SOURCE: Final = "places of the zone file"
 NOWHERE: Final = Match(UNKNOWN, None, "")
+
+# IPv6 prefixes with addresses that carry an IPv4 (model/address.py), in the upper 64 bits.  Of TUNNELS all addresses
+# do; of ::/64 (v4-mapped) and 64:ff9b::/64 (NAT64) only those of one /96.
+TUNNELS: Final = (Prefix(6, 0x20010000 << 32, 32), Prefix(6, 0x2002 << 48, 16))  # Teredo, 6to4
+CARRIERS: Final = (Prefix(6, 0, 64), Prefix(6, 0x0064FF9B << 32, 64), *TUNNELS)
 
 Find = Callable[[Address], Match]
 

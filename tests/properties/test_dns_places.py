@@ -185,7 +185,7 @@ def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
                     continue
                 ranking = rank(whereabouts(zone, table.match, address).place, select, placed, verdicts)
                 ordered = [by_name[name] for name in ranking.ordered]
-                expected = set(rdata.uri_set(ordered, 1).rdatas) if ordered else set()
+                expected = set(rdata.Scribe(zone, select, placed).uri(ordered).rdatas)
                 records, slot, _ = planned(plan, f"_http._tcp.{fqdn}", rrset.URI, family, value)
                 assert records == expected
                 if slot is not None:
