@@ -1,0 +1,104 @@
+"""A process's control socket: one JSON object a line, one answer a line, over a unix socket in the run folder.
+
+The file's mode (0660) is all the access control there is; who may open it may ask.  A request names what it wants in
+`do`; an answer is an object, with `error` where it could not be done.  The socket never waits for the network: what it
+tells is what the process knows at that moment.
+
+Rejected: HTTP on loopback (every user of the machine could ask), signals (they carry no answer).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from mirrornet.model.errors import LocalError, MirrornetError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+LINE: Final = 1 << 20  # bytes of one request or answer
+
+
+class Control:
+    """The listening end.  `handler` gets each request; its MirrornetError becomes the answer's `error`."""
+
+    def __init__(self, path: Path, handler: Handler) -> None:
+        self.path = path
+        self._handler = handler
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listens.  Raises LocalError where the folder refuses, or another process answers there."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists():
+                if answers(self.path):
+                    raise LocalError(f"{self.path}: another process listens there")
+                self.path.unlink()
+            self._server = await asyncio.start_unix_server(self._talk, self.path, limit=LINE)
+            self.path.chmod(0o660)
+        except OSError as error:
+            raise LocalError(f"{self.path}: {error.strerror or error}") from None
+
+    async def stop(self) -> None:
+        """Closes and removes the socket."""
+        if self._server is not None:
+            self._server.close()
+            self.path.unlink(missing_ok=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, ValueError):
+            while line := await reader.readline():
+                answer: dict[str, Any]
+                try:
+                    request = json.loads(line)
+                    if not isinstance(request, dict):
+                        raise ValueError("not an object")
+                    answer = await self._handler(request)
+                except MirrornetError as error:
+                    answer = {"error": str(error), "code": error.exit_code}
+                except ValueError as error:
+                    answer = {"error": f"not a request: {error}", "code": 2}
+                except Exception as error:  # one bad request must not end the process it is about
+                    log.exception("control request failed")
+                    answer = {"error": f"a bug in mirrornet: {type(error).__name__}: {error}", "code": 1}
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+
+def answers(path: Path) -> bool:
+    """Whether a process listens at `path`."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def ask(path: Path, request: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
+    """One request to the process at `path`.  Raises LocalError where nobody answers within `timeout` seconds."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(timeout)
+        try:
+            link.connect(str(path))
+            link.sendall(json.dumps(request).encode() + b"\n")
+            with link.makefile("rb") as lines:
+                line = lines.readline(LINE)
+            answer = json.loads(line)
+        except OSError as error:
+            raise LocalError(f"{path}: no answer ({error.strerror or error})") from None
+        except ValueError:
+            raise LocalError(f"{path}: the answer is not ours") from None
+    if not isinstance(answer, dict):
+        raise LocalError(f"{path}: the answer is not ours")
+    return answer

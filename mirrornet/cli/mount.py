@@ -1,0 +1,178 @@
+"""`mirrornet mount`, `umount` and `status`, and the arguments that mount(8) gives for a line of fstab."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mirrornet.model.errors import InputError
+
+# Options of `mirrornet mount` as fstab writes them, and whether they take a value.
+_FSTAB = {
+    "root": True, "version": True, "cache": True, "cache-size": True, "resolver": True, "state": True, "log": True,
+    "read-deadline": True, "offline": False, "require-fresh": False,
+}  # fmt: skip
+# What mount(8) and systemd understand themselves; a mount of ours is read-only, so most of it holds anyway.
+_SYSTEM = frozenset(
+    {
+        "ro", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "sync",
+        "suid", "nosuid", "dev", "nodev", "exec", "noexec", "async", "atime", "noatime", "relatime", "norelatime",
+        "strictatime", "lazytime", "nolazytime", "diratime", "nodiratime",
+    }
+)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the three verbs to `app`."""
+    app.command(name="mount")(mount)
+    app.command(name="umount")(umount)
+    app.command(name="status")(status)
+
+
+def mount(
+    source: Annotated[
+        str, typer.Argument(help="A select name (select.example.net), or repository URLs joined by commas.")
+    ],
+    name: Annotated[str, typer.Argument(help="The image.")],
+    mountpoint: Annotated[Path, typer.Argument(help="An empty folder; the image becomes MOUNTPOINT/NAME.raw.")],
+    root: Annotated[str, typer.Option(help="Whom to believe: a root.json, or its pin, sha256:HEX.")],
+    version: Annotated[int | None, typer.Option(min=1, help="An older version.  Default: the latest.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for blocks.  Default: the system's cache folder.")] = None,
+    cache_size: Annotated[str, typer.Option(help="The cache's quota.")] = "10G",
+    resolver: Annotated[
+        str, typer.Option(metavar="ADDR:PORT", help="Name server to ask instead of the system's.")
+    ] = "",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use no network: mount what was verified and cached before.")
+    ] = False,
+    require_fresh: Annotated[bool, typer.Option("--require-fresh", help="Refuse metadata that has expired.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground and log to stderr.")] = False,
+    state: Annotated[Path | None, typer.Option(help="Folder for trust.  Default: the system's state folder.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="File for the log.  Default: the journal, or stderr in the foreground.")
+    ] = None,
+    read_deadline: Annotated[
+        str, typer.Option(help="A read that takes longer fails with an input/output error.")
+    ] = "30s",
+) -> None:
+    """Mount an image, read-only, from the nearest mirrors; returns when the first read works."""
+    from mirrornet.app import daemon
+    from mirrornet.app.folders import state_folder
+    from mirrornet.app.mount import MountOptions, run, socket_path
+    from mirrornet.model.units import parse_duration, parse_size
+
+    try:
+        quota, deadline = parse_size(cache_size), parse_duration(read_deadline)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    options = MountOptions(
+        source=source,
+        name=name,
+        mountpoint=_absolute(mountpoint),
+        root=root if root.startswith("sha256:") else str(Path(root).absolute()),
+        version=version,
+        cache=cache.absolute() if cache else None,
+        cache_size=quota,
+        resolver=resolver,
+        offline=offline,
+        require_fresh=require_fresh,
+        state=state.absolute() if state else None,
+        read_deadline=deadline,
+    )
+    logfile = log.absolute() if log else None
+    fallback = (options.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"
+
+    def told(warnings: list[str]) -> None:
+        for warning in warnings:
+            typer.echo(f"mirrornet: warning: {warning}", err=True)
+
+    def work(pipe: daemon.Pipe) -> None:
+        def ready(warnings: list[str]) -> None:
+            for warning in warnings:
+                pipe.tell(warning=warning)
+            pipe.ready()
+
+        run(options, ready)
+
+    if foreground:
+        daemon.log_to(logfile, fallback, foreground=True)
+        run(options, told)
+    else:
+        daemon.leave_behind(work, lambda: daemon.log_to(logfile, fallback, foreground=False))
+
+
+def umount(
+    mountpoint: Annotated[Path, typer.Argument(help="Where the image is mounted.")],
+    force: Annotated[bool, typer.Option("--force", help="Whoever holds it: reads fail from then on.")] = False,
+) -> None:
+    """Unmount an image; names what still holds it."""
+    from mirrornet.app import mounts
+
+    mounts.umount(_absolute(mountpoint), force=force)
+
+
+def status(
+    mountpoint: Annotated[Path | None, typer.Argument(help="One mount.  Default: all of them.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: a list with one object per mount.")] = False,
+) -> None:
+    """What the mounts of this machine are doing: mirrors and blame, reads, stalls, cache."""
+    import json
+
+    from mirrornet.app.mounts import statuses, text
+
+    found = statuses(_absolute(mountpoint) if mountpoint else None)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        typer.echo("\n\n".join(text(each) for each in found) or "no image is mounted")
+
+
+def _absolute(mountpoint: Path) -> Path:
+    """The mount point's real path, without looking at the mount point itself: that might wait for its process."""
+    path = mountpoint.absolute()
+    return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
+
+
+def fstab_arguments(argv: list[str]) -> list[str]:
+    """The arguments of `mirrornet` for those of mount.mirrornet: SOURCE#NAME MOUNTPOINT [-sfnv] [-o OPTIONS] [-t TYPE].
+
+    Raises InputError with a hint where an option is not known.
+    """
+    plain: list[str] = []
+    options: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if word in ("-o", "-t", "-N"):
+            value = next(rest, None)
+            if value is None:
+                raise InputError(f"mount.mirrornet: {word} needs a value")
+            if word == "-o":
+                options += value.split(",")
+        elif word.startswith("-o") and len(word) > 2:
+            options += word[2:].split(",")
+        elif word.startswith("-") and set(word[1:]) <= set("sfnvrh"):
+            continue
+        else:
+            plain.append(word)
+    if len(plain) != 2:
+        raise InputError("mount.mirrornet: expected SOURCE#NAME MOUNTPOINT [-o OPTIONS]")
+    source, separator, name = plain[0].rpartition("#")
+    if not separator or not source or not name:
+        raise InputError(f"mount.mirrornet: {plain[0]!r} is not SOURCE#NAME, such as select.example.net#debian")
+    arguments = ["mount", source, name, plain[1]]
+    for option in filter(None, options):
+        key, equals, value = option.partition("=")
+        if key in _FSTAB:
+            if bool(equals) != _FSTAB[key]:
+                raise InputError(f"mount.mirrornet: the option {key} takes {'a' if _FSTAB[key] else 'no'} value")
+            arguments += [f"--{key}", value] if equals else [f"--{key}"]
+        elif key == "rw":
+            raise InputError("mount.mirrornet: an image is read-only: write ro")
+        elif key not in _SYSTEM and not key.startswith(("x-", "comment")):
+            close = get_close_matches(key, [*_FSTAB, "ro"], 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise InputError(f"mount.mirrornet: the option {option!r} is not known{hint}")
+    return arguments

@@ -1,0 +1,222 @@
+"""One block from whichever mirror gives it first, verified: the shell around `choice`.
+
+A reader's block is asked of the best mirror.  If that one stays silent for longer than usual, the next is asked
+beside it (the hedge); if it fails, the next at once.  The first *verified* answer wins and the others are cancelled:
+one slow or lying mirror costs one block's hedge.  Prefetch never hedges.  When every mirror has failed, rounds follow
+each other with a growing pause until the reader's deadline, and whoever knows of new mirrors is told of the trouble.
+
+Verifying includes inflating, in a thread: both release the interpreter lock, so other blocks go on arriving.
+
+`prove` fetches one block from one mirror in the background, to measure it or to let it back in.  It asks for the very
+block the mirror last got wrong, for a mirror that lies about one block answers well for all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from mirrornet.client.choice import Blame, Choice
+from mirrornet.client.fetch import Fetcher, Progress
+from mirrornet.client.source import Endpoint
+from mirrornet.image.block import BlockRef, block_path, open_block
+from mirrornet.model.errors import Missing, PeerError, Unreachable, Untrusted
+from mirrornet.model.units import format_duration
+
+log = logging.getLogger(__name__)
+
+PAUSE: Final = (0.05, 1.0)  # seconds between rounds when every mirror failed: the first, and the cap of the doubling
+TICK: Final = 0.25  # seconds between two looks at which mirrors are due
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A block as stored, as inflated, and who gave it."""
+
+    stored: bytes
+    data: bytes
+    mirror: str
+
+
+class Failover:
+    """Blocks from mirrors.  `trouble` is called when no mirror answers, to find new ones; it must not block."""
+
+    def __init__(
+        self, fetcher: Fetcher, choice: Choice, pool: Executor, trouble: Callable[[], None] = lambda: None
+    ) -> None:
+        self._fetcher = fetcher
+        self.choice = choice
+        self._pool = pool
+        self._trouble = trouble
+        self._proofs: dict[str, BlockRef] = {}
+        self._default_proof: BlockRef | None = None
+
+    async def block(self, ref: BlockRef, *, deadline: float, patient: bool = True) -> Opened:
+        """The block `ref`, verified; `deadline` on time.monotonic().  `patient` False (prefetch): one round, no hedge.
+
+        Raises Unreachable (nobody gave it in time), Missing (no mirror has it), Untrusted (only corrupt ones do).
+        """
+        pause = PAUSE[0]
+        spoiled: set[str] = set()  # mirrors whose bytes were wrong: never asked twice for the same ones
+        while True:
+            order = self.choice.order(ref.hash, ref.stored, time.monotonic())
+            usable = [endpoint for endpoint in order if endpoint.name not in spoiled]
+            if not usable and (spoiled or self.choice.records()):
+                self._trouble()
+                if spoiled:
+                    liars = ", ".join(sorted(spoiled))
+                    raise Untrusted(f"block {ref.hash.hex()[:16]}…: {liars} gave wrong bytes, and nobody else has it")
+                raise Missing(f"block {ref.hash.hex()[:16]}…: no mirror has it")
+            errors: list[PeerError] = []
+            opened = await self._round(ref, usable, deadline, patient, spoiled, errors)
+            if opened is not None:
+                return opened
+            if errors and all(isinstance(error, Missing) for error in errors):
+                continue  # the next order is empty and says so
+            self._trouble()
+            left = deadline - time.monotonic()
+            if not patient or left <= pause:
+                why = errors[-1] if errors else "no mirror is known"
+                raise Unreachable(f"block {ref.hash.hex()[:16]}…: no mirror gave it in time; the last: {why}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, PAUSE[1])
+
+    async def _round(
+        self,
+        ref: BlockRef,
+        order: list[Endpoint],
+        deadline: float,
+        patient: bool,
+        spoiled: set[str],
+        errors: list[PeerError],
+    ) -> Opened | None:
+        """Asks the mirrors of `order` one after the other, the next beside the last when that one is silent."""
+        waiting = list(order)
+        running: dict[asyncio.Task[Opened], tuple[Endpoint, float, Progress]] = {}
+        last, why = "", ""
+        try:
+            while waiting or running:
+                now = time.monotonic()
+                if now >= deadline:
+                    why = "no answer within the reader's deadline"
+                    return None
+                if not running:
+                    last = self._start(ref, waiting.pop(0), running)
+                hedge = patient and bool(waiting)
+                delay = self.choice.hedge_delay(last, ref.stored) if hedge else deadline - now
+                done, _ = await asyncio.wait(
+                    running, timeout=max(0.0, min(delay, deadline - now)), return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done and hedge and time.monotonic() < deadline:
+                    waited = time.monotonic() - min(begun for _, begun, _ in running.values())
+                    if self.choice.may_hedge(waited):
+                        last = self._start(ref, waiting.pop(0), running)
+                    continue
+                for task in done:
+                    endpoint, _, _ = running.pop(task)
+                    error = task.exception()
+                    if error is None:
+                        why = "silent while another mirror had the block"
+                        return task.result()
+                    if isinstance(error, Untrusted):
+                        spoiled.add(endpoint.name)
+                    if not isinstance(error, PeerError):
+                        raise error
+                    errors.append(error)
+                if done and waiting:
+                    last = self._start(ref, waiting.pop(0), running)
+            return None
+        finally:
+            self._cancel(running, why)
+
+    def _start(
+        self, ref: BlockRef, endpoint: Endpoint, running: dict[asyncio.Task[Opened], tuple[Endpoint, float, Progress]]
+    ) -> str:
+        progress = Progress()
+        task = asyncio.create_task(self._ask(ref, endpoint, progress))
+        running[task] = (endpoint, time.monotonic(), progress)
+        return endpoint.name
+
+    def _cancel(self, running: dict[asyncio.Task[Opened], tuple[Endpoint, float, Progress]], why: str) -> None:
+        """Ends what lost.  Who had not sent a byte by then is blamed with `why`; nobody where that is empty."""
+        now = time.monotonic()
+        for task, (endpoint, begun, progress) in running.items():
+            if task.done():
+                task.exception()  # it failed in the same moment; _ask has written that down
+                continue
+            task.cancel()
+            waited = now - begun
+            if why and not progress.started and waited >= self.choice.hedge_delay(endpoint.name, 0):
+                self.choice.lost(endpoint.name, waited, f"{format_duration(waited)}: {why}", now)
+
+    async def _ask(self, ref: BlockRef, endpoint: Endpoint, progress: Progress) -> Opened:
+        """One block from one mirror, and what that says of the mirror."""
+        choice, name = self.choice, endpoint.name
+        choice.asked(name)
+        try:
+            fetched = await self._fetcher.fetch(endpoint, block_path(ref.hash), ref.stored, progress)
+            data = await asyncio.get_running_loop().run_in_executor(self._pool, open_block, fetched.data, ref)
+        except Missing:
+            choice.lacks(name, ref.hash, time.monotonic())
+            raise
+        except Untrusted as error:
+            self._proofs[name] = ref
+            log.warning("%s gave a corrupt block and is left out: %s", endpoint, error)
+            choice.failed(name, Blame.CORRUPT, str(error), time.monotonic())
+            raise Untrusted(f"{name}: {error}") from None
+        except PeerError as error:
+            choice.failed(name, Blame.UNREACHABLE, str(error), time.monotonic())
+            raise
+        finally:
+            choice.ended(name)
+        choice.verified(name, len(fetched.data), fetched.first_byte, fetched.seconds, time.monotonic())
+        if self._default_proof is None or ref.stored < self._default_proof.stored:
+            self._default_proof = ref
+        self._proofs.pop(name, None)
+        return Opened(fetched.data, data, name)
+
+    async def prove(self, endpoint: Endpoint, deadline: float) -> None:
+        """Measures `endpoint` by one block.  What it finds is in `choice`; raises nothing."""
+        ref = self._proofs.get(endpoint.name) or self._default_proof
+        if ref is None:
+            return
+        try:
+            async with asyncio.timeout(deadline):
+                await self._ask(ref, endpoint, Progress())
+        except Missing:
+            self._proofs.pop(endpoint.name, None)  # the next proof is by another block
+        except TimeoutError:
+            why = f"no block in {format_duration(deadline)}"
+            self.choice.failed(endpoint.name, Blame.UNREACHABLE, why, time.monotonic())
+        except PeerError as error:
+            log.debug("%s has not proved itself: %s", endpoint, error)
+
+    async def watch(self, proof: BlockRef, active: Callable[[], bool], deadline: float = 8.0) -> None:
+        """Measures every mirror by `proof` (a small block), then whoever is due while `active()`.  Runs for ever."""
+        self._default_proof = proof
+        proving: set[asyncio.Task[None]] = set()
+        busy: set[str] = set()
+
+        async def one(endpoint: Endpoint) -> None:
+            try:
+                await self.prove(endpoint, deadline)
+            finally:
+                busy.discard(endpoint.name)
+
+        try:
+            while True:
+                for endpoint in self.choice.due(time.monotonic()) if active() else ():
+                    if endpoint.name not in busy:
+                        busy.add(endpoint.name)
+                        task = asyncio.create_task(one(endpoint))
+                        proving.add(task)
+                        task.add_done_callback(proving.discard)
+                await asyncio.sleep(TICK)
+        finally:
+            for task in proving:
+                task.cancel()

@@ -1,0 +1,288 @@
+"""read(offset, size) → exactly those bytes: the one way from an image version to its content.
+
+A read is cut into blocks, which come side by side.  Each block is found in this order: a block of zeroes (nothing to
+do), inflated in memory, on its way already (one flight per block, however many wait for it), in the disk cache, at a
+mirror.  Index pages are blocks and take the same way, so the first read of any image costs its page and its block.
+
+A flight belongs to the block, not to the reader who caused it: when he gives up, it lands for the next one.  It has
+the reader's deadline nevertheless, so nothing flies for ever.
+
+Readers that go through the image in order are given the next blocks ahead of time; the kernel sends several reads at
+once and not always in order, so "in order" means within a window.  Prefetch stops growing at 8 blocks and never hedges.
+
+A short read would be silent corruption (the kernel fills it with zeroes), so the length is checked before it leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from mirrornet.client.cache import Cache
+from mirrornet.client.failover import Failover
+from mirrornet.image.block import BlockRef, open_block
+from mirrornet.image.index import Head, Page
+from mirrornet.model.errors import LocalError, MirrornetError, PeerError, Unreachable, Untrusted
+
+log = logging.getLogger(__name__)
+
+READ_DEADLINE: Final = 30.0  # seconds
+MEMORY: Final = 64 << 20  # bytes of inflated blocks
+PAGES: Final = 64  # parsed index pages; each lists 1,024 blocks and takes some 200 KB
+AHEAD: Final = 8  # blocks, at most
+WINDOW: Final = 4 << 20  # bytes that a reader in order may be off; 2 of the kernel's largest readahead
+STREAMS: Final = 64  # handles whose last place is remembered
+WRITES: Final = 64  # blocks on their way to the disk cache; beyond that they are not kept
+
+
+@dataclass(slots=True)
+class ReadFigures:
+    """What `status` tells of reads: blocks by where they came from, and the longest time one read took."""
+
+    reads: int = 0
+    bytes: int = 0
+    zero: int = 0
+    memory: int = 0
+    disk: int = 0
+    network: int = 0
+    prefetched: int = 0
+    errors: int = 0
+    last_error: str = ""
+    longest_stall: float = 0.0  # seconds
+
+
+@dataclass(slots=True)
+class _Stream:
+    next: int = 0
+    run: int = 0
+
+
+class Reader:
+    """The content of one image version.  Use inside one event loop; `await close()` at the end."""
+
+    def __init__(
+        self,
+        head: Head,
+        cache: Cache,
+        failover: Failover | None,
+        pool: Executor,
+        *,
+        deadline: float = READ_DEADLINE,
+        memory: int = MEMORY,
+    ) -> None:
+        """`failover` None: offline, the cache is all there is.  `deadline` in seconds, `memory` in bytes."""
+        self.head = head
+        self.figures = ReadFigures()
+        self.last_read = time.monotonic()
+        self._cache = cache
+        self._failover = failover
+        self._pool = pool
+        self._deadline = deadline
+        self._memory_limit = memory
+        self._blocks: OrderedDict[bytes, bytes] = OrderedDict()
+        self._held = 0
+        self._pages: OrderedDict[int, Page] = OrderedDict()
+        self._flights: dict[bytes, asyncio.Task[bytes]] = {}
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._ahead: set[asyncio.Task[None]] = set()
+        self._streams: OrderedDict[int, _Stream] = OrderedDict()
+
+    async def read(self, offset: int, size: int, handle: int = 0) -> bytes:
+        """`size` bytes from `offset`, fewer only where the image ends.  `handle` tells readers apart.
+
+        Raises PeerError (no mirror gave a block, in `deadline` seconds) or LocalError (offline, and not in the cache).
+        """
+        begun = self.last_read = time.monotonic()
+        figures = self.figures
+        end = min(offset + size, self.head.size)
+        if offset >= end:
+            return b""
+        try:
+            async with asyncio.timeout(self._deadline):
+                data = await self._span(offset, end)
+            if len(data) != end - offset:
+                raise LocalError(f"{len(data)} bytes where {end - offset} were to be read: a bug in mirrornet")
+        except TimeoutError:
+            error = Unreachable(f"bytes {offset} to {end}: not here after {self._deadline:.1f} s")
+            figures.errors, figures.last_error = figures.errors + 1, str(error)
+            raise error from None
+        except MirrornetError as error:
+            figures.errors, figures.last_error = figures.errors + 1, str(error)
+            raise
+        finally:
+            figures.longest_stall = max(figures.longest_stall, time.monotonic() - begun)
+        figures.reads += 1
+        figures.bytes += len(data)
+        self._look_ahead(offset, end, handle)
+        return data
+
+    async def _span(self, offset: int, end: int) -> bytes:
+        unit = self.head.block_size
+        first, last = offset // unit, (end - 1) // unit
+        if first == last:
+            block = await self._block(first)
+            return block[offset - first * unit : end - first * unit]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._plain(number)) for number in range(first, last + 1)]
+        parts: list[bytes] = []
+        for task in tasks:
+            part = task.result()
+            if isinstance(part, MirrornetError):
+                raise part
+            parts.append(part)
+        parts[0] = parts[0][offset - first * unit :]
+        parts[-1] = parts[-1][: end - last * unit - (offset - first * unit if first == last else 0)]
+        return b"".join(parts)
+
+    async def _plain(self, number: int) -> bytes | MirrornetError:
+        """A block or its error as a value, so that a group of them does not end as a group of exceptions."""
+        try:
+            return await self._block(number)
+        except MirrornetError as error:
+            return error
+
+    async def _block(self, number: int) -> bytes:
+        """Block `number` of the image, inflated, padded to the block size."""
+        ref = await self._ref(number)
+        if ref is None:
+            self.figures.zero += 1
+            return bytes(self.head.block_size)
+        return await self._load(ref)
+
+    async def _ref(self, number: int) -> BlockRef | None:
+        page_number, position = self.head.locate(number)
+        page = self._pages.get(page_number)
+        if page is None:
+            data = await self._load(self.head.pages[page_number])
+            page = Page.parse(data, self.head, page_number)
+            self._pages[page_number] = page
+            while len(self._pages) > PAGES:
+                self._pages.popitem(last=False)
+        else:
+            self._pages.move_to_end(page_number)
+        return page.block(position)
+
+    async def _load(self, ref: BlockRef, patient: bool = True) -> bytes:
+        data = self._blocks.get(ref.hash)
+        if data is not None:
+            self._blocks.move_to_end(ref.hash)
+            self.figures.memory += 1
+            return data
+        flight = self._flights.get(ref.hash)
+        if flight is not None and patient and flight.get_name() == "prefetch" and flight.done():
+            flight = None
+        if flight is None:
+            flight = asyncio.create_task(self._fly(ref, patient), name="read" if patient else "prefetch")
+            self._flights[ref.hash] = flight
+            flight.add_done_callback(self._landed(ref.hash))
+        elif patient and flight.get_name() == "prefetch":
+            try:  # a prefetch gives up after one round; a reader does not
+                return await asyncio.shield(flight)
+            except PeerError:
+                return await self._load(ref)
+        return await asyncio.shield(flight)
+
+    def _landed(self, hash: bytes) -> Callable[[asyncio.Task[bytes]], None]:
+        def done(task: asyncio.Task[bytes]) -> None:
+            if self._flights.get(hash) is task:
+                del self._flights[hash]
+            if not task.cancelled():
+                task.exception()  # whoever waited has it; nobody waiting is no news
+
+        return done
+
+    async def _fly(self, ref: BlockRef, patient: bool) -> bytes:
+        loop = asyncio.get_running_loop()
+        deadline = time.monotonic() + self._deadline
+        data = await loop.run_in_executor(self._pool, self._from_disk, ref)
+        if data is not None:
+            self.figures.disk += 1
+        elif self._failover is None:
+            raise LocalError(f"block {ref.hash.hex()[:16]}… is not in the cache, and this mount is offline")
+        else:
+            opened = await self._failover.block(ref, deadline=deadline, patient=patient)
+            self.figures.network += 1
+            data = opened.data
+            self._keep(ref, opened.stored)
+        self._blocks[ref.hash] = data
+        self._held += len(data)
+        while self._held > self._memory_limit and len(self._blocks) > 1:
+            self._held -= len(self._blocks.popitem(last=False)[1])
+        return data
+
+    def _from_disk(self, ref: BlockRef) -> bytes | None:
+        stored = self._cache.get(ref, time.time())
+        if stored is None:
+            return None
+        try:
+            return open_block(stored, ref)
+        except Untrusted:
+            self._cache.discard(ref)
+            return None
+
+    def _keep(self, ref: BlockRef, stored: bytes) -> None:
+        if len(self._keeping) >= WRITES:
+            return
+
+        async def keep() -> None:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._cache.put, ref, stored, time.time())
+
+        task = asyncio.create_task(keep())
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    # -- readahead
+
+    def _look_ahead(self, offset: int, end: int, handle: int) -> None:
+        stream = self._streams.setdefault(handle, _Stream())
+        self._streams.move_to_end(handle)
+        while len(self._streams) > STREAMS:
+            self._streams.popitem(last=False)
+        in_order = abs(offset - stream.next) <= WINDOW and stream.next > 0
+        stream.run = stream.run + 1 if in_order else 0
+        stream.next = max(end, stream.next) if in_order else end
+        if stream.run < 2 or self._failover is None:
+            return
+        unit = self.head.block_size
+        first = -(-stream.next // unit)
+        for number in range(first, min(first + min(stream.run, AHEAD), self.head.block_count)):
+            if len(self._ahead) >= AHEAD:
+                return
+            task = asyncio.create_task(self._prefetch(number))
+            self._ahead.add(task)
+            task.add_done_callback(self._ahead.discard)
+
+    async def _prefetch(self, number: int) -> None:
+        try:
+            ref = await self._ref(number)
+            if ref is not None and ref.hash not in self._blocks and ref.hash not in self._flights:
+                await self._load(ref, patient=False)
+                self.figures.prefetched += 1
+        except MirrornetError as error:
+            log.debug("prefetch of block %d: %s", number, error)
+
+    # -- the end
+
+    def status(self) -> dict[str, object]:
+        """The figures, by name."""
+        return asdict(self.figures)
+
+    async def settle(self) -> None:
+        """Waits until every block on its way to the disk cache is there."""
+        while self._keeping:
+            await asyncio.wait(tuple(self._keeping))
+
+    async def close(self) -> None:
+        """Ends what flies; blocks already here still go to the cache."""
+        tasks = [*self._ahead, *self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self.settle()

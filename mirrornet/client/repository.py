@@ -1,0 +1,265 @@
+"""Which image version is mounted, and why it may be believed: the shell around `image.trust`.
+
+python-tuf's updater is one attempt at one mirror.  A captive portal, a half-copied or a lying mirror spoils that
+attempt and nothing else, since each works on a scratch copy of the trust folder.  Up to three mirrors are asked side
+by side, in the order given; the newest set that verifies down to the index is committed by one rename.  Once one has
+verified, the others get a moment (half a second, or twice what the first took) to show something newer.
+
+Without a mirror, or with nothing but expired metadata, the newest version *already verified here* is mounted, with a
+warning; never one seen for the first time now.  `--require-fresh` refuses instead.
+
+An attempt runs in a thread and fetches through the event loop's fetcher, hence by the same addresses and limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+from mirrornet.client.fetch import Fetched, Fetcher
+from mirrornet.client.source import Endpoint
+from mirrornet.image import trust
+from mirrornet.image.index import Head
+from mirrornet.model.errors import Expired, InputError, MirrornetError, Missing, PeerError, Unreachable, Untrusted
+from mirrornet.model.units import format_duration
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SIDE_BY_SIDE: Final = 3
+ATTEMPT: Final = 20.0  # seconds for one mirror's whole set
+ONE_FILE: Final = 10.0  # seconds for one file of it
+MOMENT: Final = 0.5  # seconds the others get once one has verified
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The image version to mount, the head of its index, and what a person should know about it."""
+
+    metadata: trust.Metadata
+    image: trust.ImageVersion
+    head: Head
+    warnings: tuple[str, ...]
+
+
+class Repository:
+    """Trust in one repository, kept under `state`/trust/<repository id>."""
+
+    def __init__(self, state: Path, root: str, fetcher: Fetcher) -> None:
+        """`root`: a root.json or its pin, as on the command line."""
+        self._trust = state / "trust"
+        self._root = root
+        self._fetcher = fetcher
+
+    async def open(
+        self, endpoints: Sequence[Endpoint], name: str, version: int | None, *, now: float, require_fresh: bool
+    ) -> Trusted:
+        """The latest version of `name`, or `version`.  No endpoints: offline.  `now` is Unix time.
+
+        Raises PeerError where nothing can be believed, Expired with `require_fresh`, InputError where the root, the
+        image or the version is not there.
+        """
+        pool = ThreadPoolExecutor(2 * SIDE_BY_SIDE, "trust")  # an attempt given up still holds a thread for a while
+        try:
+            folder = await self._folder(endpoints, pool)
+            failures: list[str] = []
+            metadata = await self._update(folder, endpoints, name, now, pool, failures)
+            warnings: list[str] = []
+            if metadata is None:
+                try:
+                    metadata = await _in(pool, trust.load, folder, [name], now)
+                except Missing as error:
+                    if failures:
+                        raise Untrusted(f"no mirror gave metadata that verifies: {'; '.join(failures)}") from None
+                    raise Missing(f"no mirror is known, and {error}") from None
+                if endpoints:
+                    warnings.append("no mirror gave fresh metadata: " + "; ".join(failures))
+            if metadata.expires <= (judged := max(now, metadata.now)):
+                age = format_duration(judged - metadata.expires)
+                if require_fresh:
+                    raise Expired(f"the metadata expired {age} ago, and --require-fresh refuses that")
+                warnings.append(f"the metadata expired {age} ago: this may not be the newest version")
+            image, head = await self._index(folder, metadata, endpoints, name, version, pool)
+            return Trusted(metadata, image, head, tuple(warnings))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _folder(self, endpoints: Sequence[Endpoint], pool: ThreadPoolExecutor) -> Path:
+        """The trust folder of this repository, made from the root where it is new."""
+        pin = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", self._root)
+        if pin is not None and (self._trust / pin[1].lower()).is_dir():
+            return self._trust / pin[1].lower()
+        if pin is None:
+            root = await _in(pool, trust.obtain_root, self._root, _nowhere)
+        else:
+            root = await self._root_by_pin(endpoints, pool)
+        folder = self._trust / trust.pin_of(root).removeprefix("sha256:")
+        await _in(pool, trust.initialise, folder, root)
+        return folder
+
+    async def _root_by_pin(self, endpoints: Sequence[Endpoint], pool: ThreadPoolExecutor) -> bytes:
+        """The root.json that the pin names, from the first mirror that has it."""
+        failures = []
+        for endpoint in endpoints:
+            try:
+                return await _in(pool, trust.obtain_root, self._root, self._bridge(endpoint))
+            except PeerError as error:
+                failures.append(f"{endpoint.name}: {error}")
+        if not failures:
+            raise Unreachable("the root is given as a pin, and there is no mirror to fetch it from: give a root.json")
+        raise Untrusted("no mirror has the root.json of this pin: " + "; ".join(failures))
+
+    async def _update(
+        self,
+        folder: Path,
+        endpoints: Sequence[Endpoint],
+        name: str,
+        now: float,
+        pool: ThreadPoolExecutor,
+        failures: list[str],
+    ) -> trust.Metadata | None:
+        """The newest set that a mirror proved just now, committed; None where none did."""
+        waiting = list(endpoints)
+        running: dict[asyncio.Task[trust.Metadata], tuple[Endpoint, Path]] = {}
+        proven: list[tuple[trust.Metadata, Path]] = []
+        begun = time.monotonic()
+        until: float | None = None
+        wrong: InputError | None = None
+        with tempfile.TemporaryDirectory(
+            dir=_made(folder.parent), prefix=".attempt-", ignore_cleanup_errors=True
+        ) as base:
+            while (waiting and until is None) or running:
+                while waiting and until is None and len(running) < SIDE_BY_SIDE:
+                    endpoint = waiting.pop(0)
+                    scratch = Path(base) / str(len(waiting))
+                    task = asyncio.create_task(self._attempt(folder, scratch, endpoint, name, now, pool))
+                    running[task] = (endpoint, scratch)
+                left = None if until is None else max(0.0, until - time.monotonic())
+                done, _ = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                for task in done:
+                    endpoint, scratch = running.pop(task)
+                    error = task.exception()
+                    if error is None:
+                        proven.append((task.result(), scratch))
+                        if until is None:
+                            until = time.monotonic() + max(MOMENT, 2 * (time.monotonic() - begun))
+                    elif isinstance(error, InputError):
+                        wrong = error  # an image the mirror has not heard of: an older copy, or a typing error
+                    elif isinstance(error, MirrornetError):
+                        failures.append(f"{endpoint.name}: {error}")
+                        log.info("metadata of %s: %s", endpoint, error)
+                    else:
+                        raise error
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running)
+            proven.sort(key=lambda pair: (pair[0].timestamp_version, pair[0].snapshot_version), reverse=True)
+            for metadata, scratch in proven:
+                if await _in(pool, trust.commit, folder, scratch):
+                    return metadata
+            if proven:  # another mount was faster, with something newer
+                return await _in(pool, trust.load, folder, [name], now)
+        if wrong is not None:
+            raise wrong
+        return None
+
+    async def _attempt(
+        self, folder: Path, scratch: Path, endpoint: Endpoint, name: str, now: float, pool: ThreadPoolExecutor
+    ) -> trust.Metadata:
+        bridge = self._bridge(endpoint)
+        try:
+            async with asyncio.timeout(ATTEMPT):
+                return await _in(pool, trust.attempt, folder, scratch, bridge, [name], now)
+        except TimeoutError:
+            raise Unreachable(f"its metadata was not here after {ATTEMPT:.0f} s") from None
+        finally:
+            bridge.stop()
+
+    async def _index(
+        self,
+        folder: Path,
+        metadata: trust.Metadata,
+        endpoints: Sequence[Endpoint],
+        name: str,
+        version: int | None,
+        pool: ThreadPoolExecutor,
+    ) -> tuple[trust.ImageVersion, Head]:
+        """The version asked for, or the newest whose index is to be had, with its head."""
+        newest = metadata.latest(name)
+        wanted = [newest] if version is None else [metadata.version(name, version)]
+        if version is None and not endpoints:
+            wanted = list(reversed(metadata.images[name]))
+        last: PeerError = Missing(f"the index of {name} is not kept here")
+        for image in wanted:
+            for fetch in (None, *(self._bridge(endpoint) for endpoint in endpoints)):
+                try:
+                    data = await _in(pool, trust.index_head, folder, image, fetch)
+                    return image, Head.parse(data)
+                except PeerError as error:
+                    last = error
+        raise last
+
+    def _bridge(self, endpoint: Endpoint) -> _Bridge:
+        return _Bridge(self._fetcher, endpoint, asyncio.get_running_loop())
+
+
+class _Bridge:
+    """Our fetcher as python-tuf's thread sees it (trust.Fetch), for one attempt; `stop` ends what is under way."""
+
+    def __init__(self, fetcher: Fetcher, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+        self._fetcher = fetcher
+        self._endpoint = endpoint
+        self._loop = loop
+        self._stopped = False
+        self._future: Future[Fetched] | None = None
+
+    def __call__(self, path: str, limit: int) -> bytes:
+        if self._stopped:
+            raise Unreachable(f"{self._endpoint}: not needed any more")
+        self._future = asyncio.run_coroutine_threadsafe(self._fetcher.fetch(self._endpoint, path, limit), self._loop)
+        try:
+            return self._future.result(ONE_FILE).data
+        except TimeoutError:
+            self._future.cancel()
+            raise Unreachable(f"{self._endpoint}: {path}: not here after {ONE_FILE:.0f} s") from None
+        except CancelledError:
+            raise Unreachable(f"{self._endpoint}: {path}: given up") from None
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._future is not None:
+            self._future.cancel()
+
+
+def _nowhere(path: str, limit: int) -> bytes:
+    raise InputError(f"{path} is not to be fetched: the root is a file")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def _in(pool: ThreadPoolExecutor, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, functools.partial(function, *arguments, **named))
+
+
+def forget_scratch(state: Path) -> None:
+    """Removes what attempts of killed mounts left behind."""
+    for folder in (state / "trust").glob(".attempt-*"):
+        if time.time() - folder.stat().st_mtime > 3600:
+            shutil.rmtree(folder, ignore_errors=True)

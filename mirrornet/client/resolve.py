@@ -1,0 +1,272 @@
+"""From a select name to mirrors, by DNS: design §5, *Names served, and from a DNS answer to an HTTP request*.
+
+URI, SRV, A, AAAA (and TXT, for networks that swallow new types) are asked at once.  Best first: the URI set names
+every mirror's URL; TXT says the same in words ("PRIORITY URL#MIRROR"); SRV names mirrors that serve under the select
+URL, with a port; plain A and AAAA are that URL at each address.  Once one type has answered, the others get 300 ms:
+some forwarders swallow what they do not know, and nobody should wait for that.
+
+A mirror of a URI answer is dialled at the A and AAAA of `<mirror>.<select name>`.  Its URL's own host is resolved only
+where there are none, or a proxy of the environment will do it.  Which addresses may be dialled: `source.permitted`.
+
+The answer is refreshed by its TTL, and earlier when there is trouble.  A name server that is down is no reason to
+stop: the last list stands, and it is written down, so that not even a restart needs the name server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.rdatatype
+import dns.resolver
+
+from mirrornet.client.fetch import proxied
+from mirrornet.client.source import Endpoint, SelectName, is_global, permitted, split_target
+from mirrornet.model.address import parse_address
+from mirrornet.model.errors import InputError, Unreachable
+
+log = logging.getLogger(__name__)
+
+PATIENCE: Final = 0.3  # seconds that a type is waited for once another answered
+LIFETIME: Final = 4.0  # seconds for one question, all tries
+TTL: Final = (5.0, 3600.0)  # seconds: a refresh is never sooner, never later
+TROUBLE: Final = 2.0  # seconds between two refreshes because of trouble
+MIRRORS: Final = 32  # taken from one answer at most
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The mirrors, best first, and for how many seconds that is so."""
+
+    endpoints: tuple[Endpoint, ...]
+    ttl: float
+
+
+class Resolver:
+    """Questions to `server` (address, port), or to the system's name servers where it is None."""
+
+    def __init__(self, server: tuple[str, int] | None) -> None:
+        try:
+            self._resolver = dns.asyncresolver.Resolver(configure=server is None)
+        except dns.resolver.NoResolverConfiguration:
+            raise InputError("this system names no name server (/etc/resolv.conf): give --resolver ADDR:PORT") from None
+        if server is not None:
+            self._resolver.nameservers = [server[0]]
+            self._resolver.port = server[1]
+        self._resolver.lifetime = LIFETIME
+        self._resolver.timeout = 1.5
+        # Whoever names a resolver on a network of his own says that this network is his (source.py).
+        self._allow_local = server is not None and not is_global(parse_address(server[0]))
+        self._told: set[str] = set()
+
+    async def mirrors(self, select: SelectName) -> Resolution:
+        """The mirrors of a select name now.  Raises Unreachable where no name server answers or none is named."""
+        name = select.name
+        service = f"_http._tcp.{name}"
+        questions = [(service, "URI"), (service, "TXT"), (service, "SRV"), (name, "A"), (name, "AAAA"), (name, "TXT")]
+        found = await self._together(questions, enough=(service, "URI"))
+        targets = [
+            (record.target.decode("ascii", "replace"), "")
+            for record in sorted(found.get((service, "URI"), []), key=lambda r: (r.priority, -r.weight))
+        ]
+        if not targets:
+            targets = _texts([*found.get((service, "TXT"), []), *found.get((name, "TXT"), [])])
+        if not targets:
+            targets = _services(found.get((service, "SRV"), []), name)
+        rows = await asyncio.gather(*(self._endpoint(row, name, rank) for rank, row in enumerate(targets[:MIRRORS])))
+        endpoints = [row for row in rows if row is not None]
+        if not endpoints:
+            plain = [str(r.address) for kind in ("A", "AAAA") for r in found.get((name, kind), [])]
+            endpoints = [
+                Endpoint(address, f"http://{name}", (address,), rank, self._allow_local)
+                for rank, address in enumerate(self._permitted(plain, name))
+            ]
+        if not endpoints:
+            raise Unreachable(f"{name}: DNS names no mirror (asked URI, TXT, SRV, A and AAAA)")
+        ttl = min((record.ttl for record in found.values() if isinstance(record, _Answer)), default=TTL[0])
+        return Resolution(tuple({endpoint.name: endpoint for endpoint in endpoints}.values()), ttl)
+
+    async def _endpoint(self, row: tuple[str, str], select: str, rank: int) -> Endpoint | None:
+        target, dial = row
+        try:
+            url, mirror = split_target(target)
+        except InputError as error:
+            self._tell(f"{select}: a mirror is passed over: {error}")
+            return None
+        if proxied(url):
+            return Endpoint(mirror, url, (), rank, self._allow_local)
+        host = dial or f"{mirror}.{select}"
+        addresses = await self._addresses(host) if "#" in target else ()
+        if not addresses:
+            host = Endpoint(mirror, url).host
+            try:
+                parse_address(host)
+                addresses = (host,)
+            except ValueError:
+                addresses = await self._addresses(host)
+        if not addresses:
+            return Endpoint(mirror, url, (), rank, self._allow_local)  # the system's own way of finding names is left
+        allowed = self._permitted(addresses, host)
+        return Endpoint(mirror, url, allowed, rank, self._allow_local) if allowed else None
+
+    def _permitted(self, addresses: Sequence[str], host: str) -> tuple[str, ...]:
+        allowed = permitted(addresses, self._allow_local)
+        for address in set(addresses) - set(allowed):
+            self._tell(
+                f"{host} is {address}, which is no public address: passed over (allowed with URLs as SOURCE, "
+                "or with --resolver on such an address)"
+            )
+        return allowed
+
+    async def _addresses(self, host: str) -> tuple[str, ...]:
+        found = await self._together([(host, "A"), (host, "AAAA")])
+        return tuple(str(record.address) for kind in ("AAAA", "A") for record in found.get((host, kind), []))
+
+    async def _together(
+        self, questions: list[tuple[str, str]], enough: tuple[str, str] | None = None
+    ) -> dict[tuple[str, str], _Answer]:
+        """The answers that have records, PATIENCE seconds after the first at the latest, or when `enough` is in."""
+        tasks = {asyncio.create_task(self._ask(name, kind)): (name, kind) for name, kind in questions}
+        found: dict[tuple[str, str], _Answer] = {}
+        pending: set[asyncio.Task[_Answer | None]] = set(tasks)
+        until: float | None = None
+        try:
+            while pending:
+                left = None if until is None else max(0.0, until - time.monotonic())
+                done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                for task in done:
+                    answer = task.result()
+                    if answer:
+                        found[tasks[task]] = answer
+                if enough in found:
+                    break
+                if until is None and found:
+                    until = time.monotonic() + PATIENCE
+            return found
+        finally:
+            for task in pending:
+                task.cancel()
+
+    async def _ask(self, name: str, kind: str) -> _Answer | None:
+        try:
+            answer = await self._resolver.resolve(
+                dns.name.from_text(name), dns.rdatatype.from_text(kind), raise_on_no_answer=False
+            )
+        except (dns.exception.DNSException, OSError, ValueError) as error:
+            log.debug("%s %s: %s", name, kind, error)
+            return None
+        return _Answer(answer.rrset, float(answer.rrset.ttl)) if answer.rrset is not None else None
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told and len(self._told) < 100:
+            self._told.add(line)
+            log.warning("%s", line)
+
+
+class _Answer(list[Any]):
+    """Records of one type, with their TTL in seconds.  dnspython's rdata have no common type worth naming."""
+
+    def __init__(self, records: Any, ttl: float) -> None:
+        super().__init__(records)
+        self.ttl = ttl
+
+
+def _texts(records: Sequence[Any]) -> list[tuple[str, str]]:
+    """Targets out of TXT records "PRIORITY URL#MIRROR"; other texts are none of ours."""
+    rows = []
+    for record in records:
+        priority, _, target = b"".join(record.strings).decode("ascii", "replace").partition(" ")
+        if priority.isdigit() and "://" in target:
+            rows.append((int(priority), target.strip()))
+    return [(target, "") for _, target in sorted(rows)]
+
+
+def _services(records: Sequence[Any], select: str) -> list[tuple[str, str]]:
+    """Targets out of SRV records (RFC 2782): these mirrors serve under the select URL, each at its own port."""
+    rows = []
+    for record in sorted(records, key=lambda r: (r.priority, -r.weight)):
+        host = record.target.to_text(omit_final_dot=True).lower()
+        if host and host != ".":
+            mirror = host.removesuffix(f".{select}")
+            port = "" if record.port == 80 else f":{record.port}"
+            rows.append((f"http://{select}{port}#{mirror}", host))
+    return rows
+
+
+class Refresher:
+    """Keeps a list of mirrors fresh.  `changed` is called with every new list; `file` remembers the last one."""
+
+    def __init__(
+        self, resolver: Resolver, select: SelectName, changed: Callable[[tuple[Endpoint, ...]], None], file: Path
+    ) -> None:
+        self._resolver = resolver
+        self._select = select
+        self._changed = changed
+        self._file = file
+        self._trouble = asyncio.Event()
+        self.last_error = ""
+        self.ttl = TTL[0]
+
+    async def first(self) -> tuple[Endpoint, ...]:
+        """The mirrors by DNS or, where no name server answers, as they were last written down.
+
+        Raises Unreachable where there is neither.
+        """
+        try:
+            return self._take(await self._resolver.mirrors(self._select))
+        except Unreachable as error:
+            self.last_error = str(error)
+            try:
+                rows = json.loads(self._file.read_text())
+                endpoints = tuple(Endpoint(**{**row, "addresses": tuple(row["addresses"])}) for row in rows)
+            except (OSError, ValueError, TypeError, KeyError):
+                raise error from None
+            log.warning("%s; going on with the %d mirrors of last time", error, len(endpoints))
+            self._changed(endpoints)
+            return endpoints
+
+    def trouble(self) -> None:
+        """Asks again soon, whatever the TTL says."""
+        self._trouble.set()
+
+    async def run(self) -> None:
+        """Refreshes for ever."""
+        while True:
+            self._trouble.clear()
+            await asyncio.sleep(TROUBLE)
+            wait = min(max(self.ttl, TTL[0]), TTL[1]) - TROUBLE
+            try:
+                async with asyncio.timeout(wait):
+                    await self._trouble.wait()
+            except TimeoutError:
+                pass
+            try:
+                self._take(await self._resolver.mirrors(self._select))
+            except Unreachable as error:
+                if not self.last_error:
+                    log.warning("%s; keeping the mirrors we know", error)
+                self.last_error = str(error)
+
+    def _take(self, resolution: Resolution) -> tuple[Endpoint, ...]:
+        self.last_error = ""
+        self.ttl = resolution.ttl
+        self._changed(resolution.endpoints)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = self._file.with_suffix(".part")
+            temporary.write_text(json.dumps([asdict(endpoint) for endpoint in resolution.endpoints]))
+            temporary.replace(self._file)
+        except OSError as error:
+            log.debug("the mirrors could not be written down in %s: %s", self._file, error)
+        return resolution.endpoints
