@@ -134,14 +134,23 @@ class Monitor:
         due = schedule.after_first_round(mirror.name, loop.time(), self._settings.interval)
         while True:
             await asyncio.sleep(max(0.0, due - loop.time()))
+            retry_after = None
+            try:
+                retry_after = await self._once(mirror)
+            except Exception:  # a bug of ours, about one mirror, must not end the watch over all
+                _log.exception("%s: the watch over %s broke and goes on", self.zone.name, mirror.name)
+            due = schedule.after(loop.time(), self._settings.interval, retry_after)
+
+    async def _once(self, mirror: Mirror) -> float | None:
+        """One probe and all that follows from it; returns the seconds the mirror asked us to stay away."""
+        outcome = await self._look(mirror)
+        if await self._root_may_have_turned(mirror, outcome):
             outcome = await self._look(mirror)
-            if await self._root_may_have_turned(mirror, outcome):
-                outcome = await self._look(mirror)
-            due = schedule.after(loop.time(), self._settings.interval, outcome.retry_after)
-            self._sight(outcome)
-            self._apply(mirror, outcome)
-            if self._catalogue is not None and self._worth_learning(outcome):
-                await self._learn(mirror, outcome)
+        self._sight(outcome)
+        self._apply(mirror, outcome)
+        if self._catalogue is not None and self._worth_learning(outcome):
+            await self._learn(mirror, outcome)
+        return outcome.retry_after
 
     def _worth_learning(self, outcome: Outcome) -> bool:
         assert self._catalogue is not None

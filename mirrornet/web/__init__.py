@@ -1,1 +1,18 @@
-"""(to be written)"""
+"""The window: what the server knows, for people and for machines.  It looks in; nothing can be changed through it.
+
+    status.py      a Snapshot of the server, and the document of /status.json     (pure)
+    page.py        the same as a page that needs no JavaScript                    (pure)
+    metrics.py     the same in Prometheus' words
+    server.py      the HTTP server
+
+Decisions
+---------
+- 2026-11-23: everything shown is made from one Snapshot, asked for anew with every request.  So /metrics and
+  /status.json can never disagree, and no thread or task keeps a copy up to date.
+- 2026-11-23: /healthz says whether this server answers DNS, not whether mirrors are up.  With all of them down it still
+  answers (fail open), and a supervisor that restarted it for that would make things worse.
+- 2026-11-23: GET and HEAD only, no cookies, no script, nothing from elsewhere: the page's Content-Security-Policy is
+  `default-src 'none'` with one style sheet.
+- 2026-11-23: the answers with rcode NOERROR are computed as what is left of all queries, because the answering path
+  does not count them; the rest of a worker's counters keep their names.
+"""

@@ -1,0 +1,176 @@
+"""What the server knows at one moment, and the document of /status.json.  Pure.
+
+A Snapshot is made of values that every room may hold, since this room may not look into others.  The document is plain
+JSON that any language reads: times are Unix seconds, durations are seconds with the unit in the key, what is not known
+is null, and what is endless (the promise of a mirror that is never probed) is null, too, because JSON has no infinity.
+Keys may be added; none changes its meaning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mirrornet import __version__
+from mirrornet.model.place import Place
+from mirrornet.model.verdict import State, Verdict, Verdicts
+from mirrornet.model.zone import Mirror, Zone
+
+_NEVER_SEEN = Verdict(State.UNKNOWN, 1.0, reason="not probed yet")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStatus:
+    """The plan in force.  `made`: Unix time.  `build_seconds`: what making it took."""
+
+    generation: int
+    made: float
+    build_seconds: float
+    ranges: int = 0
+    classes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """The world.table in use.  `created`: Unix time of its import."""
+
+    created: float
+    ranges: int = 0
+    places: int = 0
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneStatus:
+    """One zone: what its file says, what probes say, and how often each mirror's `usable` has changed, by name."""
+
+    zone: Zone
+    verdicts: Verdicts
+    flips: Mapping[str, int] = field(default_factory=dict)
+    probes: int = 0
+
+    def verdict(self, mirror: Mirror) -> Verdict:
+        return self.verdicts.get(mirror.name, _NEVER_SEEN)
+
+    @property
+    def usable(self) -> int:
+        """Mirrors that may be answered; 0 means that the nearest is answered though it is down."""
+        return sum(self.verdict(mirror).usable for mirror in self.zone.mirrors)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The server at `now` (Unix time).  `not_ready`: why no answers are given yet, "" once they are.
+
+    `counters`: of all workers together, by the names of dns/counters.py, with `workers` and `restarts`.
+    """
+
+    now: float
+    started: float
+    zones: tuple[ZoneStatus, ...]
+    not_ready: str = ""
+    plan: PlanStatus | None = None
+    table: TableStatus | None = None
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+def document(snapshot: Snapshot) -> dict[str, Any]:
+    """The document of /status.json: strict JSON values only."""
+    return {
+        "version": __version__,
+        "now": snapshot.now,
+        "started": snapshot.started,
+        "uptime_seconds": _age(snapshot, snapshot.started),
+        "ready": not snapshot.not_ready,
+        "reason": snapshot.not_ready,
+        "zones": [_zone(snapshot, zone) for zone in snapshot.zones],
+        "plan": _plan(snapshot),
+        "world_table": _table(snapshot),
+        "counters": dict(snapshot.counters),
+    }
+
+
+def _age(snapshot: Snapshot, since: float) -> float:
+    return round(max(0.0, snapshot.now - since), 3)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 3)
+
+
+def _plan(snapshot: Snapshot) -> dict[str, Any] | None:
+    plan = snapshot.plan
+    if plan is None:
+        return None
+    return {
+        "generation": plan.generation,
+        "made": plan.made,
+        "age_seconds": _age(snapshot, plan.made),
+        "build_seconds": _finite(plan.build_seconds),
+        "ranges": plan.ranges,
+        "answer_classes": plan.classes,
+    }
+
+
+def _table(snapshot: Snapshot) -> dict[str, Any] | None:
+    table = snapshot.table
+    if table is None:
+        return None
+    return {
+        "created": table.created,
+        "age_seconds": _age(snapshot, table.created),
+        "ranges": table.ranges,
+        "places": table.places,
+        "checksum": table.checksum,
+    }
+
+
+def _zone(snapshot: Snapshot, status: ZoneStatus) -> dict[str, Any]:
+    zone = status.zone
+    return {
+        "zone": zone.name,
+        "serial": zone.serial,
+        "probe": zone.health.probe,
+        "interval_seconds": zone.health.interval,
+        "probes": status.probes,
+        "select": [
+            {"name": zone.select_fqdn(select), "url": select.url, "answers": select.answers, "ttl": select.ttl}
+            for select in zone.select
+        ],
+        "usable_mirrors": status.usable,
+        "mirrors": [_mirror(snapshot, status, mirror) for mirror in zone.mirrors],
+    }
+
+
+def _mirror(snapshot: Snapshot, status: ZoneStatus, mirror: Mirror) -> dict[str, Any]:
+    verdict = status.verdict(mirror)
+    return {
+        "name": mirror.name,
+        "url": mirror.url,
+        "addresses": [str(address) for address in mirror.addresses],
+        "place": _place(mirror.place),
+        "weight": mirror.weight,
+        "state": str(verdict.state),
+        "usable": verdict.usable,
+        "since": verdict.since or None,
+        "for_seconds": _age(snapshot, verdict.since) if verdict.since else None,
+        "reason": verdict.reason,
+        "rtt_ms": _finite(verdict.rtt_ms),
+        "promise_seconds": _finite(verdict.promise),
+        "serves_select": verdict.serves_select,
+        "holds": None if verdict.holds is None else sorted(verdict.holds),
+        "repository_version": verdict.repository_version,
+        "flips": status.flips.get(mirror.name, 0),
+    }
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {
+        "country": place.country or None,
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "asn": place.asn or None,
+        "anycast": place.anycast,
+    }
