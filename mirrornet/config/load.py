@@ -46,12 +46,12 @@ def examine(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], list[Problem]]:
     """The zones (those whose shape could be read at all; sound only if no problem is a fault), and all problems."""
     drafts: list[tuple[Zone, Faults]] = []
     order: list[list[Problem]] = []
-    seen: dict[Path, Path] = {}
+    seen: set[Path] = set()
     for path in paths:
-        same = seen.setdefault(path.absolute(), path)
-        if same is not path:
+        if path.absolute() in seen:
             order.append([Problem(str(path), 0, "this file is given twice", "name it once")])
             continue
+        seen.add(path.absolute())
         text, problems = _read_text(path)
         order.append(problems)
         if text is None:

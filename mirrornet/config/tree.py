@@ -150,23 +150,26 @@ def _line(event: yaml.Event) -> int:
 def _explain(lines: list[str], error: yaml.MarkedYAMLError) -> _Stop:
     """The parser's complaint in the words of someone who edits a zone file."""
     mark, opened = error.problem_mark or error.context_mark, error.context_mark
-    line = mark.line + 1 if mark else 1
-    source = lines[line - 1] if line <= len(lines) else ""
+    end = len(lines)  # at the end of the text a parser may point one line beyond it
+    line = min(mark.line + 1, end) if mark else 1
+    start = min(opened.line + 1, end) if opened else line
+    source = lines[line - 1]
     character = source[mark.column : mark.column + 1] if mark else ""
     problem, context = error.problem or "", error.context or ""
     if "\t" in source[: len(source) - len(source.lstrip())] or character == "\t":
         return _Stop(line, "a tab", "YAML is indented with spaces only")
-    for number in (line, opened.line + 1 if opened else line):
-        shown = lines[number - 1] if number <= len(lines) else ""
-        if any(found[0].count(":") > 1 for found in _SIX.finditer(shown.split(" #")[0][:1000])):
+    for number in (line, start):
+        if any(found[0].count(":") > 1 for found in _SIX.finditer(lines[number - 1].split(" #")[0][:1000])):
             return _Stop(number, "YAML took a value with colons apart", QUOTE_SIX)
     if "quoted scalar" in context and opened:
         if "escape" in problem:
             return _Stop(line, "an unknown escape in a value in double quotes", "write \\\\ for one backslash")
-        return _Stop(opened.line + 1, "the quote that opens here is never closed")
+        return _Stop(start, "the quote that opens here is never closed")
     if "flow" in context and opened:
+        before = "\n".join([*lines[: start - 1], lines[start - 1][: opened.column + 1]])
+        bracket = max(before.rfind("["), before.rfind("{"), 0)  # the parser may blame what follows the bracket
         return _Stop(
-            opened.line + 1,
+            before.count("\n", 0, bracket) + 1,
             "the [ or { that opens here is never closed, or a comma is missing in it",
             "put values that hold [ ] { } , or : in quotes",
         )
@@ -179,5 +182,5 @@ def _explain(lines: list[str], error: yaml.MarkedYAMLError) -> _Stop:
     if "cannot start any token" in problem:
         return _Stop(line, f"a value may not begin with {character}", f'put it in quotes: "{character}…"')
     if "could not find expected ':'" in problem and opened:
-        return _Stop(opened.line + 1, "a line without a colon where a key is expected", "write key: value")
+        return _Stop(start, "a line without a colon where a key is expected", "write key: value")
     return _Stop(line, f"not YAML: {problem or context}", "compare the indentation with its neighbours")
