@@ -56,7 +56,7 @@ def publish(
     level: Annotated[
         int | None,
         typer.Option(
-            help="zlib: 1-3 fast (ISA-L), 4-9 small; zstd: 1-19.  [default: zlib 3, zstd 9]", show_default=False
+            help="zlib: 1-3 fast (ISA-L), 4-9 small; zstd: 1-19.  [default: zlib 4, zstd 9]", show_default=False
         ),
     ] = None,
     block_size: Annotated[str, typer.Option(help="64K to 4M, a power of two.")] = "256K",
