@@ -5,8 +5,8 @@ is read ahead by one thread, so that inflating (zlib lets go of the interpreter)
 queue between them holds a few portions, so memory does not grow with the file.
 
 Everything is bounded: connecting, the wait for each portion, the whole transfer, bytes on the wire and bytes unpacked
-(a gzip bomb grows a thousandfold).  A gzip cut short or with a wrong checksum and an answer shorter than it promised are
-errors that name the file; the importer then leaves the old table alone.
+(a gzip bomb grows a thousandfold).  A gzip cut short or with a wrong checksum, or an answer shorter than it promised,
+is an error that names the file; the importer then leaves the old table alone.
 
 Rejected: downloading to a file first (twice the time, and a place to clean); gzip.open, which tells a cut file only
 by EOFError without its name and reads 8 KiB at a time.
@@ -32,7 +32,7 @@ import requests
 from mirrornet.model.errors import InputError, LimitError, LocalError, MirrornetError, Missing, Unreachable
 from mirrornet.model.units import format_duration, format_size
 
-PORTION: Final = 1 << 20  # bytes read at once
+PORTION: Final = 2 << 20  # bytes read at once
 QUEUED: Final = 4  # portions read ahead
 _GZIP = b"\x1f\x8b"
 

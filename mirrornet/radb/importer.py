@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -163,7 +164,8 @@ def _read_piece(piece: Piece, name: str, records: Records, report: ImportReport,
         if isinstance(said, Unused):
             report.count(said.source, said.class_name)
             continue
-        report.mended.update(said.mends)
+        if said.mends:
+            report.mended.update(said.mends)
         if isinstance(said, Route):
             report.count(said.source, "route" if said.family == 4 else "route6")
             records.add_route(said)
@@ -183,18 +185,22 @@ def _read_statistics(
     with opened(name, limits) as stream:
         entry = FileReport(stream.name)
         report.files.append(entry)
+        kinds: Counter[str] = Counter()
         for row in statistics.rows(_checked(stream, tell, _Tail(), _reject_non_statistics), bogons):
             entry.objects += 1
-            report.count("delegated", row.kind)
+            kinds[row.kind] += 1
             if isinstance(row.said, Reason):
                 report.reject(row.said, stream.name, row.line, row.text)
                 continue
-            report.mended.update(row.said.mends)
+            if row.said.mends:
+                report.mended.update(row.said.mends)
             if isinstance(row.said, Block):
                 records.add_block(row.said, Evidence.DELEGATED)
             else:
                 for asn in range(row.said.first, row.said.first + row.said.count):
                     records.add_seat(asn, row.said.country, _DELEGATED_RANK)
+        for kind, times in kinds.items():
+            report.count("delegated", kind, times)
         if not entry.objects:
             raise InputError(f"{stream.name}: no row of delegated statistics in it")
         _finish(entry, stream, began)

@@ -23,7 +23,7 @@ from typing import Final
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.model.address import Family, width
 from mirrornet.radb.bogons import SHORTEST, bogon_asn, bogon_block, bogon_prefix
-from mirrornet.radb.rpsl import Attribute, attributes, without_comment_lines
+from mirrornet.radb.rpsl import Attribute, attributes, class_of, wanting, without_comment_lines
 
 
 class Reason(StrEnum):
@@ -122,6 +122,16 @@ _DIGITS = re.compile(rb"\d{1,3}")
 _SOURCE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _DATE = re.compile(rb"(\d{4})-(\d\d)-(\d\d)")
 _NUMBER = re.compile(rb"[+-]?\d{1,3}(?:\.\d{1,12})?")
+_SOURCE_ONLY = wanting(b"source")
+_OF_ROUTE = wanting(b"origin", b"source", b"changed", b"last-modified")
+_OF_BLOCK = wanting(b"country", b"geoloc", b"source")
+_WANTED: Final = {
+    "route": _OF_ROUTE,
+    "route6": _OF_ROUTE,
+    "inetnum": _OF_BLOCK,
+    "inet6num": _OF_BLOCK,
+    "aut-num": wanting(b"country", b"source"),
+}
 _ALIASES: Final = {"UK": "GB"}
 
 
@@ -138,10 +148,10 @@ def interpret(text: bytes, bogons: bool = False) -> Said | None:
     text = without_comment_lines(text)
     if not text.strip():
         return None
-    found = attributes(text)
+    class_name = class_of(text).decode()
+    found = attributes(text, _WANTED.get(class_name, _SOURCE_ONLY))
     if not found:
         return Rejected("", "", Reason.NOT_RPSL)
-    class_name = found[0][0].decode()
     mends: list[Mend] = []
     source = _source(found, mends)
     if class_name.startswith("*"):
@@ -224,7 +234,7 @@ def parse_address(family: Family, text: bytes, mends: list[Mend]) -> int:
         number = int(octet)
         if number > 255:
             raise Fault(Reason.BAD_ADDRESS)
-        if octet[0] == 48 and len(octet) > 1:
+        if len(octet) > 1 and octet[0] == 48:
             if number > 7 and not {56, 57} & set(octet):
                 raise Fault(Reason.BAD_ADDRESS)
             if Mend.ZERO_PADDED not in mends:

@@ -37,6 +37,7 @@ from mirrornet.radb.sweep import (
     Layer,
     block_lengths,
     common_starts,
+    distinct,
     longest_match,
     masks,
     smallest_match,
@@ -164,15 +165,16 @@ def _pick(column: NDArray[Any], winners: I64, missing: int) -> NDArray[Any]:
 
 def _places(families: list[Cells], geography: Geography) -> tuple[list[bytes], NDArray[np.uint32]]:
     """The records of all different places, 0 unknown, and the number of the place of each cell."""
-    geographies, geography_numbers = np.unique(
-        np.concatenate([np.zeros(1, np.uint64), *(cells.geographies for cells in families)]), return_inverse=True
-    )
-    keys = np.concatenate([np.zeros(1, np.uint64), *(cells.keys for cells in families)])
-    keys |= geography_numbers.astype(np.uint64) << np.uint64(1)
-    distinct, numbers = np.unique(keys, return_inverse=True)
-    templates = [_geography(int(packed), geography) for packed in geographies]
+    none = np.zeros(1, np.uint64)
+    packed = np.concatenate([none, *(cells.geographies for cells in families)])
+    geographies = distinct(packed)
+    keys = np.concatenate([none, *(cells.keys for cells in families)])
+    keys |= np.searchsorted(geographies, packed).astype(np.uint64) << np.uint64(1)
+    different = distinct(keys)
+    numbers = np.searchsorted(different, keys)
+    templates = [_geography(int(each), geography) for each in geographies]
     records = []
-    for key in distinct.tolist():
+    for key in different.tolist():
         country, country_from, latitude, longitude, radius, coordinates_from = templates[(key & 0xFFFFFFFF) >> 1]
         anycast = bool(key & 1)
         records.append(

@@ -4,8 +4,8 @@ An object is a run of lines up to an empty one.  A line is `name: value`, or con
 with a space, a tab or "+"; "#" starts a comment; a line that starts with "%" or "#" is no part of any object, wherever
 it stands.  The class is the first attribute's name.
 
-Only bytes are read here.  Real dumps mix UTF-8, Latin-1, windows-1254 and ISO-2022-JP; what we keep of them is ASCII, so
-nothing is decoded that nobody looks at.  Lines end at "\\n" (a "\\r" before it is dropped): bytes.splitlines() would
+Only bytes are read here.  Real dumps mix UTF-8, Latin-1, windows-1254 and ISO-2022-JP; what we keep of them is ASCII,
+so nothing is decoded that nobody looks at.  Lines end at "\\n" (a "\\r" before it is dropped): bytes.splitlines() would
 also split at form feeds, str.splitlines() at U+2028, both of which occur.
 
 A piece is some megabytes of whole objects.  It is the unit of work of the fast reader (columns.py) and bounds memory:
@@ -26,7 +26,8 @@ Span = tuple[int, int]
 Attribute = tuple[bytes, bytes]
 
 _NAME = rb"[A-Za-z*][A-Za-z0-9_*-]{0,63}"
-_ATTRIBUTE = re.compile(rb"^(" + _NAME + rb"):([^\n]*(?:\n[ \t+][^\n]*)*)", re.MULTILINE)
+_VALUE = rb"):([^\n]*(?:\n[ \t+][^\n]*)*)"
+_ATTRIBUTE = re.compile(rb"\n(" + _NAME + _VALUE)
 _FIRST = re.compile(rb"(" + _NAME + rb"):")
 _COMMENT_LINES = re.compile(rb"^[%#][^\n]*(?:\n|\Z)", re.MULTILINE)
 _RUN = re.compile(rb"[^\n]+(?:\n[^\n]+)*")
@@ -34,7 +35,7 @@ _RUN = re.compile(rb"[^\n]+(?:\n[^\n]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Whole objects: `data` starts at the beginning of line `line` (from 1) of its file, and ends with an empty line."""
+    """Whole objects: `data` begins where line `line` (from 1) of its file does, and ends with an empty line."""
 
     data: bytes
     line: int
@@ -88,16 +89,23 @@ def runs(data: bytes) -> Iterator[Span]:
         yield match.span()
 
 
-def attributes(text: bytes) -> list[Attribute]:
+def wanting(*names: bytes) -> re.Pattern[bytes]:
+    """Makes `attributes` read only the first attribute and those with these names: an aut-num may have thousands."""
+    return re.compile(rb"\n((?i:" + rb"|".join(names) + _VALUE.replace(b")", b"))", 1))
+
+
+def attributes(text: bytes, wanted: re.Pattern[bytes] = _ATTRIBUTE) -> list[Attribute]:
     """The attributes of one object in order: (name in lower case, value without comments, on one line).
 
     Lines that are neither attribute nor continuation are left out: what makes an object useful is judged by the
     attributes it needs (objects.py).  Empty where the object does not begin with an attribute.
     """
-    text = without_comment_lines(text)
-    if _FIRST.match(text) is None:
+    text = b"\n" + without_comment_lines(text)
+    first = _ATTRIBUTE.match(text)
+    if first is None:
         return []
-    return [(match[1].lower(), flatten(match[2])) for match in _ATTRIBUTE.finditer(text)]
+    rest = wanted.finditer(text, first.end())
+    return [(first[1].lower(), flatten(first[2])), *((found[1].lower(), flatten(found[2])) for found in rest)]
 
 
 def class_of(text: bytes) -> bytes:

@@ -21,7 +21,7 @@ from pytricia import PyTricia
 
 from mirrornet.model.address import Address, Family, Prefix, key, mask, width
 from mirrornet.model.table import NONE, Match, Ranges, WorldTable
-from mirrornet.radb.sweep import I64, U64, decompose, longest_match, masks
+from mirrornet.radb.sweep import I64, U64, decompose, distinct, longest_match, masks
 
 _NOTHING = NONE << 8 | NONE  # place 0, no prefix, no source
 
@@ -102,7 +102,7 @@ def _unexplained(
 ) -> list[int]:
     """The ranges, some address of which the pairs alone would place differently."""
     layer = longest_match(values, lengths, bits)
-    boundaries = np.union1d(layer.starts, starts)
+    boundaries = distinct(np.concatenate([layer.starts, starts]))
     by_pairs = np.append(prefix_codes, _NOTHING)[layer.at(boundaries)]
     index = np.searchsorted(starts, boundaries, side="right") - 1
     wrong: list[int] = np.unique(index[by_pairs != codes[index]]).tolist()
