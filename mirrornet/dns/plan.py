@@ -46,6 +46,8 @@ from mirrornet.model.zone import Mirror, Select, Zone
 
 TYPE_NAMES = {rrset.A: "A", rrset.AAAA: "AAAA", rrset.TXT: "TXT", rrset.URI: "URI", rrset.SRV: "SRV"}
 
+NODATA = Entry((None,), (-1,))
+
 List = tuple[int, ...]  # mirrors of one answer, as indices
 
 
@@ -121,7 +123,7 @@ class Planner:
             for name, types in territory.static.items():
                 at_name = draft.entries.setdefault(name, {})
                 for rtype, one in types.items():
-                    if rtype in (rrset.SOA, rrset.NS, rrset.TXT) or rtype not in at_name:  # see rdata.static_sets()
+                    if rtype in rdata.STATIC_WINS or rtype not in at_name:
                         at_name[rtype] = Entry((one,), (-1,))
             apex = name_to_wire(territory.zone.name)
             soa = territory.static[apex][rrset.SOA]
@@ -206,10 +208,9 @@ class Planner:
                 draft.entries.setdefault(at, {})
                 urls = tuple(i for i in around if mirrors[i].tls or not tls)
                 for members, build in ((urls, scribe.uri), (_srv_filter(mirrors, tls, verdicts)(around), scribe.srv)):
-                    if members:
-                        made = build([mirrors[i] for i in members])
-                        slot = _slot(draft, territory, select, None, members)
-                        draft.entries[at][made.rtype] = Entry((made,), (slot,))
+                    made = build([mirrors[i] for i in members])
+                    slot = _slot(draft, territory, select, None, members) if members else -1
+                    draft.entries[at][made.rtype] = Entry((made,), (slot,)) if members else NODATA
 
     def _put(
         self,
@@ -221,8 +222,10 @@ class Planner:
         make: Callable[[list[Mirror]], RRset],
         family: Family | None,
     ) -> None:
-        """A tailored entry at `name`; none where nobody would get a record, for that is NODATA for everybody."""
+        """A tailored entry at `name`; where nobody would get a record, a static NODATA."""
+        rtype = make([]).rtype
         if not any(lists.lists):
+            draft.entries[name][rtype] = NODATA
             return
         mirrors = territory.mirrors
         sets = tuple(make([mirrors[i] for i in one]) if one else None for one in lists.lists)
@@ -233,7 +236,6 @@ class Planner:
         if number is None:
             draft.partitions.append(self._kept.get(key) or partition(territory.ground, lists.of_place))
             number = draft.numbers[key] = len(draft.partitions) - 1
-        rtype = make([]).rtype
         draft.entries[name][rtype] = Entry(sets, slots, number)
         owner = f"{name_to_text(name)} {TYPE_NAMES[rtype]}"
         draft.answers[owner] = [[mirrors[i].name for i in one] for one in lists.lists]

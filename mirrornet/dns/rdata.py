@@ -22,6 +22,8 @@ SOA_TIMERS: Final = (3600, 600, 604800, 60)  # refresh, retry, expire, minimum; 
 APEX_TTL: Final = 3600  # SOA, NS and the name servers' addresses; seconds
 MIRROR_TTL: Final = 300  # a mirror's own addresses, which change with the zone file only; seconds
 WEIGHT: Final = 1  # of SRV and URI: every priority has one mirror, so it decides nothing
+# Where a name is both static and balanced: of these types the static records stand (the operator's TXT may be SPF).
+STATIC_WINS: Final = frozenset({rrset.SOA, rrset.NS, rrset.TXT})
 TEXT_LIMIT: Final = 255  # octets of one character-string (RFC 1035 section 3.3)
 
 

@@ -1,0 +1,181 @@
+"""The name server in plain lines: read this first.  (`mirrornet serve --engine reference` runs it.)
+
+    the strict reader lets a packet through      wire.py
+    dnslib parses its question                   packing.py
+    the trie finds where the asker is            `find`, pytricia's longest match
+    the ranking picks mirrors near that place    nearest.py
+    dnslib packs the answer                      question.py, packing.py
+
+All that makes the real server fast is missing here: no plan, no ranges, no prebuilt answers.  The scope of an answer is
+found as it is defined, by trying one prefix length after the other until all addresses within get this very answer.
+The answering path proper (plan.py, answer.py) is held equal to this, answer for answer, by tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from mirrornet.dns import packing, rrset, wire
+from mirrornet.dns.lookup import ANY_ANSWER, Found, Kind, Tree
+from mirrornet.dns.planfile import Entry, Node, ZoneInfo
+from mirrornet.dns.question import Key, Question, own_addresses, questions
+from mirrornet.dns.rdata import SOA_TIMERS, STATIC_WINS, static_sets
+from mirrornet.dns.rrset import RRset, name_to_wire
+from mirrornet.dns.whereabouts import CARRIERS, TUNNELS, Find, placed_mirrors, whereabouts
+from mirrornet.model.address import Address, Family, Prefix, key, mask, width
+from mirrornet.model.place import UNKNOWN
+from mirrornet.model.table import WorldTable
+from mirrornet.model.verdict import Verdicts
+from mirrornet.model.zone import Zone
+
+AXFR, IXFR = 252, 251
+Records = list[tuple[bytes, RRset]]  # owner, and its records
+
+
+class Reference:
+    """Answers for `zones`; `find` is the look-up in the trie made of `table`; `records` and `verdicts` by zone name."""
+
+    def __init__(
+        self,
+        zones: Sequence[Zone],
+        table: WorldTable,
+        find: Find,
+        records: Mapping[str, dict[bytes, dict[int, RRset]]],
+        verdicts: Mapping[str, Verdicts],
+        *,
+        nsid: bytes = b"",
+    ) -> None:
+        self.table, self.find, self.verdicts, self.nsid = table, find, verdicts, nsid
+        self.questions: dict[Key, Question] = {}
+        nodes: dict[bytes, dict[int, Entry]] = {}
+        zone_infos = {}
+        for zone in zones:
+            asked = dict(questions(zone, placed_mirrors(zone, find)))
+            fixed = dict(own_addresses(zone))
+            static = static_sets(zone, records.get(zone.name, {}))
+            for name, types in static.items():
+                for rtype, one in types.items():
+                    if rtype in STATIC_WINS or not ((name, rtype) in asked or (name, rtype) in fixed):
+                        fixed[name, rtype] = one
+            self.questions |= {where: question for where, question in asked.items() if where not in fixed}
+            for name, rtype in asked | fixed:
+                nodes.setdefault(name, {})[rtype] = Entry((fixed.get((name, rtype)),), (-1,))
+            apex = name_to_wire(zone.name)
+            zone_infos[apex] = ZoneInfo(apex, static[apex][rrset.SOA], SOA_TIMERS[3])
+        cuts = {name for name, types in nodes.items() if rrset.NS in types} - zone_infos.keys()
+        self.tree = Tree(zone_infos, {name: Node(types, name in cuts) for name, types in nodes.items()})
+
+    def respond(self, data: bytes, peer: bytes, tcp: bool) -> bytes | None:
+        """The reply to the octets `data` from `peer` (4 or 16 packed octets), or None: say nothing."""
+        try:
+            query = wire.parse(data)
+        except wire.Malformed as fault:
+            return fault.reply()
+        if query is None:
+            return None
+        subnet = query.edns.subnet if query.edns else None
+        found = Found(Kind.REFUSED)
+        if query.qclass == rrset.CLASS_IN and query.qtype not in (AXFR, IXFR):
+            found = self.tree.find(query.name, query.qtype)
+        scope, answer = 0, self._static(found, 0)
+        question = self.questions.get((query.name, query.qtype))
+        if question is not None and found.kind is Kind.ANSWER:
+            scope, answer = self._tailored(question, subnet, peer)
+            if not answer.rdatas:
+                found, scope = Found(Kind.NODATA, found.zone), 0
+        message = self._message(query, found, answer)
+        options = [(wire.CLIENT_SUBNET, subnet.reply(scope)[4:])] if subnet else []
+        if query.edns is not None and query.edns.nsid and self.nsid:
+            options.append((wire.NSID, self.nsid))
+        return packing.finish(message, query, tcp, options)
+
+    # Who asks, what he gets, and for whom else it holds.
+
+    def _tailored(self, question: Question, subnet: wire.ClientSubnet | None, peer: bytes) -> tuple[int, RRset]:
+        if question.around or (subnet and not subnet.source):
+            return 0, question.answer(UNKNOWN, self.verdicts.get(question.zone.name, {}))
+        family, value, offset = subnet.locate() if subnet else (*key(ip_address(peer)), 0)
+        answer = self._answer(question, family, value)
+        if not subnet or not answer.rdatas:
+            return 0, answer
+        return min(128, offset + self._scope(question, family, value, answer)), answer
+
+    def _answer(self, question: Question, family: Family, value: int) -> RRset:
+        place = whereabouts(question.zone, self.find, _somebody(family, value)).place
+        return question.answer(place, self.verdicts.get(question.zone.name, {}))
+
+    def _scope(self, question: Question, family: Family, value: int, answer: RRset) -> int:
+        """The shortest prefix around `value` in which everybody gets `answer`; 0 only if the whole world does."""
+        kept: dict[tuple[Family, int], bool] = {}
+
+        def same(family: Family, point: int) -> bool:
+            if (family, point) not in kept:
+                kept[family, point] = self._answer(question, family, point) == answer
+            return kept[family, point]
+
+        edges = {4: self._edges(question.zone, 4), 6: self._edges(question.zone, 6)}
+        if all(same(f, p) for f in (4, 6) for p in edges[f] if f == 4 or not any(p in t for t in TUNNELS)):
+            return 0
+        for length in range(1, width(family)):
+            block = Prefix(family, mask(family, value, length), length)
+            if family == 6 and any(carrier in block and carrier != block for carrier in CARRIERS):
+                continue  # some within are answered by the IPv4 they carry
+            if same(family, block.value) and all(same(family, point) for point in edges[family] if point in block):
+                return length
+        return width(family)
+
+    def _edges(self, zone: Zone, family: Family) -> list[int]:
+        """Where one place may end and another begin."""
+        prefixes = [o.prefix for o in zone.places] + list(CARRIERS)
+        edges = {p.value for p in prefixes if p.family == family} | {p.last + 1 for p in prefixes if p.family == family}
+        edges |= set(self.table.ranges[family].starts)
+        return sorted(edge for edge in edges if edge < 1 << width(family))
+
+    # RFC 1034 section 4.3.2: what stands where in the reply.
+
+    def _message(self, query: wire.Query, found: Found, answer: RRset) -> packing.Message:
+        answers: Records = []
+        authority: Records = []
+        additional: Records = []
+        rcode = {Kind.REFUSED: wire.REFUSED, Kind.NXDOMAIN: wire.NXDOMAIN}.get(found.kind, wire.NOERROR)
+        soa: Records = []
+        if found.zone is not None:
+            soa = [(found.zone.apex, replace(found.zone.soa, ttl=found.zone.negative_ttl))]
+        if found.kind in (Kind.NODATA, Kind.NXDOMAIN):
+            authority = soa
+        elif found.kind is Kind.ANY:
+            answers = [(query.name, ANY_ANSWER)]
+        elif found.kind is Kind.ANSWER:
+            answers = [(query.name, answer)]
+        elif found.kind is Kind.REFERRAL:
+            servers = self._at(found.cut, rrset.NS)
+            authority = [(found.cut, servers)]
+            names = [name.lower() for name in servers.rdatas]
+            additional = [(name, self._at(name, rtype)) for name in names for rtype in (rrset.A, rrset.AAAA)]
+        elif found.kind is Kind.CNAME:
+            answers = [(query.name, answer)]
+            target = answer.rdatas[0].lower()
+            beyond = self.tree.find(target, query.qtype)
+            if beyond.zone is found.zone and beyond.kind in (Kind.NODATA, Kind.NXDOMAIN):
+                authority = soa
+                rcode = wire.NXDOMAIN if beyond.kind is Kind.NXDOMAIN else wire.NOERROR
+            elif beyond.zone is found.zone:
+                answers.append((target, self._static(beyond, query.qtype)))
+        authoritative = found.kind not in (Kind.REFUSED, Kind.REFERRAL)
+        return packing.reply(query, rcode, authoritative, answers, authority, additional)
+
+    def _at(self, name: bytes, rtype: int) -> RRset:
+        node = self.tree.nodes.get(name)
+        return self._static(Found(Kind.ANSWER, entry=node.entries.get(rtype) if node else None), rtype)
+
+    def _static(self, found: Found, rtype: int) -> RRset:
+        """The records that are the same for everybody; an empty set where there are none."""
+        one = found.entry.rrsets[0] if found.entry else None
+        return one or RRset(rtype, 0, ())
+
+
+def _somebody(family: Family, value: int) -> Address:
+    """An address that the map holds under `value`, and that carries no IPv4."""
+    return IPv4Address(value) if family == 4 else IPv6Address(value << 64 | 1 << 48)
