@@ -106,15 +106,16 @@ def random_mirror(dice: random.Random, number: int) -> Mirror:
 
 
 def random_zone(dice: random.Random, mirrors: int) -> Zone:
-    overrides = []
+    overrides: dict[Prefix, PlaceOverride] = {}
     for _ in range(dice.choice([0, 0, 2])):
         family: Family = dice.choice([4, 6])
         length = dice.choice([1, 8, 20, width(family)])
         value = mask(family, dice.getrandbits(32) if family == 4 else dice.choice(IPV6_STARTS), length)
         place = random_place(dice)
         if place.latitude is not None:
-            place = replace(place, latitude=round(place.latitude + 0.123456789, 9))  # not a single-precision number
-        overrides.append(PlaceOverride(Prefix(family, value, length), place))
+            place = replace(place, latitude=round(place.latitude - 0.123456789, 9))  # not a single-precision number
+        prefix = Prefix(family, value, length)
+        overrides[prefix] = PlaceOverride(prefix, place)
     return Zone(
         file=Path("z.yaml"),
         name="inetboot.test",
@@ -127,7 +128,7 @@ def random_zone(dice: random.Random, mirrors: int) -> Zone:
             Select("@", "https://inetboot.test/", answers=2, ttl=60, images=frozenset({"debian", "other"})),
         )[: dice.choice([1, 2])],
         mirrors=tuple(random_mirror(dice, n) for n in range(mirrors)),
-        places=tuple(overrides),
+        places=tuple(overrides.values()),
     )
 
 
@@ -265,16 +266,22 @@ def static_records() -> dict[bytes, dict[int, RRset]]:
     }
 
 
-def random_query(dice: random.Random, names: list[bytes], table: WorldTable) -> tuple[bytes, bytes, bool]:
+def random_query(dice: random.Random, plan: Plan, table: WorldTable) -> tuple[bytes, bytes, bool]:
     """(packet, peer, tcp)"""
-    name = dice.choice(names)
+    name = dice.choice(list(plan.nodes))
     chance = dice.random()
+    tailored = [(n, t) for n, node in plan.nodes.items() for t, e in node.entries.items() if e.partition >= 0]
+    chosen = dice.choice(tailored) if tailored and dice.random() < 0.6 else None
+    if chosen:
+        name, chance = chosen[0], 1.0
     if chance < 0.1:
         name = dice.choice([b"\x03foo", b"\x01*", b"\x03a\xffb", b"\x04wild", b"\x03sub"]) + name
     elif chance < 0.13:
         name = b"\x07example\x03com\x00"
     name = bytes(o ^ 32 if 97 <= o <= 122 and dice.random() < 0.3 else o for o in name)
     qtype = dice.choice([1, 1, 28, 28, 33, 256, 256, 16, 2, 6, 5, 15, 43, 255, 252, 65, 666])
+    if chosen:
+        qtype = chosen[1]
     flags = dice.choice([0, 0x0100, 0x0110, 0x0020, 0x0400, 0x0030, 0x0040])
     if dice.random() < 0.02:
         flags |= dice.choice([0x8000, 0x2000, 0x0800])
@@ -354,9 +361,8 @@ def test_reference_and_responder_answer_alike(seed: int, mirrors: int) -> None:
     plan = decode(b"".join(encode(planner.plan(verdicts, 1))))
     fast = Responder(plan, planner.ttls(plan, verdicts), nsid=b"me")
     plain = Reference([zone], table, Tries.of_table(table).match, records, verdicts, nsid=b"me")
-    names = list(plan.nodes)
     for _ in range(60):
-        packet, peer, tcp = random_query(dice, names, table)
+        packet, peer, tcp = random_query(dice, plan, table)
         ours, theirs = fast.respond(packet, peer, tcp), plain.respond(packet, peer, tcp)
         assert (ours is None) == (theirs is None)
         if ours is None or theirs is None:
