@@ -54,11 +54,14 @@ def write_whole(path: Path, data: bytes, *, staging: Path | None = None, mode: i
 
 
 @contextmanager
-def locked(folder: Path, what: str, *, shared: bool = False, wait: float = LOCK_WAIT) -> Iterator[None]:
-    """Holds `folder` alone (or with other readers, `shared`).  Raises LocalError, with `what` the other one does."""
+def locked(folder: Path, what: str, *, shared: bool = False, wait: float | None = None) -> Iterator[None]:
+    """Holds `folder` alone, or with other readers where `shared`; waits `wait` seconds for it (None: LOCK_WAIT).
+
+    Raises LocalError, with `what` the other one does.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        deadline = time.monotonic() + wait
+        deadline = time.monotonic() + (LOCK_WAIT if wait is None else wait)
         while True:
             try:
                 fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

@@ -83,9 +83,9 @@ class Client:
 
 def some_bytes(size: int, seed: int = 1) -> bytes:
     """Bytes that compress to about half."""
-    words = [random.Random(seed).randbytes(5) for _ in range(200)]
-    chosen = random.Random(seed + 1).choices(words, k=size // 5 + 1)
-    return b"".join(chosen)[:size]
+    dice = random.Random(seed)
+    words = [dice.randbytes(5) for _ in range(200)]
+    return b"".join(dice.choices(words, k=size // 5 + 1))[:size]
 
 
 @pytest.fixture
