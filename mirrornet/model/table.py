@@ -133,6 +133,20 @@ def encode(
     return [_HEADER.pack(MAGIC, VERSION, _HEADER.size, created, *flat, digest.digest()), *body]
 
 
+def _ends(count4: int, count6: int, places: int, sources_size: int) -> list[int]:
+    """Where each section of a table with these counts ends, as `encode` lays them out."""
+    ends, position = [], _HEADER.size
+    for sizes in (
+        (4 * count4, 4 * count4, count4, count4),
+        (8 * count6, 4 * count6, count6, count6),
+        (places * _PLACE.size,),
+        (sources_size,),
+    ):
+        position += sum(size + -size % 8 for size in sizes)
+        ends.append(position)
+    return ends
+
+
 class WorldTable:
     """A world.table in memory or in a mapped file; read-only, safe to share between threads."""
 
@@ -150,6 +164,9 @@ class WorldTable:
         end = sources_at + sources_size
         if end > len(view) or not count4 or not count6 or not places:
             raise InputError(f"{name}: the file is cut short ({len(view)} bytes): {hint}")
+        ends = _ends(count4, count6, places, sources_size)  # the checksum does not cover the header, so it is proven
+        if [_HEADER.size, *ends] != [offset4, offset6, places_at, sources_at, len(view)]:
+            raise InputError(f"{name}: its header contradicts itself, so the file is damaged: {hint}")
         if verify and hashlib.sha256(view[_HEADER.size :]).digest() != fields[12]:
             raise InputError(f"{name}: the checksum does not match, so the file is damaged: {hint}")
         self.checksum: str = fields[12].hex()

@@ -1,0 +1,145 @@
+"""world.table: what is encoded is read back; what is damaged is refused by the file's name."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirrornet.model.address import parse_prefix
+from mirrornet.model.errors import InputError
+from mirrornet.model.place import UNKNOWN, Evidence, Place
+from mirrornet.model.table import NONE, WorldTable, decode_place, encode, encode_place
+
+JAPAN = Place(2500, "JP", 35.5, 139.75, 40, False, Evidence.DELEGATED, Evidence.CENTROID)
+single = st.floats(-90, 90, width=32)
+places = st.builds(
+    Place,
+    asn=st.integers(0, 2**32 - 1),
+    country=st.sampled_from(["", "JP", "NO", "ZA"]),
+    latitude=single,
+    longitude=single,
+    radius_km=st.integers(0, 65535),
+    anycast=st.booleans(),
+    country_from=st.sampled_from(Evidence),
+    coordinates_from=st.sampled_from(Evidence),
+) | st.builds(Place, asn=st.integers(0, 2**32 - 1), country=st.sampled_from(["", "US"]))
+
+
+def columns(rows: list[tuple[int, int, int, int]], code: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """Rows of (start, place, length, source) as a family's four columns."""
+    starts, numbers, lengths, sources = zip(*rows, strict=True)
+    count = len(rows)
+    return struct.pack(f"<{count}{code}", *starts), struct.pack(f"<{count}I", *numbers), bytes(lengths), bytes(sources)
+
+
+def build(rows4: list[tuple[int, int, int, int]], rows6: list[tuple[int, int, int, int]], *known: Place) -> bytes:
+    records = b"".join(encode_place(place) for place in (UNKNOWN, *known))
+    return b"".join(encode(1.5, columns(rows4, "I"), columns(rows6, "Q"), records, ["RADB", "RIPE"]))
+
+
+def small() -> bytes:
+    start, end = 0x0A000000, 0x0B000000
+    return build(
+        [(0, 0, NONE, NONE), (start, 1, 8, 1), (end, 0, NONE, NONE)],
+        [(0, 0, NONE, NONE), (0x20010DB8 << 32, 1, 32, 0), (0x20010DB9 << 32, 0, NONE, NONE)],
+        JAPAN,
+    )
+
+
+@given(places)
+def test_a_place_survives(place: Place) -> None:
+    record = encode_place(place)
+    assert len(record) == 32
+    assert decode_place(record) == place
+
+
+def test_a_radius_beyond_the_field_is_capped() -> None:
+    assert decode_place(encode_place(replace(JAPAN, radius_km=10**6))).radius_km == 65535
+
+
+def test_look_ups() -> None:
+    table = WorldTable(small())
+    assert (table.created, table.place_count, table.sources) == (1.5, 2, ("RADB", "RIPE"))
+    match = table.match(ip_address("10.1.2.3"))
+    assert (match.place, match.prefix, match.source) == (JAPAN, parse_prefix("10.0.0.0/8"), "RIPE")
+    assert table.match(ip_address("2001:db8:1::1")).prefix == parse_prefix("2001:db8::/32")
+    assert table.match(ip_address("::ffff:10.0.0.1")).place == JAPAN
+    for outside in ("9.255.255.255", "11.0.0.0", "0.0.0.0", "255.255.255.255", "::", "2001:db9::"):
+        match = table.match(ip_address(outside))
+        assert (match.place, match.prefix, match.source) == (UNKNOWN, None, "")
+
+
+@given(st.data())
+def test_every_range_is_found_at_both_ends(data: st.DataObject) -> None:
+    for family, bits, code in ((4, 32, "I"), (6, 64, "Q")):
+        cuts = sorted({0, *data.draw(st.lists(st.integers(0, 2**bits - 1), max_size=30))})
+        known = [Place(asn=number + 1) for number in range(len(cuts))]
+        rows = [(start, number + 1, number % (bits + 1), NONE) for number, start in enumerate(cuts)]
+        other = [(0, 0, NONE, NONE)]
+        table = WorldTable(build(rows, other, *known) if code == "I" else build(other, rows, *known))
+        for number, start in enumerate(cuts):
+            last = cuts[number + 1] - 1 if number + 1 < len(cuts) else 2**bits - 1
+            for value in (start, last):
+                assert table.find(4 if family == 4 else 6, value) == number
+        values = data.draw(st.lists(st.integers(0, 2**bits - 1), max_size=10))
+        for value in values:
+            address = IPv4Address(value) if family == 4 else IPv6Address(value << 64)
+            asn = table.match(address).place.asn
+            if family == 4:
+                assert cuts[asn - 1] <= value
+
+
+def test_columns_that_differ_in_length() -> None:
+    good = columns([(0, 0, NONE, NONE)], "Q")
+    with pytest.raises(ValueError, match="differ in length"):
+        encode(0, (b"\0\0\0\0", b"", b"\0", b"\0"), good, encode_place(UNKNOWN), [])
+    with pytest.raises(ValueError, match="not whole"):
+        encode(0, columns([(0, 0, NONE, NONE)], "I"), good, b"short", [])
+
+
+@pytest.mark.parametrize(
+    ("damage", "part"),
+    [
+        (lambda data: b"", "not a world.table"),
+        (lambda data: b"<!DOCTYPE html>" * 100, "not a world.table"),
+        (lambda data: data[:100], "not a world.table"),
+        (lambda data: data[:-40], "cut short"),
+        (lambda data: data[:8] + b"\x02" + data[9:], "version 2"),
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "damaged"),
+        (lambda data: data[:140] + bytes([data[140] ^ 1]) + data[141:], "damaged"),
+        (lambda data: data + b"more", "damaged"),
+        (lambda data: data[:24] + b"\x00" + data[25:], "header contradicts itself"),
+        (lambda data: data[:32] + b"\xff" + data[33:], "header contradicts itself"),
+        (lambda data: data[:70] + b"\x01" + data[71:], "header contradicts itself"),
+    ],
+)
+def test_damage_is_named(damage: object, part: str) -> None:
+    assert callable(damage)
+    with pytest.raises(InputError) as caught:
+        WorldTable(damage(small()), "maps/world.table")
+    text = str(caught.value)
+    assert text.startswith("maps/world.table: ")
+    assert part in text
+    assert "import-radb" in text
+    assert "\n" not in text
+
+
+@given(st.data())
+def test_any_damaged_table_is_refused_or_readable(data: st.DataObject) -> None:
+    raw = bytearray(small())
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        raw = raw[: data.draw(st.integers(0, len(raw)))]
+    try:
+        table = WorldTable(bytes(raw))
+    except InputError:
+        return
+    assert raw[128:] == small()[128:]
+    for address in ("0.0.0.0", "10.1.2.3", "255.255.255.255", "::", "2001:db8::", "ffff::"):
+        table.match(ip_address(address))
