@@ -67,7 +67,7 @@ class Window:
             await runner.cleanup()
             where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
             raise LocalError(
-                f"{where}: the status page cannot listen there ({_short(error)}): stop what does, or give another --http"
+                f"{where}: the status page cannot listen ({_short(error)}): end that, or give another --http"
             ) from None
         self._runner = runner
         self._port = int(runner.addresses[0][1])
