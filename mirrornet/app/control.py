@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 LINE: Final = 1 << 20  # bytes of one request or answer
+LAST_WORDS: Final = 2.0  # seconds for requests under way when the process ends
 
 
 class Control:
@@ -33,6 +34,7 @@ class Control:
         self.path = path
         self._handler = handler
         self._server: asyncio.Server | None = None
+        self._busy: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Listens.  Raises LocalError where the folder refuses, or another process answers there."""
@@ -48,30 +50,38 @@ class Control:
             raise LocalError(f"{self.path}: {error.strerror or error}") from None
 
     async def stop(self) -> None:
-        """Closes and removes the socket."""
+        """Closes and removes the socket, after the requests under way have had their answers."""
         if self._server is not None:
             self._server.close()
+            if self._busy:
+                await asyncio.wait(tuple(self._busy), timeout=LAST_WORDS)
             self.path.unlink(missing_ok=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
-                answer: dict[str, Any]
-                try:
-                    request = json.loads(line)
-                    if not isinstance(request, dict):
-                        raise ValueError("not an object")
-                    answer = await self._handler(request)
-                except MirrornetError as error:
-                    answer = {"error": str(error), "code": error.exit_code}
-                except ValueError as error:
-                    answer = {"error": f"not a request: {error}", "code": 2}
-                except Exception as error:  # one bad request must not end the process it is about
-                    log.exception("control request failed")
-                    answer = {"error": f"a bug in mirrornet: {type(error).__name__}: {error}", "code": 1}
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
+                task = asyncio.create_task(self._reply(line, writer))
+                self._busy.add(task)
+                task.add_done_callback(self._busy.discard)
+                await task
         writer.close()
+
+    async def _reply(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        answer: dict[str, Any]
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict):
+                raise ValueError("not an object")
+            answer = await self._handler(request)
+        except MirrornetError as error:
+            answer = {"error": str(error), "code": error.exit_code}
+        except ValueError as error:
+            answer = {"error": f"not a request: {error}", "code": 2}
+        except Exception as error:  # one bad request must not end the process it is about
+            log.exception("control request failed")
+            answer = {"error": f"a bug in mirrornet: {type(error).__name__}: {error}", "code": 1}
+        writer.write(json.dumps(answer).encode() + b"\n")
+        await writer.drain()
 
 
 def answers(path: Path) -> bool:

@@ -110,8 +110,10 @@ class Session:
             serving = asyncio.create_task(mount.run())
             try:
                 self._watch_signals(mount)
-                await mount.tune()
                 await self._first_read(mount)
+                await (
+                    mount.tune()
+                )  # after the first read: the kernel's own limits are set in answer to its first request
                 self._warnings += self._trusted.warnings
                 ready(self._warnings)
                 log.info("%s is mounted on %s", mount.operations.file_name, options.mountpoint)

@@ -40,7 +40,7 @@ HEDGE_UNMEASURED: Final = 0.25  # seconds, where nothing is known of the mirror 
 HEDGE_SHARE: Final = 0.05  # hedges per request, in the long run
 HEDGE_BURST: Final = 10.0  # hedges that may go at once
 STICKY: Final = 0.8  # the predicted time of the mirror in use counts this much
-REMEASURE: Final = 60.0  # seconds after which a mirror not asked meanwhile is measured again
+REMEASURE: Final = 60.0  # seconds after which a mirror not asked meanwhile is measured again; 1 s after a failure
 MISSES_KEPT: Final = 65536  # (mirror, block) pairs of which a 404 is remembered
 MISS_LIFETIME: Final = 300.0  # seconds a 404 is believed; a mirror that is being synced gets it later
 TOGETHER: Final = 10.0  # seconds within which all must have failed for it to be the network
@@ -139,7 +139,7 @@ class Choice:
             if record.out_until is not None:
                 if record.out_until <= now:
                     found.append(record.endpoint)
-            elif record.asked_at is None or now - record.asked_at > REMEASURE:
+            elif record.asked_at is None or now - record.asked_at > (COOL_OFF[0] if record.failures else REMEASURE):
                 found.append(record.endpoint)
         return found
 

@@ -15,6 +15,7 @@ one block per request and costs twice the CPU), urllib3 in threads (a hedge's lo
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Iterable
@@ -218,7 +219,8 @@ def proxied(url: str) -> bool:
 
 def _plain(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"no connection ({error.os_error.strerror or error.os_error})"
+        cause = error.os_error
+        return f"no connection ({os.strerror(cause.errno).lower() if cause.errno else cause})"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the connection ended in the middle of the answer"
     if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError):

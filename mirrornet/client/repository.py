@@ -115,7 +115,7 @@ class Repository:
             try:
                 return await _in(pool, trust.obtain_root, self._root, self._bridge(endpoint))
             except PeerError as error:
-                failures.append(f"{endpoint.name}: {error}")
+                failures.append(_named(endpoint, error))
         if not failures:
             raise Unreachable("the root is given as a pin, and there is no mirror to fetch it from: give a root.json")
         raise Untrusted("no mirror has the root.json of this pin: " + "; ".join(failures))
@@ -159,7 +159,7 @@ class Repository:
                     elif isinstance(error, InputError):
                         wrong = error  # an image the mirror has not heard of: an older copy, or a typing error
                     elif isinstance(error, MirrornetError):
-                        failures.append(f"{endpoint.name}: {error}")
+                        failures.append(_named(endpoint, error))
                         log.info("metadata of %s: %s", endpoint, error)
                     else:
                         raise error
@@ -247,6 +247,11 @@ class _Bridge:
 
 def _nowhere(path: str, limit: int) -> bytes:
     raise InputError(f"{path} is not to be fetched: the root is a file")
+
+
+def _named(endpoint: Endpoint, error: MirrornetError) -> str:
+    """The error, with the mirror's name unless it begins with it."""
+    return str(error) if str(error).startswith(str(endpoint)) else f"{endpoint}: {error}"
 
 
 def _made(folder: Path) -> Path:

@@ -1,0 +1,173 @@
+"""Mirrors that behave and misbehave on command, and something real for them to serve.
+
+A helper of tests, loaded by path (tests have no packages).  Each mirror is a threaded HTTP/1.1 server on a loopback
+address of its own; `stop` also cuts the connections that are open, as a power cut does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from mirrornet.image.keys import keygen
+from mirrornet.image.publish import publish
+
+
+class Mirror:
+    """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect or long; blocks only, metadata stays good."""
+
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        self.folder = folder
+        self.behave = "good"
+        self.delay = 0.0  # seconds before the first byte
+        self.spare: set[str] = set()  # paths served well whatever `behave` says
+        self.asked: list[str] = []
+        self._open: set[socket.socket] = set()
+        self._over = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                super().setup()
+                outer._open.add(self.connection)
+
+            def finish(self) -> None:
+                outer._open.discard(self.connection)
+                with contextlib.suppress(OSError):
+                    super().finish()
+
+            def do_GET(self) -> None:
+                outer.serve(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                return None
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 64
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                return None  # a connection that was cut
+
+        self._server = Server((address, 0), Handler)
+        self.address, self.port = address, self._server.server_address[1]
+        self.url = f"http://{address}:{self.port}"
+        self.name = f"{address}:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    @property
+    def blocks_asked(self) -> list[str]:
+        return [path for path in self.asked if path.startswith("/blocks/")]
+
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
+        path = request.path
+        self.asked.append(path)
+        block = path.startswith("/blocks/") and path not in self.spare
+        behave = self.behave if block else "good"
+        if self.delay and block:
+            self._over.wait(self.delay)
+        try:
+            body = (self.folder / path.lstrip("/")).read_bytes()
+        except OSError:
+            behave = "missing"
+        if behave == "missing":
+            self._reply(request, 404, b"not here")
+        elif behave == "lie":
+            self._reply(request, 200, body[:-1] + bytes([body[-1] ^ 1]))
+        elif behave == "long":
+            self._reply(request, 200, body + b"x")
+        elif behave == "gzip":
+            self._reply(request, 200, body, **{"Content-Encoding": "gzip"})
+        elif behave == "redirect":
+            self._reply(request, 302, b"", Location=f"http://127.0.0.99:{self.port}{path}")
+        elif behave == "hang":
+            self._over.wait(60)
+            request.close_connection = True
+        elif behave == "truncate":
+            self._reply(request, 200, body[: len(body) // 2])
+        elif behave == "die":
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body[: len(body) // 2])
+            request.wfile.flush()
+            request.connection.shutdown(socket.SHUT_RDWR)
+            request.close_connection = True
+        else:
+            self._reply(request, 200, body)
+
+    def _reply(self, request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            request.send_header(name, value)
+        request.end_headers()
+        request.wfile.write(body)
+
+    def stop(self) -> None:
+        if self._over.is_set():
+            return
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+        for connection in tuple(self._open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A real repository with one image, "disk"."""
+
+    folder: Path
+    image: Path
+    repo: Path
+    keys: Path
+    pin: str
+
+    @property
+    def content(self) -> bytes:
+        return self.image.read_bytes()
+
+
+def published(folder: Path, blocks: int = 24) -> Published:
+    """An image of `blocks` blocks and a bit: noise, a hole of 4 blocks, a block that comes twice."""
+    dice = random.Random(1)
+    unit = 262144
+    noise = [dice.randbytes(unit) for _ in range(blocks - 5)]
+    image = folder / "disk.img"
+    half = len(noise) // 2
+    image.write_bytes(b"".join([*noise[:half], bytes(4 * unit), *noise[half:], noise[0], b"the end"]))
+    keys, repo = folder / "keys", folder / "repo"
+    pin = keygen(keys, passphrase=None)
+    publish(image, "disk", repo, keys, now=time.time())
+    return Published(folder, image, repo, keys, pin)
+
+
+@contextlib.contextmanager
+def mirrors(repo: Path, count: int, first: int = 2) -> Iterator[list[Mirror]]:
+    """`count` mirrors of one repository on 127.0.0.`first` and up."""
+    servers = [Mirror(repo, f"127.0.0.{first + number}") for number in range(count)]
+    try:
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def copy_of(repo: Path, to: Path) -> Path:
+    """A copy that may be spoiled without spoiling the others'."""
+    shutil.copytree(repo, to)
+    return to
