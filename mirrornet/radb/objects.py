@@ -223,6 +223,8 @@ def parse_address(family: Family, text: bytes, mends: list[Mend]) -> int:
     """
     if family == 6:
         try:
+            if b"%" in text:  # a zone id (RFC 4007) means nothing here
+                raise ValueError
             return int(IPv6Address(text.decode("ascii")))
         except ValueError:
             raise Fault(Reason.BAD_ADDRESS) from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mirrornet.radb.records import Routes, select
+from mirrornet.radb.records import Routes, Sources, select
 from mirrornet.radb.sweep import I64, U8
 
 SAMPLES = 5
@@ -39,8 +39,8 @@ class Origins:
     samples: tuple[Conflict, ...]
 
 
-def choose(routes: Routes, ranks: U8) -> Origins:
-    """One route for each prefix.  `ranks[s]` is the rank of source number s."""
+def choose(routes: Routes, sources: Sources) -> Origins:
+    """One route for each prefix of `routes`, whose source numbers are those of `sources`."""
     order = _sorted(routes)
     values, lengths = routes.values[order], routes.lengths[order]
     group = _group_numbers(values, lengths)
@@ -52,8 +52,8 @@ def choose(routes: Routes, ranks: U8) -> Origins:
     rows = order[~alone]
     prefix = group[~alone]
     asn, source, newest = routes.asns[rows], routes.sources[rows], routes.newest[rows]
-    rank = ranks[source]
-    by_pair = np.lexsort((~newest, rank, asn, prefix))  # the best object of each (prefix, ASN) first
+    rank = sources.ranks()[source]
+    by_pair = np.lexsort((sources.alphabetical()[source], ~newest, rank, asn, prefix))  # the best object of each (prefix, ASN) first
     rows, prefix, asn, source = rows[by_pair], prefix[by_pair], asn[by_pair], source[by_pair]
     rank, newest = rank[by_pair], newest[by_pair]
     heads = np.flatnonzero(_changes(prefix) | _changes(asn))

@@ -72,9 +72,8 @@ class Compiled:
 
 def compile_table(records: Records, anycast: Sequence[Prefix], created: float) -> Compiled:
     """The table for `records`, in which addresses of `anycast` prefixes are marked so.  `created`: Unix time."""
-    ranks = records.sources.ranks()
     seats = _Seats(records)
-    origins = {family: choose(records.routes(family), ranks) for family in _FAMILIES}
+    origins = {family: choose(records.routes(family), records.sources) for family in _FAMILIES}
     cells = {
         family: _cells(family, records, origins[family], [p for p in anycast if p.family == family], seats)
         for family in _FAMILIES

@@ -72,6 +72,12 @@ class Sources:
         ranks = [rank(name) for name in self.names]
         return np.array(ranks + [rank("")] * (256 - len(ranks)), np.uint8)
 
+    def alphabetical(self) -> U8:
+        """Where each number's name stands in the alphabet, which does not depend on the order of the dumps."""
+        places = np.full(256, NONE, np.uint8)
+        places[sorted(range(len(self.names)), key=self.names.__getitem__)] = np.arange(len(self.names))
+        return places
+
 
 class Geography:
     """Numbers for countries and for pairs of coordinates; 0 is unknown."""

@@ -1,0 +1,118 @@
+"""The fast reader says of every text exactly what the exact reader says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mirrornet.model.address import Family
+from mirrornet.radb import columns
+from mirrornet.radb.objects import Route, interpret
+from mirrornet.radb.records import Sources
+from mirrornet.radb.rpsl import runs
+
+GARBAGE = Path(__file__).parents[1] / "vectors" / "rpsl" / "garbage.db"
+FAMILIES: tuple[Family, Family] = (4, 6)
+
+
+def by_exact_reader(data: bytes, bogons: bool) -> Counter[Route]:
+    said = (interpret(data[begin:end], bogons) for begin, end in runs(data))
+    return Counter(item for item in said if isinstance(item, Route))
+
+
+def by_fast_reader(data: bytes, bogons: bool) -> tuple[Counter[Route], int]:
+    """All routes, the plain ones from the columns, and how many those were."""
+    sources = Sources()
+    plain = columns.read(data, sources, bogons)
+    found: Counter[Route] = Counter()
+    for family in FAMILIES:
+        batch = plain.routes[family]
+        columns_of_batch = (batch.values, batch.lengths, batch.asns, batch.sources, batch.newest)
+        for value, length, asn, source, newest in zip(*(c.tolist() for c in columns_of_batch), strict=True):
+            found[Route(family, value, length, asn, sources.names[source], newest)] += 1
+    count = found.total()
+    for begin, end in plain.rest:
+        said = interpret(data[begin:end], bogons)
+        if isinstance(said, Route):
+            found[said] += 1
+    return found, count
+
+
+PREFIXES = st.one_of(
+    st.builds(
+        "{}.{}.{}.{}/{}".format,
+        *[st.sampled_from(["0", "1", "8", "10", "99", "100", "192", "255", "256", "00", "07", "", "x"])] * 4,
+        st.sampled_from(["0", "7", "8", "08", "16", "20", "24", "31", "32", "33", "", "x", "24 ", "24 x", "24/8"]),
+    ),
+    st.builds(
+        "{}:{}::{}/{}".format,
+        *[st.sampled_from(["2001", "2a00", "db8", "DB8", "0", "fd00", "12345", "", "g"])] * 2,
+        st.sampled_from(["", "", "", "1", "1:2"]),
+        st.sampled_from(["0", "15", "16", "032", "32", "48", "64", "65", "128", "129", ""]),
+    ),
+    st.sampled_from(["8.8.8.0/24", "1.0.0.0/24", "2001:470::/32", "2620:0:2d0:200::/64", "2400::/12", "::/0", "/", ""]),
+)
+ORIGINS = st.sampled_from(
+    ["AS1", "as1299", "As4294967295", "AS4294967296", "AS64500", "1299", "AS1.2", "AS", "ASX", "AS12 ", "AS1 # x", ""]
+)
+SOURCES = st.sampled_from(["RADB", "ripe", "RADB # Filtered", "NTTCOM\t", "X" * 16, "X" * 17, "-x", "a b", "", "NIC.BR"])
+DATES = st.sampled_from(
+    ["a@b 20010101", "20010101", "a@b 20010101 ", "a@b 20010101 # 20020202", "a@b 2001", "é 20010101", "#20010101"]
+)
+MODIFIED = st.sampled_from(["2023-11-13T15:41:43Z", "2023-11-13", "2023-1-13", "", "x2023-11-13", "2023-11-13 # x"])
+NAMES = st.sampled_from
+BLANKS = st.sampled_from(["", " ", "\t", "         ", " " * 45])
+LINES = st.one_of(
+    st.tuples(NAMES(["origin:", "Origin:", "ORIGIN:", "origin", "origins:"]), BLANKS, ORIGINS).map("".join),
+    st.tuples(NAMES(["source:", "SOURCE:"]), BLANKS, SOURCES).map("".join),
+    st.tuples(NAMES(["changed:", "Changed:"]), BLANKS, DATES).map("".join),
+    st.tuples(NAMES(["last-modified:", "last-modifier:"]), BLANKS, MODIFIED).map("".join),
+    st.tuples(NAMES(["route:", "route6:", "descr:", "+", " ", "\t", "%", "#", "junk "]), BLANKS, PREFIXES).map("".join),
+    st.sampled_from([" ", "+", "\t20010101", " AS5", "# comment", "% comment", "descr: 1.2.3.0/24 origin: AS5"]),
+)
+FIRST_LINES = st.tuples(
+    NAMES(["route:", "route6:", "Route:", "route", "% x\nroute:", "aut-num:"]), BLANKS, PREFIXES
+).map("".join)
+NEEDED = st.tuples(
+    st.tuples(st.just("origin:"), BLANKS, ORIGINS).map("".join),
+    st.tuples(st.just("source:"), BLANKS, SOURCES).map("".join),
+)
+OBJECTS = st.builds(
+    lambda first, needed, before, after: "\n".join([first, *before, needed[0], *after, needed[1]]),
+    FIRST_LINES,
+    NEEDED,
+    st.lists(LINES, max_size=2),
+    st.lists(LINES, max_size=2),
+)
+TEXTS = st.lists(OBJECTS, max_size=6).map(lambda objects: ("\n\n".join(objects) + "\n\n").encode())
+
+
+@settings(max_examples=500, deadline=None)
+@given(TEXTS, st.booleans())
+@example(GARBAGE.read_bytes() + b"\n", False)
+@example(GARBAGE.read_bytes() + b"\n", True)
+@example(b"\n\n", False)
+@example(b"", False)
+def test_fast_equals_exact(data: bytes, bogons: bool) -> None:
+    assert by_fast_reader(data, bogons)[0] == by_exact_reader(data, bogons)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_without_an_error(noise: bytes) -> None:
+    data = b"route: 8.8.8.0/24\norigin: AS15169\nsource: RADB\n\n" + noise + b"\n\n"
+    assert by_fast_reader(data, False)[0] == by_exact_reader(data, False)
+
+
+@pytest.mark.parametrize("prefix", ["8.8.8.0/24", "100.20.3.128/25", "2001:470::/32", "2620:0:2d0:200::/64"])
+def test_an_ordinary_route_is_read_by_columns(prefix: str) -> None:
+    name = "route6" if ":" in prefix else "route"
+    text = f"{name}:          {prefix}\ndescr:  x\n        more # x\norigin:  AS15169\nmnt-by:  M\nchanged: a@b.c 20010101\n"
+    data = (text + "source:  RADB\nlast-modified: 2023-11-13T15:41:43Z\n\n").encode()
+    found, plain = by_fast_reader(data, False)
+    assert plain == 1
+    assert found == by_exact_reader(data, False)
