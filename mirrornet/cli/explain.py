@@ -1,0 +1,79 @@
+"""mirrornet explain: why does this client get these mirrors?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb to `app`."""
+
+    @app.command()
+    def explain(
+        zone_file: Annotated[Path, typer.Argument(metavar="ZONE.yaml", help="The zone file that is served.")],
+        address: Annotated[str, typer.Argument(metavar="ADDRESS", help="The client's IPv4 or IPv6 address.")],
+        state: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="DIR", help="The state folder of `serve`, for the mirrors' verdicts.  [default: the usual one]"
+            ),
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")] = False,
+    ) -> None:
+        """Say why a client gets the mirrors it gets.
+
+        Its place and how we know; each mirror with its estimate, its verdict and why it is in or out; the answers,
+        their TTLs and scopes.  Mirrors are taken as up where the state folder holds no verdicts.
+        """
+        from mirrornet.app.verdicts import read
+        from mirrornet.app.world import open_table
+        from mirrornet.config.load import load_zone
+        from mirrornet.dns.explain import Scopes, text
+        from mirrornet.dns.explain import explain as reason
+        from mirrornet.dns.plan import Planner
+        from mirrornet.dns.rrset import name_to_text
+        from mirrornet.dns.whereabouts import NOWHERE, placed_mirrors, whereabouts
+        from mirrornet.model.address import Address, key, parse_address
+        from mirrornet.model.errors import InputError
+        from mirrornet.model.table import Match
+        from mirrornet.model.verdict import State, Verdict
+
+        try:
+            client = parse_address(address)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        zone = load_zone(zone_file)
+        table = open_table(zone.world) if zone.world is not None else None
+        known = read(state or _default_state())
+        verdicts = None if known is None else known.get(zone.name)
+        assumed = verdicts is None
+        if verdicts is None:
+            verdicts = {m.name: Verdict(State.UP, float("inf"), reason="taken as up") for m in zone.mirrors}
+
+        def find(where: Address) -> Match:
+            return NOWHERE if table is None else table.match(where)
+
+        plan = Planner([zone], table, {}).plan({zone.name: verdicts}, 0)
+        family, value = key(client)
+        scopes: Scopes = {
+            (name_to_text(name), rtype): plan.partitions[entry.partition].family(family).find(value)[1]
+            for name, node in plan.nodes.items()
+            for rtype, entry in node.entries.items()
+            if entry.partition >= 0
+        }
+        match, mirrors = whereabouts(zone, find, client), placed_mirrors(zone, find)
+        found = [reason(zone, s, client, match, mirrors, verdicts, scopes, assumed) for s in zone.select]
+        if as_json:
+            print(json.dumps({"explanations": [one.json() for one in found]}, indent=2, ensure_ascii=False))
+        else:
+            print("\n\n".join(text(one) for one in found))
+
+
+def _default_state() -> Path:
+    from mirrornet.app.folders import state_folder
+
+    return state_folder()
