@@ -45,7 +45,11 @@ def dotted(path: Path) -> str:
     """A place in the tree as people write it: ("select", 0, "ttl") is "select[1].ttl"."""
     text = ""
     for step in path:
-        text += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step + 1}]"
+            continue
+        word = step if step.isprintable() and 0 < len(step) <= _SHOWN else quote(step)
+        text += f".{word}" if text else word
     return text if len(text) <= 2 * _SHOWN else "…" + text[-2 * _SHOWN :]
 
 

@@ -73,7 +73,7 @@ class _Stop(Exception):
 def read_tree(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     """The tree of the one document in `text` (None where there is none), and the faults of its YAML."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_TO_SPACE)
-    builder = _Builder(file)
+    builder = _Builder(file, text.count("\n") + 1)
     try:
         bad = _UNPRINTABLE.search(text)
         if bad is not None:
@@ -91,8 +91,8 @@ def read_tree(text: str, file: str) -> tuple[Node | None, list[Problem]]:
 
 
 class _Builder:
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, end: int) -> None:
+        self.file, self.end = file, end
         self.problems: list[Problem] = []
 
     def build(self, events: Iterator[yaml.Event]) -> Node | None:
@@ -100,16 +100,20 @@ class _Builder:
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    raise _Stop(_line(event), "a second document starts here", "one file, one zone")
+                    raise _Stop(self._line(event), "a second document starts here", "one file, one zone")
             elif isinstance(event, yaml.NodeEvent):
                 root = self._node(event, events, 0)
         return root
+
+    def _line(self, event: yaml.Event) -> int:
+        """At the end of the text a parser may point one line beyond it."""
+        return min(event.start_mark.line + 1, self.end) if event.start_mark is not None else 1
 
     def _add(self, line: int, what: str, hint: str = "") -> None:
         self.problems.append(Problem(self.file, line, what, hint))
 
     def _node(self, event: yaml.Event, events: Iterator[yaml.Event], depth: int) -> Node:
-        line = _line(event)
+        line = self._line(event)
         if depth > DEPTH:
             raise _Stop(line, f"nested deeper than {DEPTH} levels", "no key of a zone file lies that deep")
         if isinstance(event, yaml.AliasEvent):
@@ -137,14 +141,14 @@ class _Builder:
                     self._add(key.line, f"{key.describe()} stands where a key should", QUOTE_SIX)
             elif key.value in items:
                 first = items[key.value].line
-                self._add(key.line, f"the key {key.value[:60]} is already on line {first}", "keep one of the two")
+                self._add(key.line, f"the key {_bare(key.value)} is already on line {first}", "keep one of the two")
             else:
                 items[key.value] = Item(key.line, node)
         return Node(line, items)
 
 
-def _line(event: yaml.Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark is not None else 1
+def _bare(key: str) -> str:
+    return key if key.isprintable() and 0 < len(key) <= 60 else repr(key[:60])
 
 
 def _explain(lines: list[str], error: yaml.MarkedYAMLError) -> _Stop:

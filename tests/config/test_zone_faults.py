@@ -66,6 +66,8 @@ CASES = [
     (CONTACT, "contact: *x #!", "alias"),
     (SERIAL, "serial: !!int 3 #!", "tag"),
     (ZONE, "zone: example.net\n? [a, b] #!\n: c", "where a key should"),
+    (ZONE, 'zone: example.net\n"a\\nb": 1 #!', "'a\\nb': unknown key"),
+    (ZONE, 'zone: example.net\n"": 1 #!', "'': unknown key"),
     # kinds of things
     (SELECT, "    answers: [3] #!", "takes a single value, and this is a list"),
     (SELECT, "    answers: #!", "has no value"),

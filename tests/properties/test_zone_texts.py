@@ -59,6 +59,8 @@ def test_the_bare_example_is_sound(folder: Path) -> None:
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
 @example(b"zone: \xe2\x80\xa8\n x: [")
 @example(b"\xef\xbb\xbf\xef\xbb\xbf")
+@example(b"?")
+@example(b'{"a\\nb": 1, "a\\nb": 2}')
 @example("a: ﻿b\n﻿".encode())
 def test_any_bytes(folder: Path, content: bytes) -> None:
     judge(folder, content)
