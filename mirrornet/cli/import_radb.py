@@ -65,8 +65,11 @@ def register(app: typer.Typer) -> None:
         country it is.  The old table stays until the new one is whole; a table that lost 30 % of its ranges is refused
         (exit code 3).
         """
+        from mirrornet.model.errors import InputError
         from mirrornet.radb import importer
 
+        if report is not None and not report.absolute().parent.is_dir():
+            raise InputError(f"{report}: there is no folder {report.absolute().parent}: make it first")
         with _progress() as progress:
             done = importer.import_radb(
                 dumps,

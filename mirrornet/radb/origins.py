@@ -53,7 +53,9 @@ def choose(routes: Routes, sources: Sources) -> Origins:
     prefix = group[~alone]
     asn, source, newest = routes.asns[rows], routes.sources[rows], routes.newest[rows]
     rank = sources.ranks()[source]
-    by_pair = np.lexsort((sources.alphabetical()[source], ~newest, rank, asn, prefix))  # the best object of each (prefix, ASN) first
+    by_pair = np.lexsort(
+        (sources.alphabetical()[source], ~newest, rank, asn, prefix)
+    )  # the best object of each (prefix, ASN) first
     rows, prefix, asn, source = rows[by_pair], prefix[by_pair], asn[by_pair], source[by_pair]
     rank, newest = rank[by_pair], newest[by_pair]
     heads = np.flatnonzero(_changes(prefix) | _changes(asn))

@@ -7,7 +7,7 @@ hold a million different faults, and a person reads five.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 SAMPLES: Final = 5
@@ -82,7 +82,11 @@ class ImportReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain["files"] = [asdict(file) for file in self.files]
+        plain["objects"] = {source: dict(classes) for source, classes in self.objects.items()}
+        plain["rejected"] = {reason: asdict(rejects) for reason, rejects in self.rejected.items()}
+        return plain
 
     def summary(self) -> list[str]:
         """The report in a few lines for a person."""

@@ -59,7 +59,9 @@ PREFIXES = st.one_of(
 ORIGINS = st.sampled_from(
     ["AS1", "as1299", "As4294967295", "AS4294967296", "AS64500", "1299", "AS1.2", "AS", "ASX", "AS12 ", "AS1 # x", ""]
 )
-SOURCES = st.sampled_from(["RADB", "ripe", "RADB # Filtered", "NTTCOM\t", "X" * 16, "X" * 17, "-x", "a b", "", "NIC.BR"])
+SOURCES = st.sampled_from(
+    ["RADB", "ripe", "RADB # Filtered", "NTTCOM\t", "X" * 16, "X" * 17, "-x", "a b", "", "NIC.BR"]
+)
 DATES = st.sampled_from(
     ["a@b 20010101", "20010101", "a@b 20010101 ", "a@b 20010101 # 20020202", "a@b 2001", "é 20010101", "#20010101"]
 )
@@ -111,8 +113,8 @@ def test_any_bytes_are_read_without_an_error(noise: bytes) -> None:
 @pytest.mark.parametrize("prefix", ["8.8.8.0/24", "100.20.3.128/25", "2001:470::/32", "2620:0:2d0:200::/64"])
 def test_an_ordinary_route_is_read_by_columns(prefix: str) -> None:
     name = "route6" if ":" in prefix else "route"
-    text = f"{name}:          {prefix}\ndescr:  x\n        more # x\norigin:  AS15169\nmnt-by:  M\nchanged: a@b.c 20010101\n"
-    data = (text + "source:  RADB\nlast-modified: 2023-11-13T15:41:43Z\n\n").encode()
+    text = f"{name}:          {prefix}\ndescr:  x\n        more # x\norigin:  AS15169\nmnt-by:  M\n"
+    data = (text + "changed: a@b.c 20010101\nsource:  RADB\nlast-modified: 2023-11-13T15:41:43Z\n\n").encode()
     found, plain = by_fast_reader(data, False)
     assert plain == 1
     assert found == by_exact_reader(data, False)

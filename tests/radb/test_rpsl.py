@@ -63,7 +63,9 @@ def test_a_comment_line_does_not_cut_a_value() -> None:
     assert attributes(b"route: 192.0.2.0\n% noise\n /24") == [(b"route", b"192.0.2.0 /24")]
 
 
-@pytest.mark.parametrize("text", [b"", b"plain words", b" indented: x", b"% only remarks", b": no name", b"\xff\xfe: x"])
+@pytest.mark.parametrize(
+    "text", [b"", b"plain words", b" indented: x", b"% only remarks", b": no name", b"\xff\xfe: x"]
+)
 def test_what_does_not_begin_with_an_attribute_has_none(text: bytes) -> None:
     assert attributes(text) == []
     assert class_of(text) == b""
