@@ -15,18 +15,19 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirrornet.app.answering import Answering, FastEngine, ReferenceEngine, World, load_world
+from mirrornet.app.answering import Answering, Engine, FastEngine, ReferenceEngine, World, load_world
 from mirrornet.app.folders import state_folder
-from mirrornet.app.snapshot import snapshot
-from mirrornet.config.load import parse_endpoint
+from mirrornet.config.addresses import endpoint
+from mirrornet.config.faults import Wrong
 from mirrornet.health.monitor import Monitor
 from mirrornet.model.address import Address
 from mirrornet.model.errors import InputError, MirrornetError
+from mirrornet.model.verdict import Verdicts
 from mirrornet.web.server import Window
+from mirrornet.web.status import Snapshot, TableStatus, ZoneStatus
 
 log = logging.getLogger("mirrornet.serve")
 
@@ -55,64 +56,72 @@ class Supervisor:
         self.state = options.state or state_folder()
         self.world = load_world(options.zones)
         settings = self.world.server
-        listen = [parse_endpoint(text) for text in options.listen] or list(settings.listen if settings else ())
+        listen = [_endpoint(text) for text in options.listen] or list(settings.listen if settings else ())
         if not listen:
             raise InputError("nowhere to listen: give --listen ADDR:PORT, or `server: listen` in a zone file")
-        http = parse_endpoint(options.http) if options.http else settings.http if settings else None
+        http = _endpoint(options.http) if options.http else settings.http if settings else None
         self.http: tuple[Address, int] | None = http
         self.state.mkdir(parents=True, exist_ok=True)
         count = options.workers or (settings.workers if settings else None) or os.cpu_count() or 1
         nsid = settings.nsid if settings else ""
-        engine = ReferenceEngine(listen) if options.engine == "reference" else FastEngine(listen, self.state, count, nsid)
+        engine: Engine = FastEngine(listen, self.state, count, nsid)
+        if options.engine == "reference":
+            engine = ReferenceEngine(listen)
         self.answering = Answering(self.world, engine, self.state)
         self.monitors: list[Monitor] = []
         self.started = time.time()
-        self.ready = ""  # why not yet; None of it once answers are given
+        self.not_ready = "the first round of probes is not over"  # empty once answers are given
         self._changed = asyncio.Event()
         self._probing: list[asyncio.Task[None]] = []
 
-    async def run(self, stop: asyncio.Event, reload: asyncio.Event) -> None:
-        """Serves until `stop` is set.  Everything that was started is stopped on the way out, whatever happens."""
-        self.ready = "the first round of probes is not over"
-        window = Window(lambda: snapshot(self))
+    async def run(self, reload: asyncio.Event) -> None:
+        """Serves until cancelled.  Everything that was started is stopped on the way out, whatever happens."""
+        window = Window(self.snapshot)
         try:
-            await self.answering.engine.open()
+            await self.answering.engine.start()
             if self.http:
                 await window.start(str(self.http[0]), self.http[1])
                 log.info("status page on http://%s:%d/", self.http[0], window.port)
-            await self._start_probing(self.world)
+            await self._probe(self.world)
             await self.answering.replan(self.verdicts())
-            await self.answering.engine.start()
-            self.ready = ""
+            self.not_ready = ""
             for address, port in self.answering.engine.addresses:
                 log.info("answering on %s port %d", address, port)
-            tasks = [
-                asyncio.create_task(self._replan_on_change()),
-                asyncio.create_task(self._refresh_ttls()),
-                asyncio.create_task(self._reload_on(reload)),
-            ]
-            try:
-                await self._until(stop, tasks)
-            finally:
-                await _cancel(tasks)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._replan_on_change())
+                group.create_task(self._refresh_ttls())
+                group.create_task(self._reload_on(reload))
         finally:
             await self.answering.engine.stop()
             await _cancel(self._probing)
             await window.stop()
 
-    def verdicts(self) -> dict[str, dict[str, object]]:
+    def verdicts(self) -> dict[str, Verdicts]:
         """By zone name, then mirror name."""
-        return {monitor.zone.name: dict(monitor.verdicts()) for monitor in self.monitors}
+        return {monitor.zone.name: monitor.verdicts() for monitor in self.monitors}
 
-    async def _until(self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Waits for `stop`; a task that ends by itself is a bug of ours and ends the server."""
-        waiting = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        for task in done - {waiting}:
-            task.result()
+    def snapshot(self) -> Snapshot:
+        """What is known at this moment, for the window; nothing changes it any more."""
+        table, status = self.world.table, None
+        if table is not None:
+            ranges = sum(len(table.ranges[family].starts) for family in table.ranges)
+            status = TableStatus(table.created, ranges, table.place_count, table.checksum)
+        zones = {zone.name: ZoneStatus(zone, {}) for zone in self.world.zones}
+        for monitor in self.monitors:
+            flips = {name: track.flips for name, track in monitor.tracks().items()}
+            zones[monitor.zone.name] = ZoneStatus(monitor.zone, monitor.verdicts(), flips, monitor.probes)
+        return Snapshot(
+            now=time.time(),
+            started=self.started,
+            zones=tuple(zones.values()),
+            not_ready=self.not_ready,
+            plan=self.answering.planned,
+            table=status,
+            counters=self.answering.engine.counters(),
+        )
 
-    async def _start_probing(self, world: World) -> None:
+    async def _probe(self, world: World) -> None:
+        """New monitors: their first round, then their watch in place of the old ones'."""
         monitors = [Monitor(zone, self.state, on_change=self._changed.set) for zone in world.zones]
         await asyncio.gather(*(monitor.first_round() for monitor in monitors))
         await _cancel(self._probing)
@@ -124,12 +133,15 @@ class Supervisor:
             await self._changed.wait()
             await asyncio.sleep(SETTLE)
             self._changed.clear()
-            await self.answering.replan(self.verdicts())
+            try:
+                await self.answering.replan(self.verdicts())
+            except (MirrornetError, OSError) as error:
+                log.error("no new plan, the last one stays in force: %s", error)
 
     async def _refresh_ttls(self) -> None:
         while True:
             await asyncio.sleep(TTL_EVERY)
-            self.answering.refresh_ttls(self.verdicts())
+            await self.answering.refresh_ttls(self.verdicts())
 
     async def _reload_on(self, reload: asyncio.Event) -> None:
         while True:
@@ -137,43 +149,41 @@ class Supervisor:
             reload.clear()
             try:
                 world = await asyncio.to_thread(load_world, self.options.zones)
-                staged = await self.answering.stage(world)
+                await self._probe(world)
+                await self.answering.adopt(world, self.verdicts())
             except MirrornetError as error:
                 log.error("reload refused, the old files stay in force: %s", error)
                 continue
-            await self._start_probing(world)
             self.world = world
-            await self.answering.adopt(world, staged, self.verdicts())
             log.info("reloaded %s", ", ".join(str(path) for path in self.options.zones))
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    await asyncio.gather(*tasks, return_exceptions=True)
     tasks.clear()
+
+
+def _endpoint(text: str) -> tuple[Address, int]:
+    try:
+        return endpoint(text)
+    except Wrong as error:
+        raise InputError(f"{error.what} ({error.hint})" if error.hint else error.what) from None
 
 
 def run(options: Options) -> None:
     """The verb: serves until SIGTERM or Ctrl-C.  Raises MirrornetError in one line where it cannot start."""
 
-    async def serve() -> None:
+    async def main() -> None:
         supervisor = Supervisor(options)
         loop = asyncio.get_running_loop()
-        stop, reload = asyncio.Event(), asyncio.Event()
+        reload = asyncio.Event()
+        running = asyncio.create_task(supervisor.run(reload))
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, running.cancel)
         loop.add_signal_handler(signal.SIGHUP, reload.set)
-        running = asyncio.create_task(supervisor.run(stop, reload))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        try:
-            await asyncio.wait_for(running, 10)  # a stop in the first round of probes must not wait for it
-        except TimeoutError:
-            log.warning("the server did not stop in 10 seconds and was cut off")
-        finally:
-            await _cancel([stopping])
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
 
-    asyncio.run(serve())
+    asyncio.run(main())

@@ -1,0 +1,211 @@
+"""From files and verdicts to answers: what is served (World), by whom (an engine), and the planning between them.
+
+`Answering` keeps one planner for the world in force, makes plans in a thread (numpy frees the interpreter), and hands
+each to the engine whole, under the next generation.  Two engines know how to answer: the fast one publishes plan files
+to worker processes; the reference one (dns/reference.py) answers in a thread of this process, from the table itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mirrornet.app.verdicts import write
+from mirrornet.app.workers import Endpoint, Workers, open_sockets
+from mirrornet.app.world import open_table
+from mirrornet.config.load import load_zones
+from mirrornet.dns import counters, planfile
+from mirrornet.dns.answer import not_ready
+from mirrornet.dns.plan import Planner
+from mirrornet.dns.reference import Reference
+from mirrornet.dns.rrset import RRset
+from mirrornet.dns.static import read_records
+from mirrornet.dns.transport import Respond, serve
+from mirrornet.model.address import Address
+from mirrornet.model.errors import ConfigError, InputError
+from mirrornet.model.table import Match, WorldTable
+from mirrornet.model.verdict import Verdicts
+from mirrornet.model.zone import ServerSettings, Zone
+from mirrornet.radb.tries import Tries
+from mirrornet.web.status import PlanStatus
+
+Records = dict[str, dict[bytes, dict[int, RRset]]]
+AllVerdicts = Mapping[str, Verdicts]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that is read from files: zones, one table for all of them, their static records."""
+
+    zones: tuple[Zone, ...]
+    table: WorldTable | None
+    records: Records
+
+    @property
+    def server(self) -> ServerSettings | None:
+        return next((zone.server for zone in self.zones if zone.server is not None), None)
+
+
+def load_world(paths: Sequence[Path]) -> World:
+    """Reads and proves everything.  Raises ConfigError with every fault, or InputError naming the file."""
+    zones = load_zones(paths)
+    tables = {zone.world for zone in zones if zone.world is not None}
+    if len(tables) > 1:
+        names = ", ".join(sorted(str(path) for path in tables))
+        raise InputError(f"the zones name different tables ({names}): one process has one `world`")
+    records: Records = {}
+    problems = []
+    for zone in zones:
+        if zone.records is not None:
+            text = zone.records.read_text(encoding="utf-8", errors="replace")
+            records[zone.name], found = read_records(text, zone.name, str(zone.records))
+            problems += [problem for problem in found if not problem.warning]
+    if problems:
+        raise ConfigError(problems)
+    return World(zones, open_table(tables.pop()) if tables else None, records)
+
+
+class Engine(Protocol):
+    """Whoever answers.  `start` opens the sockets (LocalError where it cannot) and says SERVFAIL until `publish`."""
+
+    @property
+    def addresses(self) -> list[Endpoint]: ...
+    async def start(self) -> None: ...
+    def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None: ...
+    def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None: ...
+    def counters(self) -> dict[str, int]: ...
+    async def stop(self) -> None: ...
+
+
+class FastEngine:
+    """Worker processes over a mapped plan."""
+
+    def __init__(self, listen: Sequence[Endpoint], state: Path, count: int, nsid: str) -> None:
+        self._workers = Workers(listen, state, count, nsid)
+
+    @property
+    def addresses(self) -> list[Endpoint]:
+        return self._workers.addresses
+
+    async def start(self) -> None:
+        await self._workers.start()
+
+    def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
+        self._workers.publish(planfile.encode(plan), plan.generation, ttls)
+
+    def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
+        self._workers.set_ttls(ttls)
+
+    def counters(self) -> dict[str, int]:
+        return self._workers.counters()
+
+    async def stop(self) -> None:
+        await self._workers.stop()
+
+
+class ReferenceEngine:
+    """dns/reference.py behind the workers' own transport, in one thread of this process."""
+
+    def __init__(self, listen: Sequence[Endpoint]) -> None:
+        self._listen = listen
+        self._sockets: list[socket.socket] = []
+        self._thread: threading.Thread | None = None
+        self._counts = [0] * len(counters.NAMES)
+        self._world: World | None = None
+        self._find: Callable[[Address], Match] | None = None
+        self._respond: Respond | None = not_ready
+        self.addresses: list[Endpoint] = []
+
+    async def start(self) -> None:
+        slots, self.addresses = open_sockets(self._listen, 1)
+        self._sockets = slots[0]
+        self._thread = threading.Thread(
+            target=serve, args=(self._sockets, lambda: self._respond), kwargs={"counts": self._counts}, daemon=True
+        )
+        self._thread.start()
+
+    def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
+        if world is not self._world:
+            self._world, self._find = world, _finder(world)
+        self.set_ttls(ttls, verdicts)
+
+    def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
+        world = self._world
+        if world is not None and world.table is not None and self._find is not None:
+            self._respond = Reference(world.zones, world.table, self._find, world.records, verdicts).respond
+
+    def counters(self) -> dict[str, int]:
+        return dict(zip(counters.NAMES, self._counts, strict=True))
+
+    async def stop(self) -> None:
+        self._respond = None
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 3)
+        for sock in self._sockets:
+            sock.close()
+        self._sockets = []
+
+
+def _finder(world: World) -> Callable[[Address], Match]:
+    """The pytricia look-up of the reference engine."""
+    if world.table is None:
+        raise InputError("the reference engine needs a `world` table")
+    return Tries.of_table(world.table).match
+
+
+class Answering:
+    """The planner of the world in force and the engine that answers."""
+
+    def __init__(self, world: World, engine: Engine, state: Path) -> None:
+        self.world = world
+        self.engine = engine
+        self.planned: PlanStatus | None = None
+        self._generation = 0
+        self._state = state
+        self._planner = Planner(world.zones, world.table, world.records)
+        self._plan: planfile.Plan | None = None
+        self._ttls: list[int] = []
+        self._lock = asyncio.Lock()
+
+    async def replan(self, verdicts: AllVerdicts) -> None:
+        """A new plan for `verdicts`, published."""
+        async with self._lock:
+            await self._publish(self.world, self._planner, verdicts)
+
+    async def adopt(self, world: World, verdicts: AllVerdicts) -> None:
+        """A new world: its planner and first plan are made before anything is swapped."""
+        async with self._lock:
+            planner = await asyncio.to_thread(Planner, world.zones, world.table, world.records)
+            await self._publish(world, planner, verdicts)
+            self.world, self._planner = world, planner
+
+    async def _publish(self, world: World, planner: Planner, verdicts: AllVerdicts) -> None:
+        def work() -> PlanStatus:
+            begin = time.perf_counter()
+            plan = planner.plan(verdicts, self._generation + 1)
+            ttls = planner.ttls(plan, verdicts)
+            self.engine.publish(world, plan, ttls, verdicts)
+            self._generation, self._plan, self._ttls = plan.generation, plan, ttls
+            write(self._state, verdicts)
+            seconds = time.perf_counter() - begin
+            ranges = sum(len(part.ranges4.starts) + len(part.ranges6.starts) for part in plan.partitions)
+            classes = len({tuple(answer) for answers in plan.notes["answers"].values() for answer in answers})
+            return PlanStatus(plan.generation, time.time(), seconds, ranges, classes)
+
+        self.planned = await asyncio.to_thread(work)
+
+    async def refresh_ttls(self, verdicts: AllVerdicts) -> None:
+        """The TTL slots as the verdicts' promises stand now; nothing is written where none changed."""
+        async with self._lock:
+            if self._plan is None:
+                return
+            ttls = self._planner.ttls(self._plan, verdicts)
+            if ttls != self._ttls:
+                self._ttls = ttls
+                self.engine.set_ttls(ttls, verdicts)
