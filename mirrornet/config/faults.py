@@ -34,11 +34,17 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """ "did you mean X?" where one of `known` is close to `word`, else ""."""
+def closest(word: str, known: Iterable[str]) -> str:
+    """The one of `known` that is close to `word`, or ""."""
     choices = {item.lower(): item for item in known}
     found = get_close_matches(word[:_SHOWN].lower(), choices, 1, 0.6)
-    return f"did you mean {choices[found[0]]}?" if found else ""
+    return choices[found[0]] if found else ""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """ "did you mean X?" where one of `known` is close to `word`, else ""."""
+    found = closest(word, known)
+    return f"did you mean {found}?" if found else ""
 
 
 def dotted(path: Path) -> str:
@@ -64,6 +70,7 @@ class Faults:
         self._root = root
         self._broken: set[Path] = set()
         self._unknown: list[tuple[Path, str]] = []
+        self._missing: list[Path] = []
 
     def add(self, path: Path, what: str, hint: str = "", *, warning: bool = False, line: int | None = None) -> None:
         """Reports a fault at `path`, on the line where that stands (or on `line`)."""
@@ -101,23 +108,36 @@ class Faults:
         """Keeps a key that the reader of a section of `kind` did not ask for, until `finish`."""
         self._unknown.append((path, kind))
 
+    def missing(self, path: Path) -> None:
+        """Keeps a needed key that is not there, until `finish`: it may be there misspelt, which is one fault."""
+        self._missing.append(path)
+        self.spoil(path)
+
     def finish(self) -> list[Problem]:
         """All problems, in the order of the file."""
+        misspelt: set[Path] = set()
         for path, kind in self._unknown:
-            self.add(path, "unknown key", self._advise(str(path[-1]), kind))
+            advice, meant = self._advise(str(path[-1]), kind)
+            misspelt.add((*path[:-1], meant))
+            self.add(path, "unknown key", advice)
+        for path in self._missing:
+            if path not in misspelt:
+                self.add(path[:-1], f"the key {path[-1]} is missing")
         self._unknown.clear()
+        self._missing.clear()
         self.problems.sort()
         return self.problems
 
-    def _advise(self, key: str, kind: str) -> str:
+    def _advise(self, key: str, kind: str) -> tuple[str, str]:
+        """What to say of an unknown key, and the key that was probably meant, or ""."""
         here = self.known.get(kind, set())
         if key == "<<":
-            return "merge keys are not read here: write the keys out"
+            return "merge keys are not read here: write the keys out", ""
         if len(self.problems) < _SUGGESTIONS:
-            close = suggest(key, here)
+            close = closest(key, here)
             if close:
-                return close
+                return f"did you mean {close}?", close
         for other, keys in self.known.items():
             if key in keys:
-                return f"it belongs under {other}; is the indentation right?"
-        return f"known here: {', '.join(sorted(here))}"
+                return f"it belongs under {other}; is the indentation right?", ""
+        return f"known here: {', '.join(sorted(here))}", ""

@@ -21,9 +21,16 @@ _MAKES: Final = frozenset(
 )  # types we answer ourselves
 _APEX: Final = frozenset({"A", "AAAA", "CNAME", "DNAME"})  # of these, what an apex may not have if it is balanced
 
+MOST_SELECTS: Final = 100  # each makes a name below itself for each mirror, so the product must stay small
+MOST_MIRRORS: Final = 5_000  # ten times what the planner is built for
+
 
 def prove(zone: Zone, faults: Faults, records: str | None) -> None:
     """Adds to `faults` what is wrong with `zone` as a whole.  `records`: the text of its records file, if readable."""
+    for key, count, most in (("select", len(zone.select), MOST_SELECTS), ("mirrors", len(zone.mirrors), MOST_MIRRORS)):
+        if count > most:
+            faults.add((key,), f"{count} entries", f"{most} at most in one zone")
+            return
     _prove_nameservers(zone, faults)
     _prove_mirrors(zone, faults)
     for index, select in enumerate(zone.select):

@@ -63,8 +63,7 @@ class Section:
         node = self._items.get(key)
         self.faults.ask(self.kind, key, node is not None)
         if node is None and required and self.readable:
-            self.faults.add(self.path, f"the key {key} is missing")
-            self.faults.spoil(self.at(key))
+            self.faults.missing(self.at(key))
         return node
 
     def read(self, key: str, parse: Callable[[str], T], default: D, required: bool = False) -> T | D:

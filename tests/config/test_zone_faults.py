@@ -259,6 +259,17 @@ def test_two_mirrors_with_one_name(folder: Path) -> None:
     assert "already on line 14" in problem.what
 
 
+def test_a_misspelt_key_is_one_fault(folder: Path) -> None:
+    (problem,) = check_zones([write(folder, SOUND.replace("contact:", "contct:"))])
+    assert (problem.line, problem.hint) == (2, "did you mean contact?")
+
+
+def test_more_than_a_zone_can_hold(folder: Path) -> None:
+    text = SOUND.replace(NAME, "\n".join(f"  - name: s{number}" for number in range(101)))
+    (problem,) = check_zones([write(folder, text)])
+    assert (problem.line, problem.what, problem.hint) == (7, "select: 101 entries", "100 at most in one zone")
+
+
 def test_block_probes_need_a_repository(folder: Path) -> None:
     text = SOUND.replace("repository: {root: root.json, images: [debian, rescue]}\n", "").replace(
         HEALTH, "  probe: block"
