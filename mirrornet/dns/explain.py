@@ -18,7 +18,7 @@ from mirrornet.dns import estimate as est
 from mirrornet.dns import rrset
 from mirrornet.dns.estimate import Estimate, located
 from mirrornet.dns.nearest import FAMILIES, Ranking, rank, under_url, verdict_of
-from mirrornet.dns.promise import answer_ttl, contenders
+from mirrornet.dns.promise import answer_ttl, waiting
 from mirrornet.dns.rdata import named_url, srv_port
 from mirrornet.model.address import Address, Family, Prefix, fold, key, mask
 from mirrornet.model.place import Evidence, Place
@@ -224,7 +224,7 @@ def _answers(
     def answer(
         owner: str, rtype: int, word: str, chosen: list[Mirror], texts: list[str], family: Family | None = None
     ) -> Answer:
-        names = contenders(select, mirrors, verdicts, family)
+        names = waiting(select, mirrors, verdicts, family)
         scope = scopes.get((owner, rtype))
         ttl, because = _lifetime(select, [m.name for m in chosen], names, verdicts)
         return Answer(owner, word, tuple(texts), ttl, because, scope, _block(address, scope))
@@ -252,12 +252,11 @@ def _lifetime(select: Select, inside: Sequence[str], others: Sequence[str], verd
         return ttl, "no records"
     if any(not known[n].usable for n in inside):
         return ttl, "no mirror is usable, so this answer is a last resort"
-    deciding = [*inside, *(n for n in others if not known[n].usable)]
-    first = min(deciding, key=lambda n: known[n].promise)
+    first = min([*inside, *others], key=lambda n: known[n].promise)
     if known[first].promise >= select.ttl:
         return ttl, "the select's ttl"
     promise = format_duration(known[first].promise)
-    if known[first].usable:
+    if first in inside:
         return ttl, f"no probe can take {first} out within {promise}"
     return ttl, f"no probe can bring {first} back within {promise}"
 

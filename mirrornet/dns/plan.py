@@ -34,7 +34,7 @@ from mirrornet.dns.nearest import (
 )
 from mirrornet.dns.partition import partition
 from mirrornet.dns.planfile import Entry, Node, Partition, Plan, ZoneInfo
-from mirrornet.dns.promise import answer_ttl, contenders
+from mirrornet.dns.promise import answer_ttl, waiting
 from mirrornet.dns.rrset import RRset, ancestors, name_to_text, name_to_wire
 from mirrornet.dns.spots import Rows, Spots, Standing, distinct_rows
 from mirrornet.dns.whereabouts import NOWHERE, placed_mirrors
@@ -146,7 +146,7 @@ class Planner:
             for select in zone.select:
                 ceilings[zone.name, select.name] = select.ttl
                 for family in (None, *FAMILIES):
-                    names = contenders(select, territory.mirrors, verdicts.get(zone.name, {}), family)
+                    names = waiting(select, territory.mirrors, verdicts.get(zone.name, {}), family)
                     rivals[zone.name, select.name, family] = names
         seconds = []
         for slot in plan.notes["describe"]:

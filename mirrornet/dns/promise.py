@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-from mirrornet.dns.nearest import has_family, holds_images, verdict_of
+from mirrornet.dns.nearest import NEVER_PROBED, has_family, holds_images, under_url, verdict_of
 from mirrornet.model.address import Family
 from mirrornet.model.verdict import Verdict, Verdicts
 from mirrornet.model.zone import Mirror, Select
@@ -19,26 +19,29 @@ MINIMUM = 1  # seconds
 
 
 def answer_ttl(ceiling: int, answer: Iterable[Verdict], others: Iterable[Verdict]) -> int:
-    """Whole seconds, from 1 to `ceiling`, for an answer with the mirrors of `answer`.
-
-    `others`: the mirrors that could come into it; only the unusable among them count, for a usable one that stays out
-    today stays out until the plan changes.
-    """
+    """Whole seconds, from 1 to `ceiling`, for an answer with the mirrors of `answer`; `others` could come into it."""
     inside = list(answer)
     if not inside or any(not verdict.usable for verdict in inside):
         return MINIMUM
-    waiting = (verdict for verdict in others if not verdict.usable)
-    shortest = min((verdict.promise for verdict in chain(inside, waiting)), default=float(ceiling))
+    shortest = min(verdict.promise for verdict in chain(inside, others))
     return max(MINIMUM, int(min(float(ceiling), shortest)))
 
 
-def contenders(
-    select: Select, mirrors: Iterable[Mirror], verdicts: Verdicts, family: Family | None = None
-) -> list[str]:
-    """The mirrors that could stand in an answer under `select` (of `family`: in A or AAAA), usable or not, by name."""
+def waiting(select: Select, mirrors: Iterable[Mirror], verdicts: Verdicts, family: Family | None = None) -> list[str]:
+    """The mirrors that only a verdict keeps out of answers under `select` (of `family`: of A or AAAA), by name.
+
+    That is an unusable one, one that was seen without the images, and one that was seen not to serve under the select
+    url.  One that stays out for another reason does so until the plan changes.
+    """
     return [
         mirror.name
         for mirror in mirrors
-        if holds_images(mirror, select, verdict_of(mirror.name, verdicts))
-        and (family is None or has_family(mirror, family))
+        if (family is None or has_family(mirror, family))
+        and (mirror.holds is None or holds_images(mirror, select, NEVER_PROBED))
+        and _kept_out(mirror, select, verdict_of(mirror.name, verdicts))
     ]
+
+
+def _kept_out(mirror: Mirror, select: Select, verdict: Verdict) -> bool:
+    hidden = bool(mirror.addresses) and not under_url(mirror, verdict)
+    return not verdict.usable or not holds_images(mirror, select, verdict) or hidden

@@ -21,7 +21,7 @@ from dnslib.dns import AAAA, RD, SRV, TXT, A, DNSBuffer
 
 from mirrornet.dns import rrset
 from mirrornet.dns.nearest import rank, under_url, verdict_of
-from mirrornet.dns.promise import answer_ttl, contenders
+from mirrornet.dns.promise import answer_ttl, waiting
 from mirrornet.dns.rdata import MIRROR_TTL, TEXT_LIMIT, WEIGHT, address_set, named_url, srv_port
 from mirrornet.dns.rrset import RRset, name_to_wire
 from mirrornet.model.address import Address, Family
@@ -58,7 +58,7 @@ class Question:
         elif self.tls:
             chosen = [m for m in chosen if m.tls]
         inside = [verdict_of(m.name, verdicts) for m in chosen]
-        others = [verdict_of(n, verdicts) for n in contenders(self.select, self.mirrors, verdicts, family)]
+        others = [verdict_of(n, verdicts) for n in waiting(self.select, self.mirrors, verdicts, family)]
         ttl = answer_ttl(self.select.ttl, inside, others)
         if family:
             addresses = [address for m in chosen for address in m.addresses if address.version == family]

@@ -20,7 +20,7 @@ from mirrornet.dns.answer import Responder
 from mirrornet.dns.nearest import rank
 from mirrornet.dns.plan import Planner
 from mirrornet.dns.planfile import Plan, decode, encode
-from mirrornet.dns.promise import answer_ttl, contenders
+from mirrornet.dns.promise import answer_ttl, waiting
 from mirrornet.dns.reference import Reference
 from mirrornet.dns.rrset import RRset, name_to_wire
 from mirrornet.dns.whereabouts import placed_mirrors, whereabouts
@@ -198,7 +198,7 @@ def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
                 assert records == expected
                 if slot is not None:
                     inside = [verdicts.get(n, Verdict(State.UNKNOWN, 1)) for n in ranking.ordered]
-                    names = contenders(select, placed, verdicts)
+                    names = waiting(select, placed, verdicts)
                     others = [verdicts.get(n, Verdict(State.UNKNOWN, 1)) for n in names]
                     assert ttls[slot] == answer_ttl(select.ttl, inside, others)
                 for wanted, rtype in ((4, rrset.A), (6, rrset.AAAA)):
