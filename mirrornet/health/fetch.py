@@ -51,8 +51,10 @@ class Visit:
     `rtt_ms` is the time to the first byte of the first answer, in milliseconds, without connecting.
     """
 
-    def __init__(self, address: Address, agent: str) -> None:
+    def __init__(self, address: Address, agent: str, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: what to verify certificates with; None is what the system trusts."""
         self.address = address
+        self._tls = tls
         self.rtt_ms: float | None = None
         self._agent = agent
         self._session: aiohttp.ClientSession | None = None
@@ -106,6 +108,7 @@ class Visit:
             },
             allow_redirects=False,
             server_hostname=there.host if there.tls else None,
+            ssl=self._tls or True,
         ) as answer:
             if self.rtt_ms is None:
                 self.rtt_ms = (time.monotonic() - begun) * 1000

@@ -137,7 +137,8 @@ def load(path: Path, now: float, settings: HealthSettings) -> Memory:
     except FileNotFoundError:
         return Memory()
     except (OSError, ValueError) as error:
-        _log.warning("%s is ignored, every mirror is judged anew: %s", path, error)
+        reason = error.strerror if isinstance(error, OSError) else error
+        _log.warning("%s is ignored, every mirror is judged anew: %s", path, reason)
         return Memory()
 
 

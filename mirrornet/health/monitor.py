@@ -94,6 +94,7 @@ class Monitor:
                 self._sight(found[mirror.name])
             for mirror in self.zone.mirrors:
                 self._apply(mirror, found[mirror.name], quiet=True)
+            self._tell_if_all_are_down()
             self._keep()
         self._ready = True
 
@@ -214,16 +215,21 @@ class Monitor:
         if after.state is not before.state:
             self._tell(mirror, before, after)
         old, new = verdict(before, self._settings), verdict(after, self._settings)
-        if not quiet and _effect(old) != _effect(new):
-            if after.state is not before.state:
-                self._keep()
-            self._on_change()
+        if quiet or _effect(old) == _effect(new):
+            return
+        if old.usable and not new.usable:
+            self._tell_if_all_are_down()
+        if old.state is not new.state:
+            self._keep()
+        self._on_change()
 
     def _tell(self, mirror: Mirror, before: Track, after: Track) -> None:
         level = logging.INFO if verdict(after, self._settings).usable else logging.WARNING
         reason = f": {after.reason}" if after.reason else ""
         _log.log(level, "%s: mirror %s was %s, is %s%s", self.zone.name, mirror.name, before.state, after.state, reason)
-        if level == logging.WARNING and not any(v.usable for v in self.verdicts().values()):
+
+    def _tell_if_all_are_down(self) -> None:
+        if not any(verdict.usable for verdict in self.verdicts().values()):
             _log.warning("%s: no mirror is usable, the nearest is answered all the same", self.zone.name)
 
     async def _root_may_have_turned(self, mirror: Mirror, outcome: Outcome) -> bool:
@@ -261,7 +267,7 @@ class Monitor:
         try:
             memory.save(self._file, memory.Memory(self._clock(), tracks, self._sightings))
         except OSError as error:
-            _log.warning("%s: verdicts will not survive a restart: %s", self._file, error)
+            _log.warning("%s: verdicts will not survive a restart: %s", self._file, error.strerror)
 
     async def _keep_on(self) -> None:
         while True:

@@ -69,7 +69,11 @@ def under(base: str, path: str) -> str:
 def follow(current: Target, location: str) -> Target:
     """Where a redirect leads.  Raises Unreachable where it leaves the host, or TLS for plain HTTP."""
     here = f"{current.scheme}://{current.host_header}{current.path}"
-    there = target(urljoin(here, location), current.address)
+    try:
+        url = urljoin(here, location)
+    except ValueError as error:
+        raise Unreachable(f"redirects to {location[:80]!r}, which is not a URL: {error}") from None
+    there = target(url, current.address)
     if there.host != current.host:
         raise Unreachable(f"redirects to another host, {there.host}: a mirror has to serve its own files")
     if current.tls and not there.tls:

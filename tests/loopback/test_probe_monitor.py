@@ -1,0 +1,367 @@
+"""The watch over real mirrors of a really published repository: what dies, lies, lags and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from mirrornet.health.monitor import Monitor
+from mirrornet.image.keys import keygen
+from mirrornet.image.publish import publish
+from mirrornet.model.errors import InputError
+from mirrornet.model.verdict import State
+from mirrornet.model.zone import HealthSettings, Mirror, RepositorySettings, Select, Zone
+
+Watch = Callable[..., Awaitable[Monitor]]
+QUICK = HealthSettings(interval=0.1, timeout=2.0, up=2, ok=2, down=2, probe="block")
+
+
+@dataclass
+class Site:
+    """One mirror: a folder, served on an address of its own."""
+
+    name: str
+    folder: Path
+    address: str
+    port: int = 0
+    runner: web.ServerRunner | None = None
+    asked: list[str] = field(default_factory=list)
+
+    async def up(self) -> None:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            self.asked.append(f"{request.host} {request.path}")
+            path = self.folder / request.path.lstrip("/")
+            return web.Response(body=path.read_bytes()) if path.is_file() else web.Response(status=404)
+
+        self.runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, self.address, self.port).start()
+        self.port = self.runner.addresses[0][1]
+
+    async def down(self) -> None:
+        if self.runner is not None:
+            await self.runner.cleanup()
+            self.runner = None
+
+    def blocks(self) -> list[Path]:
+        return sorted(path for path in (self.folder / "blocks").rglob("*") if path.is_file())
+
+
+class Network:
+    """Three mirrors, their publisher, and a zone that names them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.sites = [
+            Site(name, folder / name, f"127.0.0.{31 + n}") for n, name in enumerate(("tokyo", "paris", "dallas"))
+        ]
+        keygen(folder / "keys", passphrase=None)
+        self.publish()
+        for site in self.sites:
+            self.sync(site)
+
+    def publish(self) -> None:
+        (self.folder / "image").write_bytes(os.urandom(1 << 20))
+        publish(self.folder / "image", "debian", self.folder / "repo", self.folder / "keys", now=time.time())
+
+    def sync(self, site: Site) -> None:
+        shutil.rmtree(site.folder, ignore_errors=True)
+        shutil.copytree(self.folder / "repo", site.folder)
+
+    def zone(self, health: HealthSettings = QUICK, lag: float = 3600.0) -> Zone:
+        mirrors = tuple(
+            Mirror(s.name, f"http://{s.name}.example:{s.port}", (ip_address(s.address),)) for s in self.sites
+        )
+        return Zone(
+            file=self.folder / "zone.yaml",
+            name="example.net",
+            contact="hostmaster@example.net",
+            serial=1,
+            nameservers={},
+            world=None,
+            select=(Select("select", f"http://select.example.net:{self.sites[0].port}/"),),
+            mirrors=mirrors,
+            health=health,
+            repository=RepositorySettings(self.folder / "keys" / "root.json", ("debian",), lag),
+        )
+
+
+@pytest.fixture
+async def network(tmp_path: Path) -> AsyncIterator[Network]:
+    built = Network(tmp_path)
+    for site in built.sites:
+        await site.up()
+    yield built
+    for site in built.sites:
+        await site.down()
+
+
+@pytest.fixture
+async def watch(network: Network, expected_warnings: list[str]) -> AsyncIterator[Watch]:
+    """watch(zone): a Monitor that runs once its first round is over, stopped at the end of the test."""
+    expected_warnings.append(": mirror ")
+    tasks: list[asyncio.Task[None]] = []
+
+    async def start(zone: Zone, clock: Callable[[], float] = time.time) -> Monitor:
+        monitor = Monitor(zone, network.state, clock=clock)
+        await monitor.first_round()
+        tasks.append(asyncio.create_task(monitor.run()))
+        return monitor
+
+    yield start
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(result, asyncio.CancelledError)
+
+
+async def until(monitor: Monitor, **states: State) -> None:
+    """Waits until these mirrors are in these states, 10 s at most."""
+    await eventually(lambda: {name: monitor.verdicts()[name].state for name in states} == states, monitor.verdicts)
+
+
+async def eventually(holds: Callable[[], bool], told: Callable[[], object] = lambda: None) -> None:
+    """Waits until `holds()`, 10 s at most."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline, told()
+        await asyncio.sleep(0.02)
+
+
+async def test_the_first_round_decides_at_once(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings.append("mirror dallas was unknown, is down")
+    await network.sites[2].down()
+    monitor = Monitor(network.zone(), network.state)
+    assert {verdict.state for verdict in monitor.verdicts().values()} == {State.UNKNOWN}
+    begun = time.monotonic()
+    await monitor.first_round()
+    assert time.monotonic() - begun < 2 * QUICK.timeout + 1
+    verdicts = monitor.verdicts()
+    assert [verdicts[name].state for name in ("tokyo", "paris", "dallas")] == [State.UP, State.UP, State.DOWN]
+    assert verdicts["tokyo"].serves_select is True
+    assert verdicts["tokyo"].repository_version == 1
+    asked = network.sites[0].asked
+    assert any("/blocks/" in line for line in asked)
+    assert f"select.example.net:{network.sites[0].port} /metadata/timestamp.json" in asked
+
+
+async def test_it_dies_and_comes_back(network: Network, watch: Watch) -> None:
+    monitor = await watch(network.zone())
+    await network.sites[1].down()
+    await until(monitor, tokyo=State.UP, paris=State.DOWN)
+    assert monitor.verdicts()["paris"].reason == "connection refused"
+    await network.sites[1].up()
+    await until(monitor, paris=State.UP)
+    assert monitor.tracks()["paris"].flips == 2
+
+
+async def test_it_lies_and_is_out_until_its_blocks_are_whole_again(network: Network, watch: Watch) -> None:
+    monitor = await watch(network.zone())
+    liar = network.sites[2]
+    for path in liar.blocks():
+        path.write_bytes(b"x" * path.stat().st_size)
+    await until(monitor, dallas=State.CORRUPT, tokyo=State.UP)
+    (suspect,) = monitor.tracks()["dallas"].suspects
+    assert suspect.hash.hex()[:16] in monitor.verdicts()["dallas"].reason
+    # all but the one that was caught are mended: it stays out
+    for path in liar.blocks():
+        if path.name != suspect.hash.hex():
+            shutil.copy(network.folder / "repo" / path.relative_to(liar.folder), path)
+    asked = len(liar.asked)
+    await eventually(lambda: len(liar.asked) >= asked + 12)
+    assert monitor.verdicts()["dallas"].state is State.CORRUPT
+    network.sync(liar)
+    await until(monitor, dallas=State.UP)
+
+
+async def test_who_has_not_synced_lags_and_then_is_stale(network: Network, watch: Watch) -> None:
+    ahead = 0.0
+    monitor = await watch(network.zone(lag=3600.0), lambda: time.time() + ahead)
+    network.publish()
+    network.sync(network.sites[0])
+    await until(monitor, tokyo=State.UP, paris=State.LAGGING, dallas=State.LAGGING)
+    assert monitor.verdicts()["paris"].usable
+    network.sync(network.sites[1])
+    ahead = 3700.0
+    await until(monitor, paris=State.UP, dallas=State.STALE)
+    assert "has timestamp 1, the newest is 2" in monitor.verdicts()["dallas"].reason
+    # new blocks are known by now, and are what mirrors are asked for
+    new = {path.name for path in network.sites[0].blocks()}
+    network.sites[0].asked.clear()
+    await eventually(lambda: any("/blocks/" in line for line in network.sites[0].asked))
+    asked = next(line for line in network.sites[0].asked if "/blocks/" in line)
+    assert asked.rpartition("/")[2] in new
+
+
+async def test_all_down_is_said_once(
+    network: Network, watch: Watch, expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_warnings.append("no mirror is usable")
+    monitor = await watch(network.zone())
+    for site in network.sites:
+        await site.down()
+    await until(monitor, tokyo=State.DOWN, paris=State.DOWN, dallas=State.DOWN)
+    assert [record.getMessage() for record in caplog.records].count(
+        "example.net: no mirror is usable, the nearest is answered all the same"
+    ) == 1
+
+
+async def test_what_is_known_survives_a_restart(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings.append(": mirror ")
+    liar = network.sites[0]
+    for path in liar.blocks():
+        path.write_bytes(b"x" * path.stat().st_size)
+    first = Monitor(network.zone(), network.state)
+    await first.first_round()
+    assert first.verdicts()["tokyo"].state is State.CORRUPT
+    network.sync(liar)
+    second = Monitor(network.zone(), network.state)
+    await second.first_round()
+    assert second.verdicts()["tokyo"].state is State.CORRUPT  # one good look is not enough
+    assert second.verdicts()["tokyo"].since == first.verdicts()["tokyo"].since
+    moved = network.zone()
+    moved = replace(moved, mirrors=(replace(moved.mirrors[0], url=moved.mirrors[0].url + "/"), *moved.mirrors[1:]))
+    third = Monitor(moved, network.state)
+    await third.first_round()
+    assert third.verdicts()["tokyo"].state is State.UP  # another URL is another mirror
+
+
+async def test_a_damaged_memory_is_told_and_replaced(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings.append("health.example.net.json is ignored")
+    file = network.state / "health.example.net.json"
+    file.parent.mkdir()
+    file.write_text("{")
+    monitor = Monitor(network.zone(), network.state)
+    await monitor.first_round()
+    assert len(json.loads(file.read_text())["tracks"]) == 3
+
+
+async def test_on_change_is_called_for_what_changes_an_answer(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings.append(": mirror ")
+    calls: list[set[State]] = []
+    monitor = Monitor(
+        network.zone(), network.state, on_change=lambda: calls.append({v.state for v in monitor.verdicts().values()})
+    )
+    await monitor.first_round()
+    assert calls == []
+    task = asyncio.create_task(monitor.run())
+    probes = monitor.probes
+    await eventually(lambda: monitor.probes >= probes + 6)
+    assert calls == []  # RTTs moved, nothing else did
+    await network.sites[0].down()
+    await until(monitor, tokyo=State.DOWN)
+    assert calls[-1] == {State.UP, State.DOWN}
+    task.cancel()
+    assert (await asyncio.gather(task, return_exceptions=True))[0].__class__ is asyncio.CancelledError
+
+
+async def test_probe_none_takes_all_as_up_without_asking(network: Network) -> None:
+    monitor = Monitor(network.zone(HealthSettings(probe="none")), network.state)
+    await monitor.first_round()
+    task = asyncio.create_task(monitor.run())
+    await asyncio.sleep(0)
+    for verdict in monitor.verdicts().values():
+        assert (verdict.state, verdict.promise, verdict.serves_select) == (State.UP, math.inf, None)
+    assert all(site.asked == [] for site in network.sites)
+    task.cancel()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+async def test_the_plainer_probes(network: Network, kind: str, expected_warnings: list[str]) -> None:
+    expected_warnings.append("mirror paris was unknown, is down")
+    await network.sites[1].down()
+    settings = replace(QUICK, probe=kind)  # type: ignore[arg-type]
+    monitor = Monitor(replace(network.zone(settings), repository=None), network.state)
+    await monitor.first_round()
+    assert [verdict.state for verdict in monitor.verdicts().values()] == [State.UP, State.DOWN, State.UP]
+
+
+async def test_no_root_is_one_line(network: Network) -> None:
+    zone = network.zone()
+    with pytest.raises(InputError, match="needs `repository"):
+        Monitor(replace(zone, repository=None), network.state)
+    absent = RepositorySettings(network.folder / "absent.json", ("debian",))
+    with pytest.raises(InputError, match=r"absent\.json: No such file"):
+        Monitor(replace(zone, repository=absent), network.state)
+
+
+async def test_somebody_elses_repository_is_corrupt(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings += [": mirror ", "no mirror is usable"]
+    keygen(network.folder / "others", passphrase=None)
+    zone = replace(network.zone(), repository=RepositorySettings(network.folder / "others" / "root.json", ("debian",)))
+    monitor = Monitor(zone, network.state)
+    await monitor.first_round()
+    assert {verdict.state for verdict in monitor.verdicts().values()} == {State.CORRUPT}
+
+
+async def test_a_state_folder_that_cannot_be_written_stops_nothing(
+    network: Network, expected_warnings: list[str]
+) -> None:
+    expected_warnings += ["is ignored", "verdicts will not survive a restart", "blocks cannot be probed"]
+    network.state.write_text("a file where the folder should be")
+    monitor = Monitor(network.zone(), network.state)
+    await monitor.first_round()
+    assert {verdict.state for verdict in monitor.verdicts().values()} == {State.UP}
+
+
+async def test_nginx_serves_two_names(
+    network: Network, need: Callable[..., None], free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    """A real server with virtual hosts: the mirror's own name under /os, the select name at its root."""
+    need("nginx")
+    port = free_port()
+    run = tmp_path / "nginx"
+    run.mkdir()
+    (run / "nginx.conf").write_text(f"""
+daemon off; master_process off; pid {run}/pid; error_log {run}/error.log;
+events {{}}
+http {{
+  access_log {run}/access.log combined; client_body_temp_path {run}/b; proxy_temp_path {run}/p;
+  fastcgi_temp_path {run}/f; uwsgi_temp_path {run}/u; scgi_temp_path {run}/s;
+  server {{ listen 127.0.0.41:{port} default_server; return 404; }}
+  server {{ listen 127.0.0.41:{port}; server_name tokyo.example; location /os/ {{ alias {network.folder}/repo/; }} }}
+  server {{ listen 127.0.0.41:{port}; server_name select.example.net; root {network.folder}/repo; }}
+}}
+""")
+    nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+    assert nginx is not None
+    process = await asyncio.create_subprocess_exec(
+        nginx, "-p", str(run), "-e", str(run / "error.log"), "-c", str(run / "nginx.conf")
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.41", port)
+                writer.close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline and process.returncode is None, (run / "error.log").read_text()
+                await asyncio.sleep(0.05)
+        zone = network.zone()
+        zone = replace(
+            zone,
+            mirrors=(Mirror("tokyo", f"http://tokyo.example:{port}/os", (ip_address("127.0.0.41"),)),),
+            select=(Select("select", f"http://select.example.net:{port}/"),),
+        )
+        monitor = Monitor(zone, network.state)
+        await monitor.first_round()
+        verdict = monitor.verdicts()["tokyo"]
+        assert (verdict.state, verdict.serves_select, verdict.reason) == (State.UP, True, "")
+        log = (run / "access.log").read_text()
+        assert "(health probe for example.net; hostmaster@example.net)" in log
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 10)
