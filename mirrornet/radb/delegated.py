@@ -10,7 +10,7 @@ An AS number's country is the seat of its holder, and stands in for an aut-num t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from mirrornet.model.address import Family
 from mirrornet.radb.bogons import SHORTEST, bogon_block
@@ -18,21 +18,20 @@ from mirrornet.radb.objects import Block, Fault, Mend, Reason, country_code, par
 
 _STATUSES = frozenset((b"allocated", b"assigned"))
 _KINDS = frozenset((b"ipv4", b"ipv6", b"asn"))
-LINE_LIMIT = 1 << 16  # bytes
+LINE_LIMIT: Final = 1 << 16  # bytes
+ASN_LIMIT: Final = 4096  # numbers in one row; IANA gives 1,024 at a time
 
 
-@dataclass(frozen=True, slots=True)
-class AsnRun:
-    """`count` AS numbers from `first` on, held from `country`."""
+class AsnRun(NamedTuple):
+    """`numbers` AS numbers from `first` on, held from `country`."""
 
     first: int
-    count: int
+    numbers: int
     country: str
     mends: tuple[Mend, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One line that says something, or why not.  `kind`: ipv4, ipv6 or asn, or "" where that is unclear."""
 
     line: int
@@ -82,9 +81,9 @@ def _said(kind: str, fields: list[bytes], bogons: bool) -> Block | AsnRun:
         raise Fault(Reason.REVERSED if fields[4][:1] == b"-" else Reason.BAD_FIELDS)
     count = int(fields[4])
     if kind == "asn":
-        if not fields[3].isdigit() or len(fields[3]) > 10 or not count:
+        if not fields[3].isdigit() or len(fields[3]) > 10 or not 0 < count <= ASN_LIMIT:
             raise Fault(Reason.BAD_FIELDS)
-        return AsnRun(int(fields[3]), min(count, 1 << 16), country, mends)
+        return AsnRun(int(fields[3]), count, country, mends)
     family: Family = 4 if kind == "ipv4" else 6
     first = parse_address(family, fields[3], [])
     if family == 4:

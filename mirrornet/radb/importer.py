@@ -197,7 +197,7 @@ def _read_statistics(
             if isinstance(row.said, Block):
                 records.add_block(row.said, Evidence.DELEGATED)
             else:
-                for asn in range(row.said.first, row.said.first + row.said.count):
+                for asn in range(row.said.first, row.said.first + row.said.numbers):
                     records.add_seat(asn, row.said.country, _DELEGATED_RANK)
         for kind, times in kinds.items():
             report.count("delegated", kind, times)

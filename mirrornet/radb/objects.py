@@ -15,10 +15,10 @@ held equal to this one by a property test; what it does not understand at once c
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Final
+from typing import Final, NamedTuple
 
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.model.address import Family, width
@@ -61,8 +61,7 @@ class Mend(StrEnum):
     LONG_BLOCK = "inet6num longer than /64 widened to it"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """`value`/`length` is originated by `asn`.  `newest`: last-modified and changed as yyyymmdd, the first << 32."""
 
     family: Family
@@ -74,8 +73,7 @@ class Route:
     mends: tuple[Mend, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """The addresses from `first` to `last` (of `width(family)` bits) are used in `country` ("" unknown)."""
 
     family: Family
@@ -87,8 +85,7 @@ class Block:
     mends: tuple[Mend, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AutNum:
+class AutNum(NamedTuple):
     """The holder of `asn` has his seat in `country` ("" unknown)."""
 
     asn: int
@@ -97,8 +94,7 @@ class AutNum:
     mends: tuple[Mend, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """An object of a class that we want, but not in this state."""
 
     class_name: str
@@ -106,8 +102,7 @@ class Rejected:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Unused:
+class Unused(NamedTuple):
     """A sound object of a class that we do not use."""
 
     class_name: str
@@ -304,6 +299,7 @@ def _country(found: list[Attribute], mends: list[Mend]) -> str:
     return countries[0] if countries else ""
 
 
+@lru_cache(4096)
 def country_code(text: bytes) -> str:
     """ISO 3166-1 alpha-2 in capitals, "" where `text` is no country that we know."""
     code = text.decode("ascii", "replace").upper()

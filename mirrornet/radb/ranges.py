@@ -30,9 +30,9 @@ from mirrornet.model.address import Family, Prefix, width
 from mirrornet.model.place import Evidence, Place
 from mirrornet.model.table import NONE, encode, encode_place
 from mirrornet.radb.origins import Origins, choose
-from mirrornet.radb.records import Geography, Records
+from mirrornet.radb.records import Blocks, Geography, Records
 from mirrornet.radb.sweep import (
-    I64,
+    I32,
     U64,
     Layer,
     block_lengths,
@@ -99,11 +99,11 @@ class _Seats:
     def __init__(self, records: Records) -> None:
         asns = sorted(records.seats)
         self._asns = np.array([*asns, 1 << 32], np.uint64)  # a sentinel, so that a search never runs out
-        self._countries = np.array([*(records.geography.country(records.seats[asn][1]) for asn in asns), 0], np.uint64)
+        self._countries = np.array([*(records.geography.country(records.seats[asn][1]) for asn in asns), 0], np.uint16)
 
-    def of(self, asns: U64) -> U64:
-        index = np.searchsorted(self._asns, asns)
-        return np.where(self._asns[index] == asns, self._countries[index], np.uint64(0))
+    def of(self, asns: NDArray[np.uint32]) -> NDArray[np.uint16]:
+        index = np.searchsorted(self._asns, asns.astype(np.uint64))
+        return np.where(self._asns[index] == asns, self._countries[index], np.uint16(0))
 
 
 def _cells(family: Family, records: Records, origins: Origins, anycast: list[Prefix], seats: _Seats) -> Cells:
@@ -115,9 +115,9 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
     anycast_values = np.array([prefix.value for prefix in anycast], np.uint64)
     anycast_lengths = np.array([prefix.length for prefix in anycast], np.uint8)
 
-    def smallest(chosen: I64) -> Layer:
+    def smallest(chosen: NDArray[np.int64]) -> Layer:
         layer = smallest_match(blocks.firsts[chosen], blocks.lasts[chosen], ranks[chosen], bits)
-        return Layer(layer.starts, np.append(chosen, -1)[layer.winners])
+        return Layer(layer.starts, np.append(chosen, -1).astype(np.int32)[layer.winners])
 
     by_route = longest_match(routes.values, routes.lengths, bits)
     by_country, by_coordinates = smallest(with_country), smallest(with_coordinates)
@@ -126,20 +126,14 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
     route, country_block = by_route.at(starts), by_country.at(starts)
     coordinates_block, cast = by_coordinates.at(starts), by_anycast.at(starts)
 
-    asn = _pick(routes.asns, route, 0).astype(np.uint64)
-    country = _pick(blocks.countries, country_block, 0).astype(np.uint64)
-    evidence = _pick(blocks.evidence, country_block, 0).astype(np.uint64)
+    asn = _pick(routes.asns, route, 0)
+    country = _pick(blocks.countries, country_block, 0)
+    evidence = _pick(blocks.evidence, country_block, 0)
     seat = seats.of(asn)
     seated = (country == 0) & (seat != 0)
-    country = np.where(seated, seat, country)
-    evidence = np.where(seated, np.uint64(Evidence.AUT_NUM), evidence)
-
-    size = np.append(blocks.lasts - blocks.firsts, np.uint64(2**64 - 1))
-    own_country = _pick(blocks.countries, coordinates_block, 0).astype(np.uint64)
-    smaller_elsewhere = (
-        (size[country_block] < size[coordinates_block]) & (own_country != country) & (country_block >= 0)
-    )
-    coordinates = np.where(smaller_elsewhere, 0, _pick(blocks.coordinates, coordinates_block, 0)).astype(np.uint64)
+    country[seated] = seat[seated]
+    evidence[seated] = int(Evidence.AUT_NUM)
+    coordinates = _coordinates(blocks, country, country_block, coordinates_block)
 
     block_length = np.append(block_lengths(blocks.firsts, blocks.lasts, bits, NONE), np.uint8(NONE))
     deciding_block = np.where(country_block >= 0, country_block, np.where(coordinates > 0, coordinates_block, -1))
@@ -149,14 +143,29 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
     block_source = _pick(blocks.sources, deciding_block, NONE)
     return Cells(
         starts=starts,
-        keys=asn << np.uint64(32) | (cast >= 0).astype(np.uint64),
-        geographies=country << np.uint64(40) | evidence << np.uint64(32) | coordinates,
-        lengths=lengths.astype(np.uint8),
-        sources=np.where(route >= 0, _pick(routes.sources, route, NONE), block_source).astype(np.uint8),
+        keys=asn.astype(np.uint64) << np.uint64(32) | (cast >= 0),
+        geographies=country.astype(np.uint64) << np.uint64(40)
+        | evidence.astype(np.uint64) << np.uint64(32)
+        | coordinates,
+        lengths=lengths,
+        sources=np.where(route >= 0, _pick(routes.sources, route, NONE), block_source),
     )
 
 
-def _pick(column: NDArray[Any], winners: I64, missing: int) -> NDArray[Any]:
+def _coordinates(
+    blocks: Blocks, country: NDArray[np.uint16], country_block: I32, coordinates_block: I32
+) -> NDArray[np.uint32]:
+    """Each cell's coordinates number; none where a smaller block names another country than theirs does."""
+    coordinates = _pick(blocks.coordinates, coordinates_block, 0)
+    both = np.flatnonzero((coordinates_block >= 0) & (country_block >= 0))
+    near, far = country_block[both], coordinates_block[both]
+    size = blocks.lasts - blocks.firsts
+    elsewhere = (size[near] < size[far]) & (blocks.countries[far] != country[both])
+    coordinates[both[elsewhere]] = 0
+    return coordinates
+
+
+def _pick(column: NDArray[Any], winners: I32, missing: int) -> NDArray[Any]:
     """`column` at each winner; `missing` where there is none (-1 reaches the element appended for it)."""
     padded: NDArray[Any] = np.append(column, np.array([missing], column.dtype))
     return padded[winners]

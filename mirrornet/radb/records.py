@@ -130,16 +130,13 @@ class Records:
     def add_block(self, block: Block, evidence: Evidence) -> None:
         if not block.country and block.coordinates is None:
             return
-        row = (
-            block.first,
-            block.last,
-            self.geography.country(block.country),
-            self.geography.pair(block.coordinates),
-            int(evidence),
-            self.sources.number(block.source),
-        )
-        for column, value in zip(self._blocks[block.family], row, strict=True):
-            column.append(value)
+        firsts, lasts, countries, coordinates, kinds, sources = self._blocks[block.family]
+        firsts.append(block.first)
+        lasts.append(block.last)
+        countries.append(self.geography.country(block.country))
+        coordinates.append(self.geography.pair(block.coordinates))
+        kinds.append(evidence)
+        sources.append(self.sources.number(block.source))
 
     def add_seat(self, asn: int, country: str, source_rank: int) -> None:
         """`asn` is held from `country`; the lower rank stays, among equals who came first."""

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 U64 = NDArray[np.uint64]
+I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
@@ -33,9 +34,9 @@ class Layer:
     """A division of all addresses; `starts` rises strictly from 0."""
 
     starts: U64
-    winners: I64
+    winners: I32  # four bytes a cell: two thousand million prefixes will do
 
-    def at(self, addresses: U64) -> I64:
+    def at(self, addresses: U64) -> I32:
         """The winner at each of `addresses`."""
         return self.winners[np.searchsorted(self.starts, addresses, side="right") - 1]
 
@@ -75,7 +76,7 @@ def longest_match(values: U64, lengths: U8, width: int) -> Layer:
     starts = _boundaries(values, lasts, top)
     begin = np.searchsorted(starts, values)
     end = np.where(lasts == np.uint64(top), len(starts), np.searchsorted(starts, lasts + _ONE))
-    winners = np.full(len(starts), -1, np.int64)
+    winners = np.full(len(starts), -1, np.int32)
     for length in np.unique(lengths):
         chosen = np.flatnonzero(lengths == length)
         first, count = begin[chosen], end[chosen] - begin[chosen]
@@ -93,7 +94,7 @@ def smallest_match(firsts: U64, lasts: U64, ranks: U8, width: int) -> Layer:
     if len(first) and bool(np.any(last[:-1] >= first[1:])):
         return _heap_sweep(firsts, lasts, ranks, top)
     starts = _boundaries(first, last, top)
-    winners = np.full(len(starts), -1, np.int64)
+    winners = np.full(len(starts), -1, np.int32)
     winners[np.searchsorted(starts, first)] = order
     return Layer(starts, winners)
 
@@ -113,7 +114,7 @@ def _heap_sweep(firsts: U64, lasts: U64, ranks: U8, top: int) -> Layer:
         while open_blocks and open_blocks[0][3] < boundary:
             heapq.heappop(open_blocks)
         winners.append(open_blocks[0][2] if open_blocks else -1)
-    return Layer(boundaries, np.array(winners, np.int64))
+    return Layer(boundaries, np.array(winners, np.int32))
 
 
 def common_starts(layers: list[Layer]) -> U64:
