@@ -102,7 +102,7 @@ class Spots:
         self._has = {f: np.array([any(a.version == f for a in m.addresses) for m in mirrors]) for f in (4, 6)}
         self._asns = np.array([m.place.asn for m in mirrors], np.int64)
 
-        self.placed = np.flatnonzero(columns.known)
+        self.placed = np.flatnonzero(columns.known & bool(mirrors))  # without mirrors nothing is worth sorting
         self.spot_of = np.full(len(columns), -1, np.int64)
         self.first = self.placed
         if len(self.placed):
