@@ -96,11 +96,11 @@ class _Reader:
                 self.fault(entry.line, str(error))
                 return
             if self.apex not in ancestors(self.owner):
-                where = name_to_text(self.owner)
+                where, self.owner = name_to_text(self.owner), None
                 self.fault(entry.line, f"{where} is not inside {self.origin}", "a final dot too many or too few?")
                 return
         if self.owner is None:
-            self.fault(entry.line, "a record without an owner name: no earlier record names one")
+            self.fault(entry.line, "a record without an owner name: the one before it has none that could be taken")
             return
         ttl = self.before_type(entry.line, words)
         if not words:
@@ -188,6 +188,8 @@ class _Reader:
         text = _ascii(word)
         if text == "@":
             return self.origin
+        if text.endswith(".."):
+            raise ValueError(f"{text!r} is not a domain name: it ends in two dots")
         if text.endswith("."):
             return text
         return f"{text}." if self.origin == "." else f"{text}.{self.origin}"

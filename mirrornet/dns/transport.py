@@ -190,11 +190,11 @@ class _Loop:
                 reply = respond(data, packed(address[0]), False)
                 if reply is None:
                     continue
-                # struct in_pktinfo: interface, local address (which becomes the source), header's destination.  No
-                # interface is named for IPv4, so that the route back is the kernel's choice; in IPv6 it is part of a
-                # link-local address.
+                # struct in_pktinfo is interface, local address (which becomes the source), address in the header; the
+                # second is 127.0.0.1 for all of 127/8, so the third counts.  No interface is named for IPv4, so that
+                # the route back is the kernel's choice; in IPv6 it is part of a link-local address.
                 own = [
-                    (level, kind, bytes(4) + info[4:8] + bytes(4) if size == 12 else info)
+                    (level, kind, bytes(4) + info[8:12] + bytes(4) if size == 12 else info)
                     for found_level, found_kind, info in ancillary
                     if (found_level, found_kind) == (level, kind)
                 ]

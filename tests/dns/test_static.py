@@ -27,7 +27,7 @@ long    TXT "grün"
 _sip._tcp SRV 0 5 5060 sip.mail
 caa     CAA 0 issue "ca.example.net"
 sshfp   SSHFP 1 1 dd465c09cfa51fb45020cc83316fff21b9ec74ac
-tlsa    TLSA 3 1 1 0123 4567 89ab cdef
+tlsa    TLSA 3 1 1 dd465c09cfa51fb45020cc83316fff21 b9ec74acdd465c09cfa51fb45020cc83
 naptr   NAPTR 100 50 "s" "http" "" _http._tcp.foo
 rp      RP admin text
 loc     LOC 52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000.00m 10.00m
