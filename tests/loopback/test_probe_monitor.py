@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Metadata, Root, Timestamp
 
-from mirrornet.health.monitor import Monitor
-from mirrornet.image.keys import keygen
+from mirrornet.health.monitor import LIMIT, Monitor
+from mirrornet.image.keys import keygen, load_key
 from mirrornet.image.publish import publish
 from mirrornet.model.errors import InputError
 from mirrornet.model.verdict import State
@@ -365,3 +367,98 @@ http {{
     finally:
         process.terminate()
         await asyncio.wait_for(process.wait(), 10)
+
+
+def turn_keys(network: Network) -> None:
+    """A second root, signed by the first one's key, that gives the timestamp to a new key; then it is signed anew."""
+    keys, metadata = network.folder / "keys", network.folder / "repo" / "metadata"
+    root_key, new_key = load_key(keys, "root", None), CryptoSigner.generate_ed25519()
+    root = Metadata[Root].from_bytes((keys / "root.json").read_bytes())
+    root.signed.version = 2
+    root.signed.revoke_key(root.signed.roles["timestamp"].keyids[0], "timestamp")
+    root.signed.add_key(new_key.public_key, "timestamp")
+    root.sign(root_key)
+    root.to_file(str(metadata / "2.root.json"))
+    timestamp = Metadata[Timestamp].from_file(str(metadata / "timestamp.json"))
+    timestamp.signed.version += 1
+    timestamp.sign(new_key)
+    timestamp.to_file(str(metadata / "timestamp.json"))
+
+
+async def test_new_keys_of_the_publisher_are_no_corruption(network: Network, watch: Watch) -> None:
+    monitor = await watch(network.zone())
+    turn_keys(network)
+    for site in network.sites:
+        network.sync(site)
+    await eventually(lambda: {v.repository_version for v in monitor.verdicts().values()} == {2}, monitor.verdicts)
+    assert {track.flips for track in monitor.tracks().values()} == {0}
+
+
+async def test_a_half_copied_mirror_is_told_and_teaches_nothing(
+    network: Network, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monitor = await watch(network.zone())
+    network.publish()
+    for site in network.sites[:2]:
+        shutil.copy(network.folder / "repo" / "metadata" / "timestamp.json", site.folder / "metadata")
+    await eventually(lambda: monitor.verdicts()["paris"].repository_version == 2)
+    network.sync(network.sites[2])
+    # the third mirror has it all, teaches it, and the two halves are then found out by their blocks
+    await until(monitor, tokyo=State.DOWN, paris=State.DOWN, dallas=State.UP)
+    assert "is not there" in monitor.verdicts()["paris"].reason
+    told = [r.getMessage() for r in caplog.records if "does not hold a whole set" in r.getMessage()]
+    assert len(told) == len(set(told)) >= 1
+
+
+async def test_each_address_is_probed_and_the_bad_one_named(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings.append("mirror tokyo was unknown, is down")
+    zone = network.zone()
+    both = replace(zone.mirrors[0], addresses=(ip_address("127.0.0.31"), ip_address("127.0.0.99")))
+    monitor = Monitor(replace(zone, mirrors=(both, *zone.mirrors[1:])), network.state)
+    await monitor.first_round()
+    assert monitor.verdicts()["tokyo"].reason == "127.0.0.99: connection refused"
+
+
+async def test_it_stops_at_once_in_the_middle_of_a_round(network: Network) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.42", 0)
+    async with server:
+        zone = network.zone(replace(QUICK, timeout=60.0, interval=60.0))
+        port = server.sockets[0].getsockname()[1]
+        hanging = Mirror("hanging", f"http://hanging.example:{port}/", (ip_address("127.0.0.42"),))
+        monitor = Monitor(replace(zone, mirrors=(hanging,)), network.state)
+        task = asyncio.create_task(monitor.first_round())
+        await eventually(lambda: monitor.probes == 1)
+        task.cancel()
+        begun = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - begun < 2
+
+
+async def test_no_more_than_so_many_probes_at_once(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings += [": mirror ", "no mirror is usable"]
+    now, most = 0, 0
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await reader.read()
+        now -= 1
+        writer.close()
+
+    server = await asyncio.start_server(slow, "127.0.0.42", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        mirrors = tuple(
+            Mirror(f"m{n}", f"http://m{n}.example:{port}/", (ip_address("127.0.0.42"),)) for n in range(2 * LIMIT + 3)
+        )
+        settings = replace(QUICK, timeout=0.2, probe="http")
+        monitor = Monitor(replace(network.zone(settings), mirrors=mirrors), network.state)
+        await monitor.first_round()
+    assert most == LIMIT
+    assert monitor.probes == len(mirrors)
