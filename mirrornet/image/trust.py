@@ -18,6 +18,7 @@ Two processes that refresh different images share the folder: a commit keeps the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -80,30 +81,37 @@ def new_scratch(folder: Path) -> Path:
 def attempt(folder: Path, scratch: Path, fetch: Fetch, names: Sequence[str], now: float) -> Metadata:
     """One attempt at one mirror: the newest set it serves for the images `names`, and their latest index heads.
 
-    `scratch` is an empty or absent folder, filled for `commit`; `folder` stays untouched.  `now` is the system clock,
-    in Unix time.  Raises PeerError (Untrusted, Expired, Missing, Unreachable) about this mirror; LocalError about this
-    machine; InputError where one of `names` cannot name an image.
+    `scratch` is an empty or absent folder, filled for `commit`, gone after a failure; `folder` stays untouched.
+    `now` is the system clock, in Unix time.  Raises PeerError (Untrusted, Expired, Missing, Unreachable) about this
+    mirror; LocalError about this machine; InputError where one of `names` cannot name an image.
     """
     for name in names:
         check_name(name)
     try:
-        with locked(folder, _BUSY, shared=True):
-            initial = (folder / "initial.json").read_bytes()
-            _copy_current(folder, scratch)
-        now = max(now, _clock(scratch))
-        verified = _update(initial, scratch, fetch, names, now)
-        metadata = verified.metadata(now)
-        if metadata.expired:
-            raise Expired(
-                f"metadata: expired on {utc(metadata.expires):%Y-%m-%d %H:%M} UTC; the mirror is stale, the publisher "
-                "must run `mirrornet resign`, or this machine's clock is wrong"
-            )
-        for name in names:
-            if metadata.images.get(name):
-                _fetch_head(scratch / "heads", metadata.latest(name), fetch, folder / "heads")
-        write_whole(scratch / "clock", str(now).encode(), sync=False)
-    except OSError as error:
-        raise _local(error, folder) from error
+        return _attempt(folder, scratch, fetch, names, now)
+    except BaseException as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise _local(error, folder) from error
+        raise
+
+
+def _attempt(folder: Path, scratch: Path, fetch: Fetch, names: Sequence[str], now: float) -> Metadata:
+    with locked(folder, _BUSY, shared=True):
+        initial = (folder / "initial.json").read_bytes()
+        _copy_current(folder, scratch)
+    now = max(now, _clock(scratch))
+    verified = _update(initial, scratch, fetch, names, now)
+    metadata = verified.metadata(now)
+    if metadata.expired:
+        raise Expired(
+            f"metadata: expired on {utc(metadata.expires):%Y-%m-%d %H:%M} UTC; the mirror is stale, the publisher "
+            "must run `mirrornet resign`, or this machine's clock is wrong"
+        )
+    for name in names:
+        if metadata.images.get(name):
+            _fetch_head(scratch / "heads", metadata.latest(name), fetch, folder / "heads")
+    write_whole(scratch / "clock", str(now).encode(), sync=False)
     return metadata
 
 
@@ -156,18 +164,12 @@ def commit(folder: Path, scratch: Path) -> bool:
             current = folder / "current"
             fresh = _read(initial, scratch, ())
             if current.exists():
-                try:
-                    kept: Verified | None = _read(initial, current, ())
-                except PeerError:
-                    kept = None  # damaged on this disk: what was verified just now replaces it
-                if kept is not None:
-                    base = (scratch / "base").read_text() if (scratch / "base").exists() else ""
-                    if _versions(fresh) < _versions(kept) or (
-                        base != current.readlink().name and not _covers(fresh, kept)
-                    ):
-                        shutil.rmtree(scratch)
-                        return False
-                    _merge_roles(current, scratch)
+                if not _may_replace(initial, current, scratch, fresh):
+                    shutil.rmtree(scratch)
+                    return False
+                _merge_roles(current, scratch)
+            (scratch / "base").unlink(missing_ok=True)
+            _drop_revoked(scratch, fresh)
             _keep_heads(folder, scratch)
             number = 1 + max((int(p.name) for p in (folder / "sets").iterdir() if p.name.isdigit()), default=0)
             place = folder / "sets" / str(number)
@@ -182,21 +184,40 @@ def commit(folder: Path, scratch: Path) -> bool:
             link.symlink_to(Path("sets") / str(number))
             link.rename(current)
             sync_folder(folder)
-            for old in (folder / "sets").iterdir():
-                if old.name != str(number):
-                    shutil.rmtree(old, ignore_errors=True)
+            _sweep(folder, place)
     except OSError as error:
         raise _local(error, folder) from error
     return True
+
+
+def _may_replace(initial: bytes, current: Path, scratch: Path, fresh: Verified) -> bool:
+    """Whether `fresh` may take the place of `current`.
+
+    It was checked against the set it started from; where another commit came between, no part may be older than that.
+    """
+    base = scratch / "base"
+    if base.exists() and base.read_text() == current.readlink().name:
+        return True
+    try:
+        kept = _read(initial, current, ())
+    except PeerError:
+        return True  # damaged on this disk: what was verified just now replaces it
+    return all(a >= b for a, b in zip(_versions(fresh), _versions(kept), strict=True))
 
 
 def _versions(verified: Verified) -> tuple[int, int, int]:
     return verified.root.version, verified.timestamp.version, verified.snapshot.version
 
 
-def _covers(fresh: Verified, kept: Verified) -> bool:
-    """Whether no part of `fresh` is older; asked where a commit came between that it was not checked against."""
-    return all(a >= b for a, b in zip(_versions(fresh), _versions(kept), strict=True))
+def _sweep(folder: Path, place: Path) -> None:
+    """Removes sets that were replaced, and scratch folders of attempts that died a day ago or earlier."""
+    for old in (folder / "sets").iterdir():
+        if old != place:
+            shutil.rmtree(old, ignore_errors=True)
+    for scratch in folder.glob("scratch-*"):
+        with contextlib.suppress(FileNotFoundError):  # its process is just done with it
+            if scratch.stat().st_mtime < place.stat().st_mtime - 86400:
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _merge_roles(current: Path, scratch: Path) -> None:

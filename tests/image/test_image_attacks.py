@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,8 @@ from mirrornet.image import publish as publish_module
 from mirrornet.image import trust
 from mirrornet.image.index import Head
 from mirrornet.image.keys import keygen, load_key, new_key, pin_of
-from mirrornet.image.publish import publish
+from mirrornet.image.metadata import Shelf
+from mirrornet.image.publish import Ring, publish
 from mirrornet.image.trust import attempt, index_head, initialise, load, new_scratch, obtain_root
 from mirrornet.image.verify import utc
 from mirrornet.model.errors import Expired, InputError, Missing, PeerError, Unreachable, Untrusted
@@ -41,6 +43,7 @@ def refused(client: Any, mirror: Any, kind: type[PeerError], line: str, now: flo
     scratch = new_scratch(client.folder)
     with pytest.raises(kind, match=line) as caught:
         attempt(client.folder, scratch, mirror, [name], now)
+    assert not scratch.exists()
     assert "\n" not in str(caught.value)
     assert snapshot_of(client.folder) == before
 
@@ -188,6 +191,8 @@ def test_clock_that_fell_back(two_versions: Any, client: Any, mirror: Any) -> No
     before = here.load(now=0.0)
     assert before.now == NOW + 10 * DAY and not before.expired
     refused(here, mirror(old), PeerError, "stale|expired", now=0.0)
+    publisher.resign(NOW)  # newer by number, over by the time that this client has seen
+    refused(here, mirror(publisher.repo), Expired, "expired", now=0.0)
     late = client(publisher.root, "late")
     late.refresh(mirror(publisher.repo), now=0.0)  # a clock that never ran is believed until a set was taken
     assert not late.load(now=0.0).expired
@@ -368,6 +373,69 @@ def test_fast_forward_recovery(publisher: Any, client: Any, mirror: Any) -> None
     assert metadata.repository_id == publisher.pin.removeprefix("sha256:")  # the first root names the repository
     assert here.load() == metadata
     refused(here, thief, Untrusted, "not signed by the keys")
+
+
+def test_a_new_root_does_not_excuse_an_attempt_that_was_passed_by(publisher: Any, client: Any, mirror: Any) -> None:
+    """A newer root with an older timestamp, begun before the newer timestamp was taken: asked again, not committed."""
+    publisher.publish(b"one")
+    here = client(publisher.root)
+    here.refresh(mirror(publisher.repo))
+    for number in range(3):
+        publisher.resign(NOW + number)
+    newest = mirror(publisher.copy("newest"))
+    root = Metadata[Root].from_bytes(publisher.root).signed
+    root.version = 2
+    other = mirror(publisher.copy("other"))
+    other.instead["metadata/2.root.json"] = sign(root, load_key(publisher.keys, "root", None))
+    publisher_at_2 = Metadata[Timestamp].from_bytes((publisher.repo / "metadata/timestamp.json").read_bytes()).signed
+    publisher_at_2.version = 2
+    other.instead["metadata/timestamp.json"] = sign(publisher_at_2, load_key(publisher.keys, "timestamp", None))
+    slow = new_scratch(here.folder)
+    assert attempt(here.folder, slow, other, ["demo"], NOW).root_version == 2
+    assert here.refresh(newest).timestamp_version == 4
+    assert not trust.commit(here.folder, slow)
+    assert here.load().timestamp_version == 4
+
+
+def test_the_whole_set_is_judged_by_our_time(
+    two_versions: Any, client: Any, mirror: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where python-tuf's clock stood still."""
+    publisher, _, new = two_versions
+    monkeypatch.setattr(trust, "utc", lambda _: utc(NOW))
+    refused(client(publisher.root), mirror(new), Expired, "metadata: expired", now=NOW + 4 * DAY)
+
+
+def test_a_revoked_image_key(publisher: Any, client: Any, mirror: Any) -> None:
+    """What a revoked key signed is forgotten, also by a client that asks for another image just now."""
+    publisher.publish(b"a", name="a")
+    publisher.publish(b"b", name="b")
+    here = client(publisher.root)
+    here.refresh(mirror(publisher.repo), "a", "b")
+    shelf, ring = Shelf(publisher.repo, publisher.root, NOW), Ring(publisher.keys, None)
+    (keyid,) = shelf.targets.delegations.roles["image-a"].keyids
+    shelf.targets.revoke_key(keyid, "image-a")
+    (publisher.keys / "images/a.pem").unlink()
+    shelf.targets.add_key(ring.sign_or_make("image-a").public_key, "image-a")
+    shelf._stage_targets("targets", shelf.targets, ring.sign)
+    shelf._stage_targets("image-a", shelf.images["a"], ring.sign)
+    shelf.stage_snapshot(ring.sign)
+    shelf.write(publisher.folder)
+    here.refresh(mirror(publisher.repo), "b")
+    with pytest.raises(Missing, match="the image a was not verified here yet"):
+        here.load("a", "b")
+    assert here.refresh(mirror(publisher.repo), "a").latest("a").version == 1
+
+
+def test_scratch_folders_of_the_dead_are_swept(two_versions: Any, client: Any, mirror: Any) -> None:
+    publisher, _, new = two_versions
+    here = client(publisher.root)
+    dead, alive = new_scratch(here.folder), new_scratch(here.folder)
+    os.utime(dead, (NOW - 10 * DAY, 0.0))
+    here.refresh(mirror(new))
+    here.refresh(mirror(new))
+    assert not dead.exists() and alive.exists()
+    assert [path.name for path in (here.folder / "sets").iterdir()] == ["2"]
 
 
 def test_publisher_goes_on_after_a_rotation(publisher: Any, client: Any, mirror: Any) -> None:

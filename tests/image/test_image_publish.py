@@ -154,6 +154,14 @@ def test_only_the_keys_that_are_needed(publisher: Any) -> None:
         publisher.publish(b"z")
 
 
+@pytest.mark.parametrize("role", ["snapshot", "timestamp", "targets"])
+def test_a_missing_key_is_found_before_the_work(publisher: Any, data: Callable[..., bytes], role: str) -> None:
+    (publisher.keys / f"{role}.pem").unlink()
+    with pytest.raises(InputError, match=rf"{role}\.pem: the key of the role {role} is not here"):
+        publisher.publish(data(3 * SMALL))
+    assert not list((publisher.repo / "blocks").iterdir())
+
+
 def test_resign(publisher: Any) -> None:
     publisher.publish(b"x")
     report = resign(publisher.repo, publisher.keys, now=NOW + 2 * DAY)
