@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mirrornet.app.control import Control
-from mirrornet.app.folders import cache_folder, run_folder, state_folder
+from mirrornet.app.folders import cache_folder, state_folder
+from mirrornet.app.mounts import socket_path
 from mirrornet.client import mountpoint as points
 from mirrornet.client.cache import DEFAULT_QUOTA, Cache
 from mirrornet.client.choice import Choice, Record
@@ -42,6 +43,9 @@ from mirrornet.model.errors import InputError, LocalError, MirrornetError, Unrea
 log = logging.getLogger(__name__)
 
 WORKERS: Final = 4  # threads that hash, inflate and use the disk
+FAR: Final = 0.05  # seconds to the first byte: a best mirror farther than this may not be the nearest there is
+DESCENTS: Final = 2
+SETTLE: Final = 30  # tenths of a second for all mirrors to be measured
 IDLE: Final = 60.0  # seconds without a read after which mirrors are not measured any more
 
 
@@ -61,12 +65,6 @@ class MountOptions:
     require_fresh: bool = False
     state: Path | None = None
     read_deadline: float = READ_DEADLINE
-
-
-def socket_path(mountpoint: Path) -> Path:
-    """Where the mount at `mountpoint` (absolute) listens."""
-    digest = hashlib.sha256(str(mountpoint).encode()).hexdigest()[:16]
-    return run_folder() / f"mount-{digest}.sock"
 
 
 class Session:
@@ -169,6 +167,7 @@ class Session:
                 self._choice.update(endpoints_of(self._source))
             if self._refresher is not None:
                 self._spawn(self._refresher.run())
+                self._spawn(self._descend(self._refresher))
             self._spawn(failover.watch(trusted.head.pages[0], self._active))
         self._spawn(asyncio.to_thread(self._cache.measure, time.time()))
         self._reader = Reader(trusted.head, self._cache, failover, self._pool, deadline=options.read_deadline)
@@ -195,6 +194,17 @@ class Session:
     def _changed(self, endpoints: tuple[Endpoint, ...]) -> None:
         self._choice.update(endpoints)
         self._spawn(self._fetcher.forget(endpoints))
+
+    async def _descend(self, refresher: Refresher) -> None:
+        """Where even the best mirror is far, asks for those near it, twice at most (design §4, *Nearest*)."""
+        for _ in range(DESCENTS):
+            for _ in range(SETTLE):
+                await asyncio.sleep(0.1)
+                if all(record.asked_at is not None for record in self._choice.records()):
+                    break
+            measured = [(r.first_byte, r.name) for r in self._choice.records() if r.first_byte is not None]
+            if not measured or min(measured)[0] < FAR or not await refresher.descend(min(measured)[1]):
+                return
 
     def _active(self) -> bool:
         return self._reader is not None and time.monotonic() - self._reader.last_read < IDLE

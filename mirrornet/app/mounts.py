@@ -1,24 +1,31 @@
 """What `umount` and `status` do: they find the mounts of this machine and speak to their processes.
 
 A mount is found by its control socket, not by its mount point: looking at a mount point may wait for the very process
-that is in trouble.  A socket nobody listens at was left by a process that was killed; it is removed on sight.
+that is in trouble.  None of the client's machinery is imported here, so both verbs are quick.  A socket nobody
+listens at was left by a process that was killed; it is removed on sight.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from mirrornet.app.control import answers, ask
 from mirrornet.app.folders import run_folder
-from mirrornet.app.mount import socket_path
 from mirrornet.client import mountpoint as points
 from mirrornet.model.errors import InputError, LocalError, MirrornetError
 from mirrornet.model.units import format_duration, format_size
 
 LEAVE: Final = 40.0  # seconds for an unmount: the system's umount has 20
 GONE: Final = 10.0  # seconds for the process to end after that
+
+
+def socket_path(mountpoint: Path) -> Path:
+    """Where the mount at `mountpoint` (absolute) listens."""
+    digest = hashlib.sha256(str(mountpoint).encode()).hexdigest()[:16]
+    return run_folder() / f"mount-{digest}.sock"
 
 
 def umount(mountpoint: Path, *, force: bool) -> None:

@@ -61,7 +61,8 @@ def mount(
     """Mount an image, read-only, from the nearest mirrors; returns when the first read works."""
     from mirrornet.app import daemon
     from mirrornet.app.folders import state_folder
-    from mirrornet.app.mount import MountOptions, run, socket_path
+    from mirrornet.app.mount import MountOptions, run
+    from mirrornet.app.mounts import socket_path
     from mirrornet.model.units import parse_duration, parse_size
 
     try:

@@ -1,1 +1,35 @@
-"""(to be written)"""
+"""The client: a read becomes verified bytes, from whichever mirror is best at that moment.
+
+    source.py       SOURCE as a person writes it; an endpoint: a mirror and where to dial it     (pure)
+    resolve.py      from a select name to endpoints, by DNS                                      (the door to dnspython)
+    choice.py       what is known of each mirror, and whom to ask next                           (pure)
+    fetch.py        one HTTP GET, with every limit and deadline
+    failover.py     one block: the best mirror, the hedge, the next; blame and proof
+    cache.py        blocks on disk, shared by all mounts
+    repository.py   which image version, and why it may be believed
+    reader.py       read(offset, size): memory, disk, mirrors
+    mount.py        the image as a file of the kernel's                                          (the door to pyfuse3)
+    mountpoint.py   mount points: free, stale, held by whom, tuned
+
+A read goes  mount → reader → (memory | cache | failover → choice, fetch → verify)  and nothing else in the program
+may hand bytes of an image to anybody.  Failure is per block, not per mount: one slow or lying mirror costs one block
+a hedge.  What each file promises is at its top.
+
+Decisions
+---------
+- 2026-11-23: every block read from the disk cache is verified, not only the first time after a start.  Hashing costs a
+  tenth of inflating, and a cache that is always verified needs no fsync, no marker of a clean end and no fsck.
+- 2026-11-23: an address that is not global is dialled only if SOURCE is a URL, or `--resolver` is itself not global
+  (source.py says why).  With the system's name servers, DNS cannot send a client into its own network.
+- 2026-11-23: a connection pool per mirror, not one for all: mirrors may share a URL and differ in address only.
+- 2026-11-23: a mirror that is out stands at the end of the order instead of leaving it.  Bytes are verified, so the
+  last resort costs time at worst, and "all mirrors are out" is no state a reader can get stuck in.
+- 2026-11-23: proof is by the block that went wrong, not by any block: a mirror with one bad file answers well for all
+  others, and would come back every time.
+- 2026-11-23: block 404 everywhere fails at once; no answer anywhere is tried until the read's deadline.  The first will
+  not change while a reader waits, the second may.
+- 2026-11-23: unmounting is the system's umount(8), tried plainly first: the kernel alone knows whether a mount is busy
+  (working directories, loop devices and mappings count, too), so we ask it instead of counting handles.
+- 2026-11-23: the kernel's limits are raised after the first read.  The answer to its first request sets them, so what
+  is written before that is lost.
+"""

@@ -126,7 +126,7 @@ class Choice:
             level = 0 if record.out_until is None else 2 if record.corrupt_until > now else 1
             ranked.append((level, record.first_byte is None, cost, record.endpoint.rank, record.endpoint))
         ranked.sort(key=lambda row: row[:4])
-        if ranked:
+        if len(ranked) == len(self._records) > 0:  # a 404 says nothing of who is best
             self._current = ranked[0][4].name
         return [row[4] for row in ranked]
 

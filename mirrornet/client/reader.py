@@ -137,7 +137,7 @@ class Reader:
                 raise part
             parts.append(part)
         parts[0] = parts[0][offset - first * unit :]
-        parts[-1] = parts[-1][: end - last * unit - (offset - first * unit if first == last else 0)]
+        parts[-1] = parts[-1][: end - last * unit]
         return b"".join(parts)
 
     async def _plain(self, number: int) -> bytes | MirrornetError:
@@ -175,8 +175,6 @@ class Reader:
             self.figures.memory += 1
             return data
         flight = self._flights.get(ref.hash)
-        if flight is not None and patient and flight.get_name() == "prefetch" and flight.done():
-            flight = None
         if flight is None:
             flight = asyncio.create_task(self._fly(ref, patient), name="read" if patient else "prefetch")
             self._flights[ref.hash] = flight

@@ -15,11 +15,12 @@ stop: the last list stands, and it is written down, so that not even a restart n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,9 +53,12 @@ class Resolution:
 
 
 class Resolver:
-    """Questions to `server` (address, port), or to the system's name servers where it is None."""
+    """Questions to `server` (address, port), or to the system's name servers where it is None.
 
-    def __init__(self, server: tuple[str, int] | None) -> None:
+    `lifetime`: seconds for one question, all tries.
+    """
+
+    def __init__(self, server: tuple[str, int] | None, lifetime: float = LIFETIME) -> None:
         try:
             self._resolver = dns.asyncresolver.Resolver(configure=server is None)
         except dns.resolver.NoResolverConfiguration:
@@ -62,17 +66,22 @@ class Resolver:
         if server is not None:
             self._resolver.nameservers = [server[0]]
             self._resolver.port = server[1]
-        self._resolver.lifetime = LIFETIME
+        self._resolver.lifetime = lifetime
         self._resolver.timeout = 1.5
         # Whoever names a resolver on a network of his own says that this network is his (source.py).
         self._allow_local = server is not None and not is_global(parse_address(server[0]))
         self._told: set[str] = set()
 
-    async def mirrors(self, select: SelectName) -> Resolution:
-        """The mirrors of a select name now.  Raises Unreachable where no name server answers or none is named."""
+    async def mirrors(self, select: SelectName, near: str = "") -> Resolution:
+        """The mirrors of a select name now; `near`: those near that mirror, whoever asks.
+
+        Raises Unreachable where no name server answers or none is named.
+        """
         name = select.name
-        service = f"_http._tcp.{name}"
-        questions = [(service, "URI"), (service, "TXT"), (service, "SRV"), (name, "A"), (name, "AAAA"), (name, "TXT")]
+        service = f"_http._tcp.{near}.{name}" if near else f"_http._tcp.{name}"
+        questions = [(service, "URI"), (service, "TXT"), (service, "SRV")]
+        if not near:
+            questions += [(name, "A"), (name, "AAAA"), (name, "TXT")]
         found = await self._together(questions, enough=(service, "URI"))
         targets = [
             (record.target.decode("ascii", "replace"), "")
@@ -215,6 +224,8 @@ class Refresher:
         self._changed = changed
         self._file = file
         self._trouble = asyncio.Event()
+        self._near: list[str] = []
+        self._known: tuple[Endpoint, ...] = ()
         self.last_error = ""
         self.ttl = TTL[0]
 
@@ -224,7 +235,7 @@ class Refresher:
         Raises Unreachable where there is neither.
         """
         try:
-            return self._take(await self._resolver.mirrors(self._select))
+            return self._take(await self._ask())
         except Unreachable as error:
             self.last_error = str(error)
             try:
@@ -252,15 +263,36 @@ class Refresher:
             except TimeoutError:
                 pass
             try:
-                self._take(await self._resolver.mirrors(self._select))
+                self._take(await self._ask())
             except Unreachable as error:
                 if not self.last_error:
                     log.warning("%s; keeping the mirrors we know", error)
                 self.last_error = str(error)
 
+    async def descend(self, mirror: str) -> int:
+        """Adds the mirrors near `mirror`, now and at every refresh; how many of them are new.
+
+        For a client of whom the name server knows nothing: his best mirror is far, but it is the best hint there is.
+        """
+        self._near.append(mirror)
+        before = len(self._known)
+        with contextlib.suppress(Unreachable):
+            self._take(await self._ask())
+        return len(self._known) - before
+
+    async def _ask(self) -> Resolution:
+        base = await self._resolver.mirrors(self._select)
+        endpoints = {endpoint.name: endpoint for endpoint in base.endpoints}
+        for mirror in self._near:
+            with contextlib.suppress(Unreachable):
+                for endpoint in (await self._resolver.mirrors(self._select, mirror)).endpoints:
+                    endpoints.setdefault(endpoint.name, replace(endpoint, rank=len(endpoints)))
+        return Resolution(tuple(endpoints.values()), base.ttl)
+
     def _take(self, resolution: Resolution) -> tuple[Endpoint, ...]:
         self.last_error = ""
         self.ttl = resolution.ttl
+        self._known = resolution.endpoints
         self._changed(resolution.endpoints)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -162,7 +162,9 @@ def parse_resolver(text: str) -> tuple[str, int]:
     word = text.strip()
     try:
         if word.startswith("["):
-            host, _, rest = word[1:].partition("]")
+            host, bracket, rest = word[1:].partition("]")
+            if not bracket or (rest and not rest.startswith(":")):
+                raise ValueError
             port = rest.removeprefix(":")
         elif word.count(":") == 1:
             host, port = word.split(":")

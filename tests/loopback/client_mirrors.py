@@ -17,6 +17,11 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
 from mirrornet.image.keys import keygen
 from mirrornet.image.publish import publish
 
@@ -125,6 +130,45 @@ class Mirror:
         for connection in tuple(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+class NameServer:
+    """A name server over UDP: `records` by (name, type); `silent` types get no answer at all."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, str], list[str]] = {}
+        self.silent: set[str] = set()
+        self.ttl = 7
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self.address: tuple[str, int] = self._socket.getsockname()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data, peer = self._socket.recvfrom(4096)
+                if not data:
+                    return
+                query = dns.message.from_wire(data)
+                question = query.question[0]
+                kind = dns.rdatatype.to_text(question.rdtype)
+                if kind in self.silent:
+                    continue
+                answer = dns.message.make_response(query)
+                found = self.records.get((question.name.to_text(), kind))
+                if found:
+                    answer.answer.append(dns.rrset.from_text(question.name, self.ttl, "IN", kind, *found))
+                elif not any(name == question.name.to_text() for name, _ in self.records):
+                    answer.set_rcode(dns.rcode.NXDOMAIN)
+                self._socket.sendto(answer.to_wire(), peer)
+
+    def stop(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self.address)
+        self._thread.join(5)
+        self._socket.close()
 
 
 @dataclass(frozen=True)

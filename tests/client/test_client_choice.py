@@ -1,0 +1,170 @@
+"""The choice of a mirror under a clock that the test moves."""
+
+from __future__ import annotations
+
+from mirrornet.client.choice import COOL_OFF, CORRUPT_OFF, HEDGE, Blame, Choice
+from mirrornet.client.source import Endpoint
+
+SIZE = 200_000
+
+
+def _choice(*names: str) -> Choice:
+    choice = Choice()
+    choice.update(Endpoint(name, f"http://{name}", rank=rank) for rank, name in enumerate(names))
+    return choice
+
+
+def _good(choice: Choice, name: str, first: float, now: float, rate: float = 1e7) -> None:
+    choice.asked(name)
+    choice.verified(name, SIZE, first, first + SIZE / rate, now)
+    choice.ended(name)
+
+
+def _names(choice: Choice, now: float, block: bytes | None = None) -> list[str]:
+    return [endpoint.name for endpoint in choice.order(block, SIZE, now)]
+
+
+def test_before_anything_is_known_dns_decides_and_everyone_is_due() -> None:
+    choice = _choice("a", "b", "c")
+    assert _names(choice, 0.0) == ["a", "b", "c"]
+    assert [endpoint.name for endpoint in choice.due(0.0)] == ["a", "b", "c"]
+
+
+def test_the_fastest_goes_first_and_the_unmeasured_last() -> None:
+    choice = _choice("a", "b", "c")
+    _good(choice, "b", 0.2, 0.0)
+    _good(choice, "a", 0.05, 0.0)
+    assert _names(choice, 0.0) == ["a", "b", "c"]
+    _good(choice, "c", 0.01, 1.0)
+    assert _names(choice, 1.0)[0] == "c"
+    assert choice.due(30.0) == []
+    assert {endpoint.name for endpoint in choice.due(100.0)} == {"a", "b", "c"}
+
+
+def test_two_equals_do_not_alternate() -> None:
+    choice = _choice("a", "b")
+    firsts = set()
+    for step in range(50):
+        _good(choice, "a", 0.040 + 0.004 * (step % 2), step)
+        _good(choice, "b", 0.044 - 0.004 * (step % 2), step)
+        firsts.add(_names(choice, step)[0])
+    assert firsts == {"a"}
+
+
+def test_requests_under_way_spread_a_crowd() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "a", 0.01, 0.0, rate=2e6)
+    _good(choice, "b", 0.05, 0.0, rate=2e6)
+    assert _names(choice, 0.0)[0] == "a"
+    for _ in range(4):
+        choice.asked("a")
+    assert _names(choice, 0.0)[0] == "b"
+
+
+def test_three_failures_take_it_out_for_doubling_times_and_a_block_brings_it_back() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "a", 0.01, 0.0)
+    _good(choice, "b", 0.5, 0.0)
+    for _ in range(2):
+        choice.failed("a", Blame.UNREACHABLE, "x", 1.0)
+    assert _names(choice, 1.0) == ["a", "b"]
+    choice.failed("a", Blame.UNREACHABLE, "x", 1.0)
+    assert _names(choice, 1.0) == ["b", "a"], "out, yet the last resort"
+    now, pauses = 1.0, []
+    for _ in range(8):
+        record = choice.records()[0]
+        assert record.out_until is not None
+        pauses.append(record.out_until - now)
+        now = record.out_until
+        assert [e.name for e in choice.due(now - 0.01)] == []
+        _good(choice, "b", 0.5, now)
+        assert [e.name for e in choice.due(now)] == ["a"]
+        choice.failed("a", Blame.UNREACHABLE, "x", now)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    assert pauses[0] == COOL_OFF[0] and pauses[-1] == COOL_OFF[1]
+    _good(choice, "a", 0.01, now)
+    assert _names(choice, now) == ["a", "b"]
+
+
+def test_one_corrupt_block_is_ten_minutes_even_with_a_good_block_between() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "a", 0.01, 0.0)
+    _good(choice, "b", 0.5, 0.0)
+    choice.failed("a", Blame.CORRUPT, "liar", 10.0)
+    _good(choice, "a", 0.01, 20.0)
+    assert _names(choice, 10.0 + CORRUPT_OFF - 1) == ["b", "a"]
+    _good(choice, "b", 0.5, 10.0 + CORRUPT_OFF)
+    assert [e.name for e in choice.due(10.0 + CORRUPT_OFF)] == ["a"]
+    _good(choice, "a", 0.01, 10.0 + CORRUPT_OFF)
+    assert _names(choice, 10.0 + CORRUPT_OFF) == ["a", "b"]
+    assert choice.records()[0].blames[Blame.CORRUPT] == 1 and choice.records()[0].last_blame == "liar"
+
+
+def test_a_404_is_about_one_block() -> None:
+    choice = _choice("a", "b")
+    choice.lacks("a", b"x", 0.0)
+    assert _names(choice, 1.0, b"x") == ["b"]
+    assert _names(choice, 1.0, b"y") == ["a", "b"]
+    assert _names(choice, 1000.0, b"x") == ["a", "b"], "a mirror that was being synced has it by now"
+    assert not choice.records()[0].blames
+
+
+def test_when_all_fail_the_network_is_to_blame_and_nobody_is_out() -> None:
+    choice = _choice("a", "b", "c")
+    for name in "abc":
+        _good(choice, name, 0.01, 0.0)
+    for step in range(20):
+        for name in "abc":
+            choice.failed(name, Blame.UNREACHABLE, "x", 1.0 + step * 0.1)
+    assert choice.network_down
+    assert all(record.out_until is None for record in choice.records())
+    _good(choice, "b", 0.01, 5.0)
+    assert not choice.network_down
+
+
+def test_one_dead_mirror_is_not_excused_by_others_long_ago() -> None:
+    choice = _choice("a", "b")
+    choice.failed("b", Blame.UNREACHABLE, "x", 0.0)
+    for step in range(3):
+        choice.failed("a", Blame.UNREACHABLE, "x", 100.0 + step)
+    assert choice.records()[0].out_until is not None
+
+
+def test_the_hedge_has_a_floor_a_cap_and_a_budget() -> None:
+    choice = _choice("a", "b")
+    assert HEDGE[0] <= choice.hedge_delay("a", SIZE) <= HEDGE[1]
+    for step in range(50):
+        _good(choice, "a", 0.0001, step, rate=1e9)
+    assert choice.hedge_delay("a", SIZE) == HEDGE[0]
+    for step in range(50):
+        _good(choice, "b", 30.0, step)
+    assert choice.hedge_delay("b", SIZE) == HEDGE[1]
+    allowed = 0
+    for _ in range(1000):
+        choice.asked("a")
+        choice.ended("a")
+        allowed += choice.may_hedge(0.05)
+    assert 50 <= allowed <= 62, "5 % and the first burst"
+    assert choice.may_hedge(HEDGE[1]), "past the cap it always goes"
+
+
+def test_losing_to_the_hedge_three_times_is_failing() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "a", 0.01, 0.0)
+    for step in range(3):
+        _good(choice, "b", 0.1, step)
+        choice.lost("a", 0.2, "silent", step)
+    record = choice.records()[0]
+    assert record.out_until is not None and record.first_byte is not None and record.first_byte > 0.05
+
+
+def test_a_new_list_keeps_what_is_known_of_the_same_mirror() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "a", 0.01, 0.0)
+    choice.update([Endpoint("a", "http://a", ("192.0.2.1",), 5), Endpoint("c", "http://c", (), 0)])
+    assert [record.name for record in choice.records()] == ["c", "a"]
+    assert choice.records()[1].first_byte == 0.01
+    choice.update([Endpoint("a", "http://elsewhere", (), 0)])
+    assert choice.records()[0].first_byte is None
+    choice.failed("gone", Blame.SLOW, "x", 0.0)  # a fetch that ends after its mirror left the list
+    choice.verified("gone", 1, 1, 1, 1)

@@ -1,0 +1,340 @@
+"""Real mounts through the kernel, with the real command, over real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from mirrornet.app.mounts import statuses, text, umount
+from mirrornet.client.mountpoint import mounted_at
+from mirrornet.model.errors import LocalError, MirrornetError
+
+
+def _helper() -> ModuleType:
+    path = Path(__file__).parents[1] / "loopback" / "client_mirrors.py"
+    spec = importlib.util.spec_from_file_location("client_mirrors", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault("client_mirrors", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+world = _helper()
+UNIT = 262144
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return world.published(tmp_path_factory.mktemp("published"), blocks=40)
+
+
+class Machine:
+    """A machine with one mount point; runs `mirrornet` as its user would."""
+
+    def __init__(self, folder: Path, image: Any, urls: list[str]) -> None:
+        self.folder, self.image, self.source = folder, image, ",".join(urls)
+        self.point = folder / "mnt"
+        self.point.mkdir()
+        self.file = self.point / "disk.raw"
+        self.log = folder / "log"
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from mirrornet.cli import main; main()", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def mount(self, *words: str) -> subprocess.CompletedProcess[str]:
+        folders = ["--state", str(self.folder / "state"), "--cache", str(self.folder / "cache")]
+        root = [] if "--root" in words else ["--root", self.image.pin]
+        return self.run(
+            "mount", self.source, "disk", str(self.point), *root, *folders, "--log", str(self.log),
+            "--read-deadline", "2s", *words,
+        )  # fmt: skip
+
+    def mounted(self, *words: str) -> None:
+        done = self.mount(*words)
+        assert done.returncode == 0, done.stderr
+
+    def status(self) -> dict[str, Any]:
+        return statuses(self.point)[0]
+
+    def end(self) -> None:
+        if self.is_mounted():
+            try:
+                umount(self.point, force=True)
+            except MirrornetError:
+                subprocess.run(["umount", "-l", str(self.point)], check=False)
+                raise
+
+    def is_mounted(self) -> bool:
+        return mounted_at(self.point) is not None
+
+    def drop_pages(self) -> None:
+        """The kernel forgets this file's pages, so that the next read is ours to answer."""
+        with self.file.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@pytest.fixture
+def three(image: Any) -> Iterator[list[Any]]:
+    with world.mirrors(image.repo, 3, first=12) as servers:
+        yield servers
+
+
+@pytest.fixture
+def machine(need: Callable[..., None], image: Any, three: list[Any], tmp_path: Path) -> Iterator[Machine]:
+    need("root", "fuse", "umount")
+    made = Machine(tmp_path, image, [server.url for server in three])
+    yield made
+    made.end()
+
+
+def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"not so after {seconds} s"
+        time.sleep(0.02)
+
+
+def test_the_file_is_the_image_and_status_tells_where_from(machine: Machine, image: Any) -> None:
+    machine.mounted()
+    assert list(machine.point.iterdir()) == [machine.file]
+    assert machine.file.stat().st_size == len(image.content)
+    assert machine.file.read_bytes() == image.content
+    assert os.statvfs(machine.point).f_bfree == 0
+    with pytest.raises(OSError) as refused:
+        machine.file.open("r+b")
+    assert refused.value.errno in (errno.EROFS, errno.EACCES)
+    status = machine.status()
+    assert status["image"] == "disk" and status["version"] == 1 and status["reads"]["network"] > 10
+    assert len(status["mirrors"]) == 3 and status["cache"]["bytes"] > 0
+    mount = mounted_at(machine.point)
+    assert mount is not None
+    readahead = Path(f"/sys/class/bdi/{mount.device}/read_ahead_kb")
+    if os.access(readahead, os.W_OK):
+        assert int(readahead.read_text()) >= 1024
+    told = machine.run("status").stdout
+    assert "longest stall" in told and str(machine.point) in told
+    found = json.loads(machine.run("status", str(machine.point), "--json").stdout)
+    assert [each["pid"] for each in found] == [status["pid"]]
+    again = machine.mount()
+    assert again.returncode == 2 and "mounted already" in again.stderr
+    done = machine.run("umount", str(machine.point))
+    assert done.returncode == 0, done.stderr
+    assert not machine.is_mounted()
+    assert machine.run("umount", str(machine.point)).returncode == 2
+    assert machine.run("status", str(machine.point)).returncode == 2
+
+
+def test_a_select_name_leads_to_mirrors_and_to_others_when_they_die(
+    machine: Machine, image: Any, three: list[Any]
+) -> None:
+    server = world.NameServer()
+    service = "_http._tcp.select.example.net."
+    server.ttl = 5
+    for number, mirror in enumerate(three):
+        server.records[f"m{number}.select.example.net.", "A"] = [mirror.address]
+    server.records[service, "URI"] = [f'10 1 "http://a.example:{three[0].port}/#m0"']
+    machine.source = "select.example.net"
+    try:
+        machine.mounted("--resolver", f"127.0.0.1:{server.address[1]}", "--read-deadline", "20s")
+        with machine.file.open("rb", buffering=0) as file:
+            assert os.pread(file.fileno(), UNIT, 0) == image.content[:UNIT]
+            server.records[service, "URI"] = [f'10 1 "http://b.example:{three[1].port}/#m1"']
+            three[0].stop()
+            assert os.pread(file.fileno(), UNIT, 30 * UNIT) == image.content[30 * UNIT : 31 * UNIT]
+        assert [mirror["name"] for mirror in machine.status()["mirrors"]] == ["m1"]
+    finally:
+        server.stop()
+
+
+def test_a_mirror_killed_in_mid_read_costs_no_byte(machine: Machine, image: Any, three: list[Any]) -> None:
+    for server in three:
+        server.delay = 0.005
+    machine.mounted()
+    parts = []
+    with machine.file.open("rb", buffering=0) as file:
+        while part := file.read(UNIT):
+            parts.append(part)
+            if len(parts) == 10:
+                max(three, key=lambda server: len(server.blocks_asked)).stop()
+    assert b"".join(parts) == image.content
+    assert machine.status()["reads"]["longest_stall"] < 2
+
+
+def test_a_corrupt_block_is_never_seen_and_the_liar_is_named(machine: Machine, image: Any, three: list[Any]) -> None:
+    three[0].behave = "lie"
+    machine.mounted()
+    assert machine.file.read_bytes() == image.content
+    by_name = {mirror["name"]: mirror for mirror in machine.status()["mirrors"]}
+    assert by_name[three[0].name]["state"] == "corrupt"
+    assert by_name[three[0].name]["blames"]["corrupt"] >= 1
+    assert all(not by_name[server.name]["blames"].get("corrupt") for server in three[1:])
+    assert f"{three[0].name}" in next(line for line in text(machine.status()).splitlines() if "corrupt" in line)
+
+
+def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
+    machine: Machine, image: Any, three: list[Any]
+) -> None:
+    machine.mounted()
+    with machine.file.open("rb", buffering=0) as file:
+        assert os.pread(file.fileno(), 3 * UNIT, 0) == image.content[: 3 * UNIT]
+        _until(lambda: machine.status()["reads_waiting"] == 0)
+        machine.drop_pages()
+        for server in three:
+            server.stop()
+        assert os.pread(file.fileno(), 2 * UNIT, 100) == image.content[100 : 100 + 2 * UNIT]
+        begun = time.monotonic()
+        with pytest.raises(OSError) as error:
+            os.pread(file.fileno(), 10, 33 * UNIT)
+        assert error.value.errno == errno.EIO and time.monotonic() - begun < 6
+        begun = time.monotonic()
+        assert machine.file.stat().st_size == len(image.content)
+        assert os.statvfs(machine.point).f_blocks > 0
+        assert time.monotonic() - begun < 1
+    assert machine.status()["network_down"]
+
+
+def test_offline_with_a_warm_cache_and_without(machine: Machine, image: Any, three: list[Any]) -> None:
+    machine.mounted()
+    assert machine.file.read_bytes() == image.content
+    umount(machine.point, force=False)
+    for server in three:
+        server.stop()
+    machine.mounted("--offline")
+    assert machine.file.read_bytes() == image.content
+    assert machine.status()["reads"]["network"] == 0
+    umount(machine.point, force=False)
+    online = machine.mount()
+    assert online.returncode == 0 and "no mirror gave fresh metadata" in online.stderr
+    assert machine.file.read_bytes() == image.content
+    umount(machine.point, force=False)
+    shutil.rmtree(machine.folder / "state")
+    refused = machine.mount("--offline")
+    assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1
+
+
+def test_umount_names_who_holds_it_and_force_does_not_ask(machine: Machine, image: Any) -> None:
+    machine.mounted()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"f = open({str(machine.file)!r}, 'rb'); print(1, flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == b"1\n"
+        refused = machine.run("umount", str(machine.point))
+        assert refused.returncode == 1 and f"process {holder.pid} (" in refused.stderr
+        assert machine.file.read_bytes() == image.content
+        umount(machine.point, force=True)
+        assert not machine.is_mounted()
+    finally:
+        holder.communicate(b"\n", timeout=10)
+
+
+def test_umount_names_a_loop_device(machine: Machine, need: Callable[..., None]) -> None:
+    need("losetup")
+    machine.mounted()
+    made = subprocess.run(
+        ["losetup", "-r", "-f", "--show", str(machine.file)], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"no loop device here: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        with pytest.raises(LocalError, match=device):
+            umount(machine.point, force=False)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=False)
+
+    def left() -> bool:  # a loop device lets go a moment after losetup -d
+        with contextlib.suppress(LocalError):
+            umount(machine.point, force=False)
+        return not machine.is_mounted()
+
+    _until(left)
+
+
+def test_sigterm_refuses_new_opens_and_leaves_when_nobody_holds_it(machine: Machine, image: Any) -> None:
+    machine.mounted()
+    pid = machine.status()["pid"]
+    with machine.file.open("rb", buffering=0) as file:
+        os.kill(pid, signal.SIGTERM)
+        _until(lambda: machine.status()["leaving"])
+        with pytest.raises(OSError) as refused:
+            machine.file.open("rb")
+        assert refused.value.errno == errno.ESHUTDOWN
+        assert os.pread(file.fileno(), UNIT, 20 * UNIT) == image.content[20 * UNIT : 21 * UNIT]
+    _until(lambda: not machine.is_mounted())
+    _until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_a_stale_mount_is_cleaned_by_the_next(machine: Machine, image: Any) -> None:
+    machine.mounted()
+    pid = machine.status()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    _until(lambda: not Path(f"/proc/{pid}").exists())
+    with pytest.raises(OSError) as dead:
+        list(machine.point.iterdir())
+    assert dead.value.errno == errno.ENOTCONN
+    machine.mounted()
+    assert machine.file.read_bytes() == image.content
+
+
+def test_one_clear_line_each(machine: Machine, image: Any, three: list[Any], tmp_path: Path) -> None:
+    def line(code: int, *words: str) -> str:
+        done = machine.mount(*words)
+        assert done.returncode == code and len(done.stderr.splitlines()) == 1, done.stderr
+        assert not machine.is_mounted()
+        return done.stderr
+
+    keep = machine.point / "keep"
+    keep.touch()
+    assert "is not empty" in line(2)
+    keep.unlink()
+    machine.point.rmdir()
+    assert "does not exist" in line(2)
+    machine.point.mkdir()
+    assert "--read-deadline" in line(2, "--read-deadline", "0")
+    other = tmp_path / "other"
+    other.mkdir()
+    root = world.published(other, blocks=8).repo / "metadata" / "1.root.json"
+    assert "no mirror gave metadata that verifies" in line(1, "--root", str(root))
+    assert "pin" in line(1, "--root", "sha256:" + "0" * 64)
+    assert "no version 9" in line(2, "--version", "9")
+    assert line(2, "--root", str(tmp_path / "absent.json"))
+    for server in three:
+        server.behave = "missing"
+    assert "the first read failed" in line(1)
+
+
+def test_foreground_ends_by_ctrl_c(machine: Machine) -> None:
+    command = [
+        sys.executable, "-c", "from mirrornet.cli import main; main()", "mount", machine.source, "disk",
+        str(machine.point), "--root", machine.image.pin, "--state", str(machine.folder / "state"),
+        "--cache", str(machine.folder / "cache"), "--foreground",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        _until(machine.file.exists)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=10)
+        assert process.returncode == 0 and "Traceback" not in said
+        assert not machine.is_mounted()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
