@@ -1,4 +1,4 @@
-"""From files and verdicts to answers: what is served (World), by whom (an engine), and the planning between them.
+"""From a world and its verdicts to answers: the engines that answer, and the planning before them.
 
 `Answering` keeps one planner for the world in force, makes plans in a thread (numpy frees the interpreter), and hands
 each to the engine whole, under the next generation.  Two engines know how to answer: the fast one publishes plan files
@@ -12,63 +12,25 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mirrornet.app.verdicts import write
 from mirrornet.app.workers import Endpoint, Workers, open_sockets
-from mirrornet.app.world import open_table
-from mirrornet.config.load import load_zones
+from mirrornet.app.world import World
 from mirrornet.dns import counters, planfile
 from mirrornet.dns.answer import not_ready
 from mirrornet.dns.plan import Planner
 from mirrornet.dns.reference import Reference
-from mirrornet.dns.rrset import RRset
-from mirrornet.dns.static import read_records
 from mirrornet.dns.transport import Respond, serve
 from mirrornet.model.address import Address
-from mirrornet.model.errors import ConfigError, InputError
-from mirrornet.model.table import Match, WorldTable
+from mirrornet.model.errors import InputError
+from mirrornet.model.table import Match
 from mirrornet.model.verdict import Verdicts
-from mirrornet.model.zone import ServerSettings, Zone
 from mirrornet.radb.tries import Tries
 from mirrornet.web.status import PlanStatus
 
-Records = dict[str, dict[bytes, dict[int, RRset]]]
 AllVerdicts = Mapping[str, Verdicts]
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """All that is read from files: zones, one table for all of them, their static records."""
-
-    zones: tuple[Zone, ...]
-    table: WorldTable | None
-    records: Records
-
-    @property
-    def server(self) -> ServerSettings | None:
-        return next((zone.server for zone in self.zones if zone.server is not None), None)
-
-
-def load_world(paths: Sequence[Path]) -> World:
-    """Reads and proves everything.  Raises ConfigError with every fault, or InputError naming the file."""
-    zones = load_zones(paths)
-    tables = {zone.world for zone in zones if zone.world is not None}
-    if len(tables) > 1:
-        names = ", ".join(sorted(str(path) for path in tables))
-        raise InputError(f"the zones name different tables ({names}): one process has one `world`")
-    records: Records = {}
-    problems = []
-    for zone in zones:
-        if zone.records is not None:
-            text = zone.records.read_text(encoding="utf-8", errors="replace")
-            records[zone.name], found = read_records(text, zone.name, str(zone.records))
-            problems += [problem for problem in found if not problem.warning]
-    if problems:
-        raise ConfigError(problems)
-    return World(zones, open_table(tables.pop()) if tables else None, records)
 
 
 class Engine(Protocol):

@@ -18,8 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirrornet.app.answering import Answering, Engine, FastEngine, ReferenceEngine, World, load_world
+from mirrornet.app.answering import Answering, Engine, FastEngine, ReferenceEngine
 from mirrornet.app.folders import state_folder
+from mirrornet.app.world import World, load_world
 from mirrornet.config.addresses import endpoint
 from mirrornet.config.faults import Wrong
 from mirrornet.health.monitor import Monitor

@@ -1,12 +1,67 @@
-"""Opening a world.table: the one place where the file is mapped."""
+"""All that is read from files before anything is answered: zones, their static records, one world.table for all.
+
+Everything is proven first, and every fault of every file is told at once; what is in force stays until the whole of
+the new is sound.
+"""
 
 from __future__ import annotations
 
+import logging
 import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mirrornet.model.errors import InputError
+from mirrornet.config.load import examine
+from mirrornet.dns.rrset import RRset
+from mirrornet.dns.static import read_records
+from mirrornet.model.errors import ConfigError, InputError
+from mirrornet.model.problem import Problem
 from mirrornet.model.table import WorldTable
+from mirrornet.model.zone import ServerSettings, Zone
+
+log = logging.getLogger(__name__)
+
+Records = dict[str, dict[bytes, dict[int, RRset]]]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is served: zones, one table for all of them, their static records by zone name."""
+
+    zones: tuple[Zone, ...]
+    table: WorldTable | None
+    records: Records
+
+    @property
+    def server(self) -> ServerSettings | None:
+        """The one `server:` section."""
+        return next((zone.server for zone in self.zones if zone.server is not None), None)
+
+
+def examine_all(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[Problem]]:
+    """Zones, static records, and every fault and warning of zone files and records files."""
+    zones, problems = examine(paths)
+    records: Records = {}
+    for zone in zones:
+        if zone.records is not None and zone.records.is_file():
+            text = zone.records.read_text(encoding="utf-8", errors="replace")
+            records[zone.name], found = read_records(text, zone.name, str(zone.records))
+            problems += found
+    return zones, records, problems
+
+
+def load_world(paths: Sequence[Path]) -> World:
+    """Reads and proves everything.  Raises ConfigError with every fault, or InputError naming the table's file."""
+    zones, records, problems = examine_all(paths)
+    for problem in problems:
+        if problem.warning:
+            log.warning("%s", problem)
+    if faults := [problem for problem in problems if not problem.warning]:
+        raise ConfigError(faults)
+    table = next((zone.world for zone in zones if zone.world is not None), None)
+    # A table that is not there yet has had its warning: until it is made, every asker's place is unknown.
+    return World(zones, open_table(table) if table and table.exists() else None, records)
 
 
 def open_table(path: Path) -> WorldTable:

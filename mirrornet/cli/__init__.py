@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 
 import typer
 
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _leave(line: str, code: int) -> None:
     print(f"mirrornet: {line}", file=sys.stderr)
     if os.environ.get("MIRRORNET_DEBUG"):
-        raise
+        traceback.print_exc()
     sys.exit(code)
 
 

@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
         Exit code 0 where they can be served (warnings are printed), 2 where they cannot.  zones/example.yaml explains
         every key.
         """
-        from mirrornet.config.load import examine
+        from mirrornet.app.world import examine_all
 
-        found, problems = examine(zones)
+        found, _, problems = examine_all(zones)
         faults = [problem for problem in problems if not problem.warning]
         lines = [] if faults else [_praise(zone.file, len(zone.mirrors), len(zone.select)) for zone in found]
         if as_json:

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the verb."""
+    """Adds the verb to `app`."""
 
     @app.command()
     def serve(
-        zones: list[Path] = typer.Argument(..., metavar="ZONE.yaml...", help="Zone files; see zones/example.yaml."),
-        listen: list[str] = typer.Option(
-            [], metavar="ADDR:PORT", help="Where to answer DNS over UDP and TCP; default: the file's `server: listen`."
-        ),
-        http: str = typer.Option("", metavar="ADDR:PORT", help="Where /status.json, /metrics and /healthz are."),
-        state: Path = typer.Option(None, help="Folder for the plan and verdicts.  Default: the system's state folder."),
-        workers: int = typer.Option(0, min=0, help="Processes that answer; default: the file's, or one a core."),
-        engine: str = typer.Option("fast", help="fast, or reference: 150 plain lines, for reading and comparing."),
-        log_level: str = typer.Option("info", help="debug, info, warning or error; the log goes to stderr."),
+        zones: Annotated[
+            list[Path], typer.Argument(metavar="ZONE.yaml...", help="Zone files; see zones/example.yaml.")
+        ],
+        listen: Annotated[
+            list[str] | None,
+            typer.Option(metavar="ADDR:PORT", help="Answer DNS here, by UDP and TCP.  Default: `server: listen`."),
+        ] = None,
+        http: Annotated[
+            str, typer.Option(metavar="ADDR:PORT", help="Status page, /status.json, /metrics, /healthz.")
+        ] = "",
+        state: Annotated[
+            Path | None, typer.Option(help="Folder for plans and verdicts.  Default: the system's state folder.")
+        ] = None,
+        workers: Annotated[int, typer.Option(min=0, help="Processes that answer.  Default: one a core.")] = 0,
+        engine: Annotated[
+            str, typer.Option(help="fast, or reference: 150 plain lines, for reading and comparing.")
+        ] = "fast",
+        log_level: Annotated[str, typer.Option(help="debug, info, warning or error; the log goes to stderr.")] = "info",
     ) -> None:
-        """Answer DNS for the zones: each asker gets the nearest healthy mirrors."""
+        """Answer DNS for the zones: each asker gets the nearest healthy mirrors.  SIGHUP reads the files again."""
         import logging
 
         from mirrornet.app.serve import Options, run
@@ -30,8 +40,7 @@ def register(app: typer.Typer) -> None:
 
         if engine not in ("fast", "reference"):
             raise InputError(f"--engine {engine}: write fast or reference")
-        level = logging.getLevelName(log_level.upper())
-        if not isinstance(level, int):
+        if log_level not in ("debug", "info", "warning", "error"):
             raise InputError(f"--log-level {log_level}: write debug, info, warning or error")
-        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        run(Options(tuple(zones), tuple(listen), http, state, workers, engine))
+        logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        run(Options(tuple(zones), tuple(listen or ()), http, state, workers, engine))

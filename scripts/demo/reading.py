@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from answers import SELECT, NameServer
+from answers import CLIENTS, SELECT, NameServer
 from mirrornet.config.load import load_zone
 from stage import MIRRORNET, Failed, HttpMirror, Stage, wait_for
 
@@ -39,8 +39,8 @@ def unmount(stage: Stage) -> None:
 
 def status(stage: Stage) -> dict[str, object]:
     """The mount's own account of itself."""
-    told: dict[str, object] = json.loads(quietly(MIRRORNET, "status", str(stage.work / "mnt"), "--json"))
-    return told
+    (told,) = json.loads(quietly(MIRRORNET, "status", str(stage.work / "mnt"), "--json"))
+    return dict(told)
 
 
 def quietly(*command: str) -> str:
@@ -125,11 +125,12 @@ def kill_in_mid_read(stage: Stage, server: NameServer, pin: str, mirrors: dict[s
         flush=True,
     )
     address = mirrors[in_use].address
+    client = next(client for client, nearest in CLIENTS.values() if nearest == in_use)  # whose nearest mirror it is
     mirrors[in_use].kill()
     killed = time.monotonic()
     reading.limit = size * 2 // 3
     promised = zone_promise(server)
-    wait_for(lambda: address not in server.addresses(), promised + 10, f"the DNS answer to leave {in_use} out")
+    wait_for(lambda: address not in server.addresses(client), promised + 10, f"the DNS answer to leave {in_use} out")
     took = time.monotonic() - killed
     stage.check(
         "the DNS answer leaves it out in the promised time",
@@ -139,7 +140,7 @@ def kill_in_mid_read(stage: Stage, server: NameServer, pin: str, mirrors: dict[s
     wait_for(lambda: reading.position >= reading.limit or reading.error, 30, "the read to go on without it")
     before = blocks_from(stage).get(in_use, 0)
     mirrors[in_use].start()
-    seconds = wait_for(lambda: address in server.addresses(), 30, f"the DNS answer to hold {in_use} again")
+    seconds = wait_for(lambda: address in server.addresses(client), 30, f"the DNS answer to hold {in_use} again")
     stage.check("the mirror comes back into the DNS answer", True, f"{in_use}, after {seconds:.1f} s")
 
     def used_again() -> bool:
