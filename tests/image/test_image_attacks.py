@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,13 @@ def two_versions(publisher: Any) -> tuple[Any, Path, Path]:
     old = publisher.copy("old")
     publisher.publish(b"two", now=NOW + 60)
     return publisher, old, publisher.repo
+
+
+def test_the_table_of_attacks_names_tests_that_exist() -> None:
+    table = Path(trust.__file__).with_name("FORMAT.md").read_text()
+    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_image_*.py"))
+    named = re.findall(r"::(test_\w+)`", table)
+    assert len(named) > 12 and [name for name in named if f"def {name}(" not in here] == []
 
 
 def test_good_mirror(two_versions: Any, client: Any, mirror: Any) -> None:
