@@ -24,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+import mirrornet
 from mirrornet.dns.control import ControlPage, plan_path
 from mirrornet.dns.counters import GAUGES, NAMES
 from mirrornet.dns.worker import Assignment
@@ -37,6 +38,8 @@ _BACKLOG: Final = 1024  # connections
 _QUICK: Final = 1.0  # seconds: a worker that lived no longer did not really start
 _PATIENCE: Final = 5.0  # seconds from SIGTERM to SIGKILL
 _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT = 10, 5  # linux/in.h: a forged "too big" must not make us send fragments
+
+_ROOT: Final = str(Path(mirrornet.__file__).parents[1])  # where a worker finds this very package
 
 Endpoint = tuple[Address, int]
 
@@ -132,7 +135,6 @@ class Workers:
         self._lifelines: list[int] = []
         self._processes: list[asyncio.subprocess.Process | None] = []
         self._keepers: list[asyncio.Task[None]] = []
-        self._stopping = False
         self._generation = 0
         self.restarts = 0
         self.addresses: list[Endpoint] = []
@@ -148,9 +150,12 @@ class Workers:
             raise LocalError(f"{self._state}: {error.strerror or error}: the state folder must be writable") from error
         self._lifelines = [-1] * self._count
         self._processes = [None] * self._count
-        self._stopping = False
-        for slot in range(self._count):
-            await self._spawn(slot)
+        try:
+            for slot in range(self._count):
+                await self._spawn(slot)
+        except LocalError:
+            await self.stop()
+            raise
         self._keepers = [asyncio.create_task(self._keep(slot), name=f"worker {slot}") for slot in range(self._count)]
 
     def publish(self, pieces: Sequence[bytes], generation: int, ttls: Sequence[int]) -> None:
@@ -201,7 +206,10 @@ class Workers:
 
     async def stop(self) -> None:
         """Ends all workers (SIGTERM, after five seconds SIGKILL) and closes the sockets.  May be called twice."""
-        self._stopping = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        self._keepers = []
         running = [process for process in self._processes if process is not None and process.returncode is None]
         for process in running:
             process.terminate()
@@ -214,10 +222,6 @@ class Workers:
                     log.warning("worker %d did not end within %.0f s and is killed", process.pid, _PATIENCE)
                     process.kill()
             await asyncio.gather(*(process.wait() for process in running))
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        self._keepers = []
         self._close()
 
     def _close(self) -> None:
@@ -252,15 +256,19 @@ class Workers:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # what lies in the current folder is none of a worker's business
                 "-m",
                 "mirrornet.dns.worker",
                 json.dumps(asdict(task)),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
                 stdin=subprocess.DEVNULL,
                 pass_fds=(*sockets, far),
             )
-        except OSError as error:
-            os.close(near)
-            raise LocalError(f"cannot start a worker: {error.strerror or error}") from error
+        except BaseException as error:
+            os.close(near)  # a worker that did start after all sees the end of its lifeline
+            if isinstance(error, OSError):
+                raise LocalError(f"cannot start a worker: {error.strerror or error}") from error
+            raise
         finally:
             os.close(far)
         if self._lifelines[slot] >= 0:
@@ -275,8 +283,6 @@ class Workers:
             process = self._processes[slot]
             if process is not None:
                 code = await process.wait()
-                if self._stopping:
-                    return
                 log.warning("worker %d of slot %d ended (%s) and is replaced", process.pid, slot, _why(code))
             quick = quick + 1 if time.monotonic() - started < _QUICK else 0
             if quick > 2:

@@ -154,6 +154,22 @@ async def test_queries_that_arrive_while_workers_are_killed(start, expected_warn
     assert workers.restarts == 3
 
 
+async def test_a_worker_that_cannot_start_is_tried_again(start, tmp_path, expected_warnings, capfd):
+    expected_warnings.append("and is replaced")
+    workers = await start()
+    workers.publish(pieces(1), 1, TTLS)
+    await until(lambda: workers.counters()["generation"] == 1)
+    (tmp_path / "control").rename(tmp_path / "elsewhere")
+    os.kill(workers.pids[0], signal.SIGKILL)
+    await until(lambda: workers.restarts >= 3)
+    (tmp_path / "elsewhere").rename(tmp_path / "control")
+    with client(workers) as sock:
+        sock.send(dns.message.make_query("mail.example.org", "A").to_wire())
+        reply = dns.message.from_wire(await asyncio.to_thread(sock.recv, 4096))
+    assert reply.rcode() == dns.rcode.NOERROR
+    assert "No such file" in capfd.readouterr().err
+
+
 async def test_workers_end_with_their_supervisor(tmp_path):
     script = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom ipaddress import ip_address\n"
@@ -181,13 +197,21 @@ def running(pid: int) -> bool:
         return False
 
 
-async def test_sigterm_ends_a_worker_cleanly_and_stop_may_be_called_twice(start, tmp_path):
+async def test_sigterm_ends_a_worker_cleanly(start, expected_warnings):
+    expected_warnings.append("(exit code 0) and is replaced")
+    workers = await start()
+    assert ask(workers).rcode() == dns.rcode.SERVFAIL  # it is up
+    os.kill(workers.pids[0], signal.SIGTERM)
+    await until(lambda: workers.restarts == 1)
+
+
+async def test_stop_may_be_called_twice_and_leaves_nothing(start):
     workers = await start(2)
     pids = workers.pids
     await workers.stop()
     await workers.stop()
     assert not any(running(pid) for pid in pids)
-    again = await start(2)  # the state folder and the ports are free again
+    again = await start(2, workers.addresses)  # the state folder and the ports are free again
     assert 0 not in again.pids
 
 
