@@ -1,1 +1,56 @@
-"""(to be written)"""
+"""The name server: query octets in, and out the mirrors that are nearest to whoever asks.
+
+Read reference.py first: it is the whole server in plain lines.  Everything else is there to say the same, faster, for a
+million ranges, and to say why.
+
+What a packet is, and what is answered:
+
+    wire.py         one strict pass over a query; the writing of a reply
+    lookup.py       RFC 1034 section 4.3.2 over the tree of names
+    answer.py       the answering path proper: from a plan, with prebuilt answers
+    packing.py      the reference's replies, by dnslib
+    rrset.py        record sets in wire form, names
+    rdata.py        record sets from mirrors; the apex
+    question.py     the names that depend on mirrors
+    masterfile.py   zone text taken apart
+    static.py       the records file: dnslib makes rdata of its words
+    coherence.py    whether its records go together
+
+Who gets which mirrors:
+
+    whereabouts.py  the place of an address as one zone sees it
+    estimate.py     milliseconds from a place to a mirror
+    rendezvous.py   sharing among equally good mirrors
+    nearest.py      the ranking, and why the others are passed over
+    spots.py        the ranking for all places at once
+    ground.py       the map as numpy columns
+    partition.py    exact scopes
+    promise.py      how long an answer's verdicts are sure to stand
+    plan.py         the planner
+    planfile.py     the plan as one immutable file
+    explain.py      why this client gets these mirrors
+
+Processes (the supervisor's side is app/workers.py):
+
+    worker.py       one process: maps the plan, answers
+    transport.py    its loop over UDP and TCP, for any `respond`
+    control.py      the page that supervisor and workers share
+    counters.py     what a worker counts
+
+Decisions
+---------
+- 2026-11-23: lookup.py and wire.py serve both engines.  What the reference checks independently is the choice, the
+  scope and the packing; dnspython is the oracle for the packets themselves.
+- 2026-11-23: an opcode other than QUERY gets a header and nothing else (RFC 8906 8.1.4); a question that cannot be read
+  likewise.  An OPT goes into every other error, for FORMERR without one means "I do not know EDNS" (RFC 6891 7).
+- 2026-11-23: a truncated reply has no records at all, rather than those that fit: nobody may use them (RFC 2181 9).
+- 2026-11-23: CD is not copied (RFC 4035 3.1.6 lets an authoritative server ignore it); DO is (RFC 3225 3).
+- 2026-11-23: minimal answers: no NS, no addresses of SRV targets.  Our client asks for them by name; fewer octets.
+- 2026-11-23: an alias is followed one step, and only to what is static and of the same zone: the second name of a
+  chain must not be tailored (RFC 7871 7.2.1), and a resolver asks again by itself.
+- 2026-11-23: negative answers have scope 0 even where others get data under that name and type (RFC 7871 7.4).
+- 2026-11-23: before the first plan we answer SERVFAIL with "Not Ready" at once instead of waiting, so that a resolver
+  goes to our sibling.  A replaced worker has its plan before it reads its first query.
+- 2026-11-23: a worker leaves by the end of a pipe, not by PR_SET_PDEATHSIG, which tells of a thread's end, not of a
+  process's; and is woken for a new plan by a byte in it.
+"""

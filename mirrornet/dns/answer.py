@@ -1,4 +1,4 @@
-"""The answering path proper: query octets in, answer octets out, six microseconds in between.
+"""The answering path proper: query octets in, answer octets out, a microsecond or two in between.
 
 Nearly every query is one of a few thousand questions we can foresee, bare or with an OPT record that holds nothing or
 one ECS option.  So a question's octets, together with the section counts before them, are the key of a dictionary
