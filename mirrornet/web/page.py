@@ -48,7 +48,16 @@ _CLASS: Final = {
     State.STALE: "poor",
     State.CORRUPT: "poor",
 }
-_COUNTED: Final = ("udp", "tcp", "ecs", "nxdomain", "refused", "servfail", "truncated", "dropped")
+_COUNTED: Final = {
+    "udp": "Queries by UDP",
+    "tcp": "Queries by TCP",
+    "ecs": "With Client Subnet",
+    "nxdomain": "NXDOMAIN",
+    "refused": "REFUSED",
+    "servfail": "SERVFAIL",
+    "truncated": "Truncated",
+    "dropped": "Dropped",
+}
 
 
 def render(snapshot: Snapshot) -> str:
@@ -120,7 +129,7 @@ def _server(snapshot: Snapshot) -> str:
         rows.append(
             ("world.table", f"{_since(snapshot, snapshot.table.created)} old, {snapshot.table.ranges:,} ranges")
         )
-    rows += [(name, f"{snapshot.counters[name]:,}") for name in _COUNTED if name in snapshot.counters]
+    rows += [(text, f"{snapshot.counters[name]:,}") for name, text in _COUNTED.items() if name in snapshot.counters]
     body = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
     return f"<section><h2>Server</h2><table><tbody>{body}</tbody></table></section>"
 

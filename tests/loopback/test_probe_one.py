@@ -227,6 +227,25 @@ async def test_what_was_not_signed_is_corrupt(server: Server, body: bytes) -> No
     assert outcome.reason and "\n" not in outcome.reason
 
 
+async def test_an_endless_body_is_cut_off_at_the_limit(server: Server) -> None:
+    sent = 0
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        while sent < 100_000_000:
+            await response.write(b"x" * 65536)
+            sent += 65536
+        return response
+
+    server.answers[TIMESTAMP] = flood
+    outcome = await server.probe()
+    assert outcome.kind is Kind.CORRUPT and "more than the 65536 bytes" in outcome.reason
+    assert sent < 20_000_000  # what fits into the sockets' buffers
+
+
 async def test_one_flipped_bit_in_the_timestamp_is_corrupt(server: Server) -> None:
     signed = (server.repository.path / "metadata/timestamp.json").read_bytes()
     server.answers[TIMESTAMP] = signed.replace(b'"version":1', b'"version":9')
