@@ -35,6 +35,7 @@ class Control:
         self._handler = handler
         self._server: asyncio.Server | None = None
         self._busy: set[asyncio.Task[Any]] = set()
+        self._links: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Listens.  Raises LocalError where the folder refuses, or another process answers there."""
@@ -55,9 +56,17 @@ class Control:
             self._server.close()
             if self._busy:
                 await asyncio.wait(tuple(self._busy), timeout=LAST_WORDS)
+            for writer in self._links.values():
+                writer.close()
+            if self._links:
+                await asyncio.wait(tuple(self._links), timeout=LAST_WORDS)
             self.path.unlink(missing_ok=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = asyncio.current_task()
+        assert link is not None
+        self._links[link] = writer
+        link.add_done_callback(self._links.pop)
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
                 task = asyncio.create_task(self._reply(line, writer))

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ class Machine:
             except MirrornetError:
                 subprocess.run(["umount", "-l", str(self.point)], check=False)
                 raise
+        assert not self.log.exists() or "Traceback" not in self.log.read_text()
 
     def is_mounted(self) -> bool:
         return mounted_at(self.point) is not None
@@ -207,6 +209,42 @@ def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
         assert os.statvfs(machine.point).f_blocks > 0
         assert time.monotonic() - begun < 1
     assert machine.status()["network_down"]
+
+
+def test_with_200_reads_waiting_nothing_else_waits_and_force_ends_them(
+    machine: Machine, image: Any, three: list[Any]
+) -> None:
+    machine.mounted("--read-deadline", "60s")
+    for server in three:
+        server.behave = "hang"
+    outcomes: list[int | None] = []
+
+    def read(number: int) -> None:
+        try:
+            with machine.file.open("rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+                os.pread(file.fileno(), 100, 22 * UNIT + number * 16384)
+            outcomes.append(None)
+        except OSError as error:
+            outcomes.append(error.errno)
+
+    threads = [threading.Thread(target=read, args=(number,), daemon=True) for number in range(200)]
+    for thread in threads:
+        thread.start()
+    _until(lambda: machine.status()["reads_waiting"] >= 64)
+    begun = time.monotonic()
+    assert machine.file.stat().st_size == len(image.content)
+    assert os.statvfs(machine.point).f_blocks > 0
+    assert list(machine.point.iterdir()) == [machine.file]
+    machine.status()
+    assert time.monotonic() - begun < 1
+    begun = time.monotonic()
+    umount(machine.point, force=True)
+    for thread in threads:
+        thread.join(10)
+    assert time.monotonic() - begun < 10
+    assert len(outcomes) == 200 and None not in outcomes
+    assert not machine.is_mounted()
 
 
 def test_offline_with_a_warm_cache_and_without(machine: Machine, image: Any, three: list[Any]) -> None:
