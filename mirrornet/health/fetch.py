@@ -48,7 +48,7 @@ def user_agent(zone: str, contact: str) -> str:
 class Visit:
     """Use as `async with Visit(address, agent) as visit: body = await visit.get(url, limit)`.
 
-    `rtt_ms` is the time to the first byte of the first answer, in milliseconds, without connecting.
+    `rtt_ms` is the time to the first byte of the first answer, in milliseconds, connecting (and TLS) included.
     """
 
     def __init__(self, address: Address, agent: str, tls: ssl.SSLContext | None = None) -> None:

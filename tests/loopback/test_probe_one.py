@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import errno
 import gzip
 import hashlib
 import os
@@ -145,6 +146,34 @@ async def test_a_tcp_probe_only_connects(server: Server) -> None:
     outcome = await server.probe(kind="tcp")
     assert outcome.kind is Kind.OK and outcome.rtt_ms is not None
     assert server.requests == []
+
+
+@pytest.mark.parametrize("kind", ["tcp", "block"])
+async def test_ipv6(server: Server, kind: str) -> None:
+    runner = web.ServerRunner(web.Server(server.handle), shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "::1", 0).start()
+    except OSError:
+        await runner.cleanup()
+        pytest.skip("needs ::1")
+    order = server.order(kind=kind, url=f"http://tokyo.example:{runner.addresses[0][1]}/os")
+    outcome = await probe(order, ip_address("::1"), 5.0, AGENT, lambda: NOW + 10)
+    await runner.cleanup()
+    assert (outcome.kind, outcome.reason) == (Kind.OK, "")
+
+
+async def test_a_family_this_machine_cannot_route_is_not_the_mirrors_fault(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_route(*_: object, **__: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_route)
+    monkeypatch.setattr("aiohttp.connector.aiohappyeyeballs.start_connection", no_route)
+    for kind in ("tcp", "http", "block"):
+        outcome = await server.probe(kind=kind)
+        assert (outcome.kind, outcome.reason) == (Kind.BLIND, "this machine has no route there")
 
 
 @pytest.mark.parametrize("kind", ["tcp", "http", "block"])
