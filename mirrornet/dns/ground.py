@@ -69,7 +69,7 @@ class Columns:
 def columns(records: bytes | memoryview, exact: Sequence[Place] = ()) -> Columns:
     """The columns of world.table's place `records` and, after them, of `exact`, whose coordinates are not rounded."""
     packed = bytes(records) + b"".join(map(encode_place, exact)) if exact else records
-    table = np.frombuffer(packed, _RECORD)
+    table = np.frombuffer(packed, _RECORD) if len(packed) else np.empty(0, _RECORD)
     latitudes = table["latitude"].astype(np.float64)
     longitudes = table["longitude"].astype(np.float64)
     radii = table["radius"].astype(np.int64)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mirrornet.dns import rdata, rendezvous, rrset
-from mirrornet.dns.ground import Ground, Numbers, ground
+from mirrornet.dns.ground import Ground, Numbers, columns, ground
 from mirrornet.dns.nearest import (
     DEMOTED,
     FAMILIES,
@@ -59,6 +59,7 @@ class _Territory:
     mirrors: tuple[Mirror, ...]
     ground: Ground
     spots: Spots
+    around: Spots  # the mirrors' own places, for the lists near each of them
     static: dict[bytes, dict[int, RRset]]
 
 
@@ -108,7 +109,8 @@ class Planner:
             else:
                 own = shared = shared or ground(table, zone)
             static = rdata.static_sets(zone, records.get(zone.name, {}))
-            self._territories.append(_Territory(zone, mirrors, own, Spots(own.columns, mirrors), static))
+            around = Spots(columns(b"", [m.place for m in mirrors]), mirrors)
+            self._territories.append(_Territory(zone, mirrors, own, Spots(own.columns, mirrors), around, static))
         self._kept: dict[bytes, Partition] = {}  # the last plan's partitions by their maps
 
     def plan(self, verdicts: Mapping[str, Verdicts], generation: int) -> Plan:
@@ -167,9 +169,10 @@ class Planner:
         fqdn = zone.select_fqdn(select)
         name = name_to_wire(fqdn)
 
-        rows, numbers = distinct_rows(spots.ranked(standing))
-        of_place = np.where(spots.spot_of >= 0, numbers[spots.spot_of] if len(numbers) else -1, -1)
-        ranked = _lists(rows, of_place, spots, [_indices(r.ordered, index) for r in unplaced])
+        ranked = _ranked(spots, standing, [_indices(r.ordered, index) for r in unplaced])
+        around = territory.around
+        kinds = [UNKNOWN, *around.kinds]
+        beside = _ranked(around, standing, [_indices(rank(k, select, mirrors, verdicts).ordered, index) for k in kinds])
 
         def put(at: bytes, lists: _Lists, make: Callable[[list[Mirror]], RRset], family: Family | None = None) -> None:
             self._put(draft, territory, select, at, lists, make, family)
@@ -186,12 +189,14 @@ class Planner:
         services = [("_http._tcp", False)]
         if any(m.tls for m in zone.candidates(select)):
             services.append(("_https._tcp", True))
+        secure = [m.tls for m in mirrors]
+        srv = {tls: _srv_filter(mirrors, tls, verdicts) for tls in (False, True)}
         for service, tls in services:
             at = name_to_wire(f"{service}.{fqdn}")
             draft.entries.setdefault(at, {})
             if not tls:
                 put(at, ranked, scribe.uri)
-            put(at, ranked.mapped(_srv_filter(mirrors, tls, verdicts)), scribe.srv)
+            put(at, ranked.mapped(srv[tls]), scribe.srv)
         candidates = {m.name for m in zone.candidates(select)}
         for mirror in mirrors:
             if mirror.name not in candidates:
@@ -202,12 +207,12 @@ class Planner:
                 if has_family(mirror, family):
                     one = rdata.address_set(family, [mirror], rdata.MIRROR_TTL)
                     draft.entries[own][one.rtype] = Entry((one,), (-1,))
-            around = _indices(rank(mirror.place, select, mirrors, verdicts).ordered, index)
+            near_it = beside.lists[beside.of_place[index[mirror.name]]]
             for service, tls in services:
                 at = name_to_wire(f"{service}.{mirror.name}.{fqdn}")
                 draft.entries.setdefault(at, {})
-                urls = tuple(i for i in around if mirrors[i].tls or not tls)
-                for members, build in ((urls, scribe.uri), (_srv_filter(mirrors, tls, verdicts)(around), scribe.srv)):
+                urls = tuple(i for i in near_it if secure[i] or not tls)
+                for members, build in ((urls, scribe.uri), (srv[tls](near_it), scribe.srv)):
                     made = build([mirrors[i] for i in members])
                     slot = _slot(draft, territory, select, None, members) if members else -1
                     draft.entries[at][made.rtype] = Entry((made,), (slot,)) if members else NODATA
@@ -270,6 +275,15 @@ def _lists(rows: Rows, of_place: Numbers, spots: Spots, unplaced: Sequence[List]
     if placed.any():
         answers[placed] = np.array(of_row, np.int64)[of_place[placed]]
     return _Lists(list(numbers), answers)
+
+
+def _ranked(spots: Spots, standing: Standing, unplaced: Sequence[List]) -> _Lists:
+    """The ranked list of every place that `spots` were made of."""
+    rows, numbers = distinct_rows(spots.ranked(standing))
+    of_place = np.full(len(spots.spot_of), -1, np.int64)
+    placed = spots.spot_of >= 0
+    of_place[placed] = numbers[spots.spot_of[placed]]
+    return _lists(rows, of_place, spots, unplaced)
 
 
 def _slot(draft: _Draft, territory: _Territory, select: Select, family: Family | None, one: List) -> int:
