@@ -40,7 +40,7 @@ def main(table_path: str, resolvers_path: str) -> int:
     dice = random.Random(1)
     tries = Tries.of_table(table)
     samples = [IPv4Address(dice.getrandbits(32)) for _ in range(700)]
-    samples6 = [IPv6Address((dice.getrandbits(125) | 1 << 125)) for _ in range(300)]
+    samples6 = [IPv6Address(dice.getrandbits(125) | 1 << 125) for _ in range(300)]
     different = [address for address in [*samples, *samples6] if tries.match(address) != table.match(address)]
     print(f"1,000 random addresses by trie and by table: {len(different)} differ")
     return 1 if different else 0
