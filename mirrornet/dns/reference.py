@@ -13,7 +13,8 @@ The answering path proper (plan.py, answer.py) is held equal to this, answer for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -25,12 +26,14 @@ from mirrornet.dns.rdata import SOA_TIMERS, STATIC_WINS, static_sets
 from mirrornet.dns.rrset import RRset, name_to_wire
 from mirrornet.dns.whereabouts import CARRIERS, TUNNELS, Find, placed_mirrors, whereabouts
 from mirrornet.model.address import Address, Family, Prefix, key, mask, width
-from mirrornet.model.place import UNKNOWN
+from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import WorldTable
 from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Zone
 
 AXFR, IXFR = 252, 251
+FOUR: Family = 4
+SIX: Family = 6
 Records = list[tuple[bytes, RRset]]  # owner, and its records
 
 
@@ -97,41 +100,47 @@ class Reference:
         if question.around or (subnet and not subnet.source):
             return 0, question.answer(UNKNOWN, self.verdicts.get(question.zone.name, {}))
         family, value, offset = subnet.locate() if subnet else (*key(ip_address(peer)), 0)
-        answer = self._answer(question, family, value)
+        answer = self._answer(question, self._place(question.zone, family, value))
         if not subnet or not answer.rdatas:
             return 0, answer
         return min(128, offset + self._scope(question, family, value, answer)), answer
 
-    def _answer(self, question: Question, family: Family, value: int) -> RRset:
-        place = whereabouts(question.zone, self.find, _somebody(family, value)).place
+    def _place(self, zone: Zone, family: Family, value: int) -> Place:
+        return whereabouts(zone, self.find, _somebody(family, value)).place
+
+    def _answer(self, question: Question, place: Place) -> RRset:
         return question.answer(place, self.verdicts.get(question.zone.name, {}))
 
     def _scope(self, question: Question, family: Family, value: int, answer: RRset) -> int:
         """The shortest prefix around `value` in which everybody gets `answer`; 0 only if the whole world does."""
-        kept: dict[tuple[Family, int], bool] = {}
+        told: dict[Place, bool] = {}
 
         def same(family: Family, point: int) -> bool:
-            if (family, point) not in kept:
-                kept[family, point] = self._answer(question, family, point) == answer
-            return kept[family, point]
+            place = self._place(question.zone, family, point)
+            if place not in told:
+                told[place] = self._answer(question, place) == answer
+            return told[place]
 
-        edges = {4: self._edges(question.zone, 4), 6: self._edges(question.zone, 6)}
-        if all(same(f, p) for f in (4, 6) for p in edges[f] if f == 4 or not any(p in t for t in TUNNELS)):
+        if all(same(f, p) for f in (FOUR, SIX) for p in self._points(question.zone, Prefix(f, 0, 0))):
             return 0
         for length in range(1, width(family)):
             block = Prefix(family, mask(family, value, length), length)
-            if family == 6 and any(carrier in block and carrier != block for carrier in CARRIERS):
+            if family == SIX and any(carrier in block and carrier != block for carrier in CARRIERS):
                 continue  # some within are answered by the IPv4 they carry
-            if same(family, block.value) and all(same(family, point) for point in edges[family] if point in block):
+            if all(same(family, point) for point in self._points(question.zone, block)):
                 return length
         return width(family)
 
-    def _edges(self, zone: Zone, family: Family) -> list[int]:
-        """Where one place may end and another begin."""
-        prefixes = [o.prefix for o in zone.places] + list(CARRIERS)
-        edges = {p.value for p in prefixes if p.family == family} | {p.last + 1 for p in prefixes if p.family == family}
-        edges |= set(self.table.ranges[family].starts)
-        return sorted(edge for edge in edges if edge < 1 << width(family))
+    def _points(self, zone: Zone, block: Prefix) -> Iterator[int]:
+        """An address of each place within `block`: its first, and wherever one place may end and another begin."""
+        yield block.value
+        edges = [o.prefix for o in zone.places if o.prefix.family == block.family]
+        edges += [carrier for carrier in CARRIERS if carrier.family == block.family]
+        yield from (edge for prefix in edges for edge in (prefix.value, prefix.last + 1) if _outside(edge, block))
+        starts = self.table.ranges[block.family].starts
+        for index in range(bisect_left(starts, block.value), bisect_right(starts, block.last)):
+            if _outside(starts[index], block):
+                yield starts[index]
 
     # RFC 1034 section 4.3.2: what stands where in the reply.
 
@@ -174,6 +183,11 @@ class Reference:
         """The records that are the same for everybody; an empty set where there are none."""
         one = found.entry.rrsets[0] if found.entry else None
         return one or RRset(rtype, 0, ())
+
+
+def _outside(point: int, block: Prefix) -> bool:
+    """Whether `point` is in `block` and outside the tunnels, all of whose addresses carry an IPv4."""
+    return point in block and not (block.family == SIX and any(point in tunnel for tunnel in TUNNELS))
 
 
 def _somebody(family: Family, value: int) -> Address:
