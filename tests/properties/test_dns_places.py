@@ -349,7 +349,7 @@ def meaning(reply: bytes) -> object:
     return message.id, message.flags, message.rcode(), message.question, message.edns, options, sections
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 12))
 def test_reference_and_responder_answer_alike(seed: int, mirrors: int) -> None:
     dice = random.Random(seed)
