@@ -92,6 +92,7 @@ class Supervisor:
                 group.create_task(self._replan_on_change())
                 group.create_task(self._refresh_ttls())
                 group.create_task(self._reload_on(reload))
+                group.create_task(self._watch_probing())
         finally:
             await self.answering.engine.stop()
             await _cancel(self._probing)
@@ -138,6 +139,15 @@ class Supervisor:
                 await self.answering.replan(self.verdicts())
             except (MirrornetError, OSError) as error:
                 log.error("no new plan, the last one stays in force: %s", error)
+
+    async def _watch_probing(self) -> None:
+        """A monitor never ends by itself: one that does has met a bug of ours, which must not go unseen."""
+        while True:
+            watched = list(self._probing)
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for task in watched:
+                if task.done() and not task.cancelled():
+                    task.result()
 
     async def _refresh_ttls(self) -> None:
         while True:

@@ -34,12 +34,16 @@ FLOOR: Final = 1.0  # seconds: no TTL is below this (DESIGN, Health)
 
 
 class Level(StrEnum):
+    """Where a meter stands: nothing is known yet, in use, or out of it."""
+
     UNKNOWN = "unknown"
     IN = "in"
     OUT = "out"
 
 
 class Evidence(StrEnum):
+    """What one probe says: bad evidence is counted, damning evidence decides at once."""
+
     GOOD = "good"
     BAD = "bad"
     DAMNING = "damning"
