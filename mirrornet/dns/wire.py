@@ -145,7 +145,7 @@ def parse(data: bytes) -> Query | None:
     if flags & 0x7800:
         raise Malformed(NOTIMP, identifier, flags)
     at = _end_of_name(data, 12, False)
-    if questions != 1 or not 0 < at <= size - 4 or at > 12 + 255:
+    if questions != 1 or not 0 < at <= size - 4:
         raise Malformed(FORMERR, identifier, flags)
     name = data[12:at].lower()  # a length octet is under 64 and stays as it is
     qtype, qclass = _QUESTION.unpack_from(data, at)
@@ -180,7 +180,8 @@ def parse(data: bytes) -> Query | None:
 def _end_of_name(data: bytes, at: int, pointers: bool) -> int:
     """Where the name that starts at `at` ends; 0 if it is none.  A pointer (if allowed) points back and ends it."""
     size = len(data)
-    while at < size:
+    last = min(size, at + 255)  # RFC 1035 2.3.4: no name is longer
+    while at < last:
         length = data[at]
         if not length:
             return at + 1

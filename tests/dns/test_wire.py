@@ -234,3 +234,19 @@ def test_limits(size, tcp, limit):
         else:
             assert reply[2] & 2 and len(reply) == 12 + 5 + (11 if edns else 0)
             assert reply[6:8] == b"\0\0"  # TC: no records at all
+
+
+@pytest.mark.parametrize("size", [253, 254, 255, 256])
+def test_the_longest_name_rfc1035_2_3_4(size):
+    left, labels = size - 1, b""
+    while left:
+        length = min(63, left - 1 if left != 65 else 62)  # never a rest of one octet, which is no label
+        labels, left = labels + bytes([length]) + b"a" * length, left - length - 1
+    name = labels + b"\0"
+    assert len(name) == size
+    if size > 255:
+        with pytest.raises(Malformed):
+            parse(HEADER + name + b"\0\x01\0\x01")
+    else:
+        found = parse(HEADER + name + b"\0\x01\0\x01")
+        assert found is not None and found.name == name
