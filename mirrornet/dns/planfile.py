@@ -131,8 +131,9 @@ class ZoneInfo:
 class Plan:
     """All zones of a process.  Names are lower-case wire form.
 
-    `describe` names, for each TTL slot, the mirrors that decide it as (zone, mirror) pairs; `answers` lists, for each
-    tailored entry's (owner text, type), the mirrors of each answer in order: what explain, status and tests read.
+    `notes` is what explain, status and tests read, JSON values only.  notes["describe"] has one object for each TTL slot:
+    zone, select, family (4, 6 or None for lists) and the mirrors of the answers that use it; notes["answers"] maps each
+    tailored entry ("select.example.net A") to its answers, each the names of its mirrors in order.
     """
 
     generation: int

@@ -207,6 +207,42 @@ def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
                     assert records == set(rdata.address_set(wanted, near, 1).rdatas)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(9, 20))
+def test_long_lists_keep_what_they_must_and_draws_obey_weights(seed: int, mirrors: int) -> None:
+    """Many mirrors of one AS and of IPv4, few of others: the list of eight is not simply the first eight."""
+    dice = random.Random(seed)
+    table = random_table(dice)
+    made = []
+    for number in range(mirrors):
+        addresses: tuple[Address, ...] = (IPv4Address(0xC0000200 + number),)
+        if dice.random() < 0.1:
+            addresses = (IPv6Address(0x20010DB8 << 96 | number),)
+        place = Place(dice.choice([64500] * 9 + [64501]), "JP", 35.0, dice.choice([139.0, 140.0, 10.0, -100.0]))
+        url = f"http://m{number:02}.test/"
+        made.append(Mirror(f"m{number:02}", url, addresses, place, weight=dice.choice([0, 0, 1, 2, 100])))
+    zone = replace(random_zone(dice, 1), mirrors=tuple(made), places=())
+    verdicts = {m.name: Verdict(dice.choice([State.UP] * 4 + [State.SLOW]), 9.0) for m in made}
+    plan = Planner([zone], table, {}).plan({zone.name: verdicts}, 1)
+    placed = placed_mirrors(zone, table.match)
+    select, fqdn = zone.select[0], zone.select_fqdn(zone.select[0])
+    lists = {rtype: plan.notes["answers"].get(owner) for rtype, owner in ((1, f"{fqdn} A"), (28, f"{fqdn} AAAA"))}
+    lists[256] = plan.notes["answers"][f"_http._tcp.{fqdn} URI"]
+    for value in random_values(dice, table, 4, 12):
+        ranking = rank(table.match(IPv4Address(value)).place, select, placed, verdicts)
+        for rtype, owner, names in (
+            (256, f"_http._tcp.{fqdn}", ranking.ordered),
+            (1, fqdn, ranking.near[4]),
+            (28, fqdn, ranking.near[6]),
+        ):
+            entry = plan.nodes[name_to_wire(owner)].entries[rtype]
+            found = lists[rtype]
+            if entry.partition < 0 or found is None:
+                assert names == ()
+                continue
+            assert tuple(found[plan.partitions[entry.partition].ranges4.find(value)[0]]) == names
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 5))
 def test_scopes_are_exact(seed: int, mirrors: int) -> None:
