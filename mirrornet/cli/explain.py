@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
         state: Annotated[
             Path | None,
             typer.Option(
-                metavar="DIR", help="The state folder of `serve`, for the mirrors' verdicts.  [default: the usual one]"
+                metavar="DIR", help="The state folder of `serve`, for the mirrors' verdicts (default: the usual one)."
             ),
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")] = False,

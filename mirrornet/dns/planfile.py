@@ -131,8 +131,8 @@ class ZoneInfo:
 class Plan:
     """All zones of a process.  Names are lower-case wire form.
 
-    `notes` is what explain, status and tests read, JSON values only.  notes["describe"] has one object for each TTL slot:
-    zone, select, family (4, 6 or None for lists) and the mirrors of the answers that use it; notes["answers"] maps each
+    `notes` is what status and tests read, JSON values only.  notes["describe"] has one object for each TTL slot: zone,
+    select, family (4, 6 or None for lists) and the mirrors of the answers that use it; notes["answers"] maps each
     tailored entry ("select.example.net A") to its answers, each the names of its mirrors in order.
     """
 
