@@ -2,8 +2,11 @@
 
 A reader's block is asked of the best mirror.  If that one stays silent for longer than usual, the next is asked
 beside it (the hedge); if it fails, the next at once.  The first *verified* answer wins and the others are cancelled:
-one slow or lying mirror costs one block's hedge.  Prefetch never hedges.  When every mirror has failed, rounds follow
-each other with a growing pause until the reader's deadline, and whoever knows of new mirrors is told of the trouble.
+one slow or lying mirror costs one block's hedge.  When every mirror has failed, rounds follow each other with a
+growing pause until the reader's deadline, and whoever knows of new mirrors is told of the trouble.
+
+Prefetch goes one round and never hedges, until a reader wants that very block: `wanted` is then set, and from there
+on it is his.  (Else he would sit behind a prefetch that waits for a mirror which fell silent.)
 
 Verifying includes inflating, in a thread: both release the interpreter lock, so other blocks go on arriving.
 
@@ -56,8 +59,8 @@ class Failover:
         self._proofs: dict[str, BlockRef] = {}
         self._default_proof: BlockRef | None = None
 
-    async def block(self, ref: BlockRef, *, deadline: float, patient: bool = True) -> Opened:
-        """The block `ref`, verified; `deadline` on time.monotonic().  `patient` False (prefetch): one round, no hedge.
+    async def block(self, ref: BlockRef, *, deadline: float, wanted: asyncio.Event) -> Opened:
+        """The block `ref`, verified; `deadline` on time.monotonic().  `wanted`: set once a reader waits for it.
 
         Raises Unreachable (nobody gave it in time), Missing (no mirror has it), Untrusted (only corrupt ones do).
         """
@@ -73,14 +76,14 @@ class Failover:
                     raise Untrusted(f"block {ref.hash.hex()[:16]}…: {liars} gave wrong bytes, and nobody else has it")
                 raise Missing(f"block {ref.hash.hex()[:16]}…: no mirror has it")
             errors: list[PeerError] = []
-            opened = await self._round(ref, usable, deadline, patient, spoiled, errors)
+            opened = await self._round(ref, usable, deadline, wanted, spoiled, errors)
             if opened is not None:
                 return opened
             if errors and all(isinstance(error, Missing) for error in errors):
                 continue  # the next order is empty and says so
             self._trouble()
             left = deadline - time.monotonic()
-            if not patient or left <= pause:
+            if not wanted.is_set() or left <= pause:
                 why = errors[-1] if errors else "no mirror is known"
                 raise Unreachable(f"block {ref.hash.hex()[:16]}…: no mirror gave it in time; the last: {why}")
             await asyncio.sleep(pause)
@@ -91,7 +94,7 @@ class Failover:
         ref: BlockRef,
         order: list[Endpoint],
         deadline: float,
-        patient: bool,
+        wanted: asyncio.Event,
         spoiled: set[str],
         errors: list[PeerError],
     ) -> Opened | None:
@@ -99,6 +102,7 @@ class Failover:
         waiting = list(order)
         running: dict[asyncio.Task[Opened], tuple[Endpoint, float, Progress]] = {}
         last, why = "", ""
+        call = asyncio.create_task(wanted.wait())
         try:
             while waiting or running:
                 now = time.monotonic()
@@ -107,17 +111,20 @@ class Failover:
                     return None
                 if not running:
                     last = self._start(ref, waiting.pop(0), running)
-                hedge = patient and bool(waiting)
+                hedge = wanted.is_set() and bool(waiting)
                 delay = self.choice.hedge_delay(last, ref.stored) if hedge else deadline - now
                 done, _ = await asyncio.wait(
-                    running, timeout=max(0.0, min(delay, deadline - now)), return_when=asyncio.FIRST_COMPLETED
+                    running if wanted.is_set() else {*running, call},
+                    timeout=max(0.0, min(delay, deadline - now)),
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
-                if not done and hedge and time.monotonic() < deadline:
+                answered = [task for task in running if task in done]
+                if not answered and hedge and time.monotonic() < deadline:
                     waited = time.monotonic() - min(begun for _, begun, _ in running.values())
                     if self.choice.may_hedge(waited):
                         last = self._start(ref, waiting.pop(0), running)
                     continue
-                for task in done:
+                for task in answered:
                     endpoint, _, _ = running.pop(task)
                     error = task.exception()
                     if error is None:
@@ -128,10 +135,11 @@ class Failover:
                     if not isinstance(error, PeerError):
                         raise error
                     errors.append(error)
-                if done and waiting:
+                if answered and waiting:
                     last = self._start(ref, waiting.pop(0), running)
             return None
         finally:
+            call.cancel()
             self._cancel(running, why)
 
     def _start(

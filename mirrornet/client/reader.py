@@ -28,7 +28,7 @@ from mirrornet.client.cache import Cache
 from mirrornet.client.failover import Failover
 from mirrornet.image.block import BlockRef, open_block
 from mirrornet.image.index import Head, Page
-from mirrornet.model.errors import LocalError, MirrornetError, PeerError, Unreachable, Untrusted
+from mirrornet.model.errors import LocalError, MirrornetError, Unreachable, Untrusted
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,12 @@ class ReadFigures:
     errors: int = 0
     last_error: str = ""
     longest_stall: float = 0.0  # seconds
+
+
+@dataclass(slots=True)
+class _Flight:
+    task: asyncio.Task[bytes]
+    wanted: asyncio.Event  # a reader waits for it; until then it is a prefetch
 
 
 @dataclass(slots=True)
@@ -88,7 +94,7 @@ class Reader:
         self._blocks: OrderedDict[bytes, bytes] = OrderedDict()
         self._held = 0
         self._pages: OrderedDict[int, Page] = OrderedDict()
-        self._flights: dict[bytes, asyncio.Task[bytes]] = {}
+        self._flights: dict[bytes, _Flight] = {}
         self._keeping: set[asyncio.Task[None]] = set()
         self._ahead: set[asyncio.Task[None]] = set()
         self._streams: OrderedDict[int, _Stream] = OrderedDict()
@@ -168,7 +174,7 @@ class Reader:
             self._pages.move_to_end(page_number)
         return page.block(position)
 
-    async def _load(self, ref: BlockRef, patient: bool = True) -> bytes:
+    async def _load(self, ref: BlockRef, wanted: bool = True) -> bytes:
         data = self._blocks.get(ref.hash)
         if data is not None:
             self._blocks.move_to_end(ref.hash)
@@ -176,26 +182,23 @@ class Reader:
             return data
         flight = self._flights.get(ref.hash)
         if flight is None:
-            flight = asyncio.create_task(self._fly(ref, patient), name="read" if patient else "prefetch")
+            event = asyncio.Event()
+            flight = _Flight(asyncio.create_task(self._fly(ref, event)), event)
             self._flights[ref.hash] = flight
-            flight.add_done_callback(self._landed(ref.hash))
-        elif patient and flight.get_name() == "prefetch":
-            try:  # a prefetch gives up after one round; a reader does not
-                return await asyncio.shield(flight)
-            except PeerError:
-                return await self._load(ref)
-        return await asyncio.shield(flight)
+            flight.task.add_done_callback(self._landed(ref.hash))
+        if wanted:
+            flight.wanted.set()
+        return await asyncio.shield(flight.task)
 
     def _landed(self, hash: bytes) -> Callable[[asyncio.Task[bytes]], None]:
         def done(task: asyncio.Task[bytes]) -> None:
-            if self._flights.get(hash) is task:
-                del self._flights[hash]
+            del self._flights[hash]
             if not task.cancelled():
                 task.exception()  # whoever waited has it; nobody waiting is no news
 
         return done
 
-    async def _fly(self, ref: BlockRef, patient: bool) -> bytes:
+    async def _fly(self, ref: BlockRef, wanted: asyncio.Event) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = time.monotonic() + self._deadline
         data = await loop.run_in_executor(self._pool, self._from_disk, ref)
@@ -204,7 +207,7 @@ class Reader:
         elif self._failover is None:
             raise LocalError(f"block {ref.hash.hex()[:16]}… is not in the cache, and this mount is offline")
         else:
-            opened = await self._failover.block(ref, deadline=deadline, patient=patient)
+            opened = await self._failover.block(ref, deadline=deadline, wanted=wanted)
             self.figures.network += 1
             data = opened.data
             self._keep(ref, opened.stored)
@@ -260,7 +263,7 @@ class Reader:
         try:
             ref = await self._ref(number)
             if ref is not None and ref.hash not in self._blocks and ref.hash not in self._flights:
-                await self._load(ref, patient=False)
+                await self._load(ref, wanted=False)
                 self.figures.prefetched += 1
         except MirrornetError as error:
             log.debug("prefetch of block %d: %s", number, error)
@@ -278,7 +281,7 @@ class Reader:
 
     async def close(self) -> None:
         """Ends what flies; blocks already here still go to the cache."""
-        tasks = [*self._ahead, *self._flights.values()]
+        tasks = [*self._ahead, *(flight.task for flight in self._flights.values())]
         for task in tasks:
             task.cancel()
         if tasks:

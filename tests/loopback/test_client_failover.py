@@ -163,6 +163,23 @@ async def test_a_slow_mirror_is_hedged_and_then_not_preferred(image: Any, three:
         assert order[0].name == three[1].name
 
 
+async def test_a_reader_does_not_sit_behind_a_prefetch_of_a_silent_mirror(
+    image: Any, three: list[Any], tmp_path: Path
+) -> None:
+    async with client(image, three, tmp_path) as c:
+        await c.reader.read(0, 10)
+        best = c.choice.order(None, 1, time.monotonic())[0].name
+        for server in three:
+            if server.name == best:
+                server.behave = "hang"
+        prefetch = asyncio.create_task(c.reader._prefetch(15))
+        await _until(lambda: bool(c.reader._flights))
+        begun = time.monotonic()
+        assert await c.reader.read(15 * 262144, 10) == image.content[15 * 262144 :][:10]
+        assert time.monotonic() - begun < 0.45, "before the silent mirror's own deadline, which is 0.5 s here"
+        await prefetch
+
+
 async def test_every_mirror_dead_is_an_error_within_the_deadline_and_life_goes_on(
     image: Any, three: list[Any], tmp_path: Path
 ) -> None:
