@@ -27,6 +27,7 @@ from mirrornet.image.publish import publish
 TREE = Path(__file__).resolve().parents[2]
 MIRRORNET = [sys.executable, "-c", "import sys; from mirrornet.cli import main; sys.exit(main())"]
 STATIC = TREE / "scripts" / "demo" / "static_server.py"
+ADDRESSES = {"tokyo": "127.0.0.41", "paris": "127.0.0.42"}
 TOKYO, FRANKFURT, NOWHERE = "203.178.136.36", "2.160.1.1", "192.0.2.1"
 ZONE = """
 zone: serve.test
@@ -54,22 +55,12 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = 15) ->
 
 
 class Place:
-    """A folder with a published image, two mirrors, a world.table and a zone file; processes end with the test."""
+    """A copy of that folder with a zone file; processes end with the test."""
 
     def __init__(self, folder: Path, free_port: Callable[[], int]) -> None:
         self.folder = folder
         self.ports = {"dns": free_port(), "http": free_port(), "mirrors": free_port()}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        (folder / "image").write_bytes(os.urandom(1 << 20))
-        keygen(folder / "keys", passphrase=None)
-        publish(folder / "image", "tiny", folder / "tokyo", folder / "keys", now=time.time())
-        shutil.copytree(folder / "tokyo", folder / "paris")
-        shutil.copyfile(folder / "keys" / "root.json", folder / "root.json")
-        (folder / "static.zone").write_text("www IN CNAME select\n@ IN MX 10 mail.example.\n")
-        demo = TREE / "zones" / "demo"
-        self.run(
-            "import-radb", str(demo / "routes.db"), "--delegated", str(demo / "delegated.txt"), "--out", "world.table"
-        )
         self.zone = folder / "zone.yaml"
         self.write_zone(ZONE)
 
@@ -88,11 +79,13 @@ class Place:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
 
-    def mirror(self, name: str) -> None:
-        address = {"tokyo": "127.0.0.41", "paris": "127.0.0.42"}[name]
-        self.start(name, sys.executable, str(STATIC), str(self.folder / name), address, str(self.ports["mirrors"]))
-        url = f"http://{address}:{self.ports['mirrors']}/metadata/timestamp.json"
-        wait_for(lambda: _fetch(url)[0] == 200, f"{name} to serve")
+    def mirror(self, *names: str) -> None:
+        port = str(self.ports["mirrors"])
+        for name in names:
+            self.start(name, sys.executable, str(STATIC), str(self.folder / name), ADDRESSES[name], port)
+        for name in names:
+            url = f"http://{ADDRESSES[name]}:{port}/metadata/timestamp.json"
+            wait_for(lambda url=url: _fetch(url)[0] == 200, f"{name} to serve")
 
     def serve(self, *options: str) -> None:
         self.start("serve", *MIRRORNET, "serve", "zone.yaml", "--state", "state", *options)
@@ -132,8 +125,26 @@ def _fetch(url: str) -> tuple[int, bytes]:
         return 0, b""
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a published image on two mirrors, a root.json, static records and a world.table."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "image").write_bytes(os.urandom(1 << 20))
+    keygen(folder / "keys", passphrase=None)
+    publish(folder / "image", "tiny", folder / "tokyo", folder / "keys", now=time.time())
+    shutil.copytree(folder / "tokyo", folder / "paris")
+    shutil.copyfile(folder / "keys" / "root.json", folder / "root.json")
+    (folder / "static.zone").write_text("www IN CNAME select\n@ IN MX 10 mail.example.\n")
+    demo = TREE / "zones" / "demo"
+    statistics = ("--delegated", str(demo / "delegated.txt"))
+    command = [*MIRRORNET, "import-radb", str(demo / "routes.db"), *statistics, "--out", str(folder / "world.table")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Place]:
+def place(made: Path, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Place]:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     place = Place(tmp_path, free_port)
     yield place
     for process in place.processes.values():
@@ -148,8 +159,7 @@ def place(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Place]:
 
 @pytest.fixture
 def running(place: Place) -> Place:
-    place.mirror("tokyo")
-    place.mirror("paris")
+    place.mirror("tokyo", "paris")
     place.serve()
     return place
 
@@ -243,8 +253,7 @@ def test_reload_takes_a_sound_file_and_refuses_a_faulty_one(running: Place) -> N
 
 
 def test_the_reference_engine_gives_the_same(place: Place) -> None:
-    place.mirror("tokyo")
-    place.mirror("paris")
+    place.mirror("tokyo", "paris")
     place.serve("--engine", "reference")
     assert place.addresses(TOKYO) == ["127.0.0.41"]
     assert place.addresses(FRANKFURT) == ["127.0.0.42"]
