@@ -2,8 +2,9 @@
 
 For a block of n bytes the predicted time at a mirror is  first byte + n · (requests under way + 1) / rate,  both
 exponentially weighted means over what this client saw itself.  The least predicted time goes first; the one in use
-keeps a 20 % advantage, so that two equals do not alternate.  A mirror never measured stands behind those that were,
-in the order DNS gave.
+keeps a 20 % advantage, so that two equals do not alternate.  Predictions within 20 % or 2 ms of the least are equal as
+far as anyone can measure; among those the order of DNS decides, which knows weights and the operator's wishes.  A
+mirror never measured stands behind those that were, in the order DNS gave.
 
 A circuit breaker with proof.  Three failures in a row, or one corrupt block, take a mirror out: for 1, 2, 4 … 60 s,
 corrupt for at least 10 min.  It comes back by one verified block, fetched in the background (`due` says when), so no
@@ -40,6 +41,7 @@ HEDGE_UNMEASURED: Final = 0.25  # seconds, where nothing is known of the mirror 
 HEDGE_SHARE: Final = 0.05  # hedges per request, in the long run
 HEDGE_BURST: Final = 10.0  # hedges that may go at once
 STICKY: Final = 0.8  # the predicted time of the mirror in use counts this much
+NEAR: Final = (1.2, 0.002)  # times the least prediction, or seconds above it: equal, so the order of DNS decides
 REMEASURE: Final = 60.0  # seconds after which a mirror not asked meanwhile is measured again; 1 s after a failure
 MISSES_KEPT: Final = 65536  # (mirror, block) pairs of which a 404 is remembered
 MISS_LIFETIME: Final = 300.0  # seconds a 404 is believed; a mirror that is being synced gets it later
@@ -124,11 +126,13 @@ class Choice:
                 continue
             cost = record.predicted(size) * (STICKY if record.name == self._current else 1.0)
             level = 0 if record.out_until is None else 2 if record.corrupt_until > now else 1
-            ranked.append((level, record.first_byte is None, cost, record.endpoint.rank, record.endpoint))
-        ranked.sort(key=lambda row: row[:4])
+            ranked.append(((level, record.first_byte is None), cost, record.endpoint))
+        least = min(ranked, key=lambda row: row[:2], default=((0, False), 0.0, None))
+        near = max(least[1] * NEAR[0], least[1] + NEAR[1])
+        ranked.sort(key=lambda row: (row[0], row[1] > near, row[1] if row[1] > near else 0.0, row[2].rank))
         if len(ranked) == len(self._records) > 0:  # a 404 says nothing of who is best
-            self._current = ranked[0][4].name
-        return [row[4] for row in ranked]
+            self._current = ranked[0][2].name
+        return [row[2] for row in ranked]
 
     def due(self, now: float) -> list[Endpoint]:
         """The mirrors that should be measured, or may prove themselves, by one block in the background."""

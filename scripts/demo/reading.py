@@ -144,7 +144,8 @@ def kill_in_mid_read(stage: Stage, server: NameServer, pin: str, mirrors: dict[s
     stage.check("the mirror comes back into the DNS answer", True, f"{in_use}, after {seconds:.1f} s")
 
     def used_again() -> bool:
-        reading.limit = min(size * 2, reading.limit + PIECE)  # a little more of the image each time
+        time.sleep(0.2)
+        reading.limit += PIECE  # a little more of the image each time
         return blocks_from(stage).get(in_use, 0) > before
 
     seconds = wait_for(lambda: used_again() or reading.error, 40, f"the reader to use {in_use} again")

@@ -41,6 +41,18 @@ def test_the_fastest_goes_first_and_the_unmeasured_last() -> None:
     assert {endpoint.name for endpoint in choice.due(100.0)} == {"a", "b", "c"}
 
 
+def test_what_cannot_be_told_apart_stays_in_the_order_of_dns() -> None:
+    choice = _choice("a", "b", "c")
+    _good(choice, "a", 0.0021, 0.0)
+    _good(choice, "b", 0.0010, 0.0)
+    _good(choice, "c", 0.0900, 0.0)
+    assert _names(choice, 0.0) == ["a", "b", "c"], "1.1 ms is noise"
+    _good(choice, "b", 0.0500, 1.0)
+    for _ in range(30):
+        _good(choice, "a", 0.0950, 1.0)
+    assert _names(choice, 1.0)[0] == "b", "the best is far from the others, whatever DNS says"
+
+
 def test_two_equals_do_not_alternate() -> None:
     choice = _choice("a", "b")
     firsts = set()
