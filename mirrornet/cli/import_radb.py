@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         dumps: Annotated[
             list[str],
             typer.Argument(
-                metavar="DUMP...",
+                metavar="DUMP",
                 help="RPSL dumps (route, route6, aut-num, inetnum, inet6num): paths or http, https, ftp URLs, "
                 "plain or .gz.",
                 show_default=False,
@@ -61,9 +61,11 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Makes world.table, the map from an address to its AS, country and place.
 
-        RADB and other routing registries say who originates an address; the statistics of the RIRs say in which
-        country it is.  The old table stays until the new one is whole; a table that lost 30 % of its ranges is refused
-        (exit code 3).
+        RADB and other routing registries say who originates an address; the
+        statistics of the RIRs say in which country it is.
+
+        The old table stays until the new one is whole, and a table that lost
+        30 % of its ranges is refused (exit code 3).
         """
         from mirrornet.model.errors import InputError
         from mirrornet.radb import importer
@@ -104,15 +106,17 @@ def _progress() -> Iterator[Tell]:
         return
 
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    size = TextColumn("{task.fields[size]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), size, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what.rpartition("/")[2], total=total)
-            bar.update(tasks[what], completed=done)
+                tasks[what] = bar.add_task(what.rpartition("/")[2], total=total, size="")
+            amount = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB") if done else ""
+            bar.update(tasks[what], completed=done, size=amount)
 
         yield show

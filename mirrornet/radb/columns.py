@@ -156,8 +156,9 @@ class _Text:
         alone = np.ones(len(lines), bool)
         for sign in b" \t+%#":
             alone &= following != sign
-        last = self.bytes[self.ends[lines] - 1]
-        return at, alone & (at < self.ends[lines]) & (last != 32) & (last != 9)
+        for byte in (self.bytes[at], self.bytes[self.ends[lines] - 1]):
+            alone &= (byte != 32) & (byte != 9) & (byte != 0)
+        return at, alone & (at < self.ends[lines])
 
     def spans(self, which: Mask) -> list[Span]:
         """Where these objects begin and end."""

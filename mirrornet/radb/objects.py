@@ -127,6 +127,8 @@ _WANTED: Final = {
     "inet6num": _OF_BLOCK,
     "aut-num": wanting(b"country", b"source"),
 }
+# Countries of ISO 3166-1 without a town of 15,000 people, so without a middle: known, but not placed.
+_UNPLACED: Final = frozenset(("AQ", "BV", "HM", "IO", "PW", "TK", "UM"))
 _ALIASES: Final = {"UK": "GB"}
 
 
@@ -304,7 +306,7 @@ def country_code(text: bytes) -> str:
     """ISO 3166-1 alpha-2 in capitals, "" where `text` is no country that we know."""
     code = text.decode("ascii", "replace").upper()
     code = _ALIASES.get(code, code)
-    return code if code in COUNTRIES else ""
+    return code if code in COUNTRIES or code in _UNPLACED else ""
 
 
 def _coordinates(found: list[Attribute], mends: list[Mend]) -> tuple[float, float] | None:

@@ -118,3 +118,68 @@ def test_an_ordinary_route_is_read_by_columns(prefix: str) -> None:
     found, plain = by_fast_reader(data, False)
     assert plain == 1
     assert found == by_exact_reader(data, False)
+
+
+# One oddity at a time in an otherwise plain route: random texts seldom have everything else right.
+PLAIN = {
+    "route:": "8.8.8.0/24",
+    "descr:": "x",
+    "origin:": "AS15169",
+    "changed:": "a@b.c 20010101",
+    "source:": "RADB",
+    "last-modified:": "2023-11-13T15:41:43Z",
+}
+# fmt: off
+ODD = {
+    "route:": [
+        "8.8.08.0/24", "8.8.010.0/24", "008.8.8.0/24", "8.8.256.0/24", "8.8.8.5/24", "8.8.8.0/024", "8.8.8.0/04",
+        "8.8.8.0/33", "8.8.8.0/0", "8.0.0.0/7", "8.8.8.0", "8.8.8.0/", "8.8.8/24", "8.8.8.8.0/24", "8.8.8.0/24/24",
+        "8.8..0/24", "8.8.8.0/24 ", "8.8.8.0/24 # x", "8.8.8.0/24x", "8.8.8.0 /24", "10.8.8.0/24", "203.0.113.0/24",
+        "203.0.113.8/29", "203.0.112.0/23", "224.0.0.0/8", "2001:470::/32", "8.8.8.0/24\n+", "8.8.8.0\n /24",
+        "1111.8.8.0/24", "8.8.8.0/1000", "+8.8.8.0/24", "8.8.8.0/+24", "8 .8.8.0/24", "",
+    ],
+    "descr:": [
+        "8.8.8.0/24", "origin: AS1", "x\norigin: AS1", "x\nsource: RIPE", "x\n\torigin: AS1", "x\nroute: 9.9.9.0/24",
+    ],
+    "origin:": [
+        "as15169", "As15169", "15169", "AS4.603", "AS15169 ", "AS15169\t", "AS15169 # x", "AS15169#x", "AS", "ASX",
+        "AS1x", "AS1 AS2", "AS4294967294", "AS4294967296", "AS12345678901", "AS0000015169", "AS64500", "AS0", "AS23456",
+        "AS15169\n 7", "AS15169\n+", "AS15169\n+ # x", "AS15169\n% x\n 7", "AS15169\n# x\n 7", "AS15169\n%",
+        "\n AS15169", "BS15169", "A15169", "", " " * 60 + "AS15169",
+    ],
+    "changed:": [
+        "20010101", "ab 20010101", "b20010101", "a@b 20010101 ", "a@b 20010101 # 20020202", "a@b#c 20010101",
+        "a@b 2001010", "a@b 2001-01-01", "a@b 20010101\nchanged: a@b 20030303\nchanged: a@b 19990909",
+        "a@b 20010101\n 20050505", "a@b 20010101\n# x\n 20050505", "", "# 20010101", " " * 60 + "20010101",
+    ],
+    "source:": [
+        "radb", "RADB # Filtered", "RADB#Filtered", "RADB ", "RA DB", "-RADB", "X" * 16, "X" * 17, "X" * 32, "X" * 33,
+        "", "RADB\n 2", "RADB\nsource: RIPE", "RADB,RIPE", "RAD\x00", "NIC.BR", "RIPE-NONAUTH", "é",
+    ],
+    "last-modified:": [
+        "2023-11-13", "2023-11-13 # x", "2023-11-1", "20231113", "x2023-11-13", "2023/11/13", "2023-11-13T\n 1", "",
+        "2023-11-13\nlast-modified: 2024-01-01", "2023-11-13\nlast-modified: 2022-01-01", "2a23-11-13",
+    ],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("bogons", [False, True])
+@pytest.mark.parametrize(("name", "odd"), [(name, odd) for name, values in ODD.items() for odd in values])
+def test_one_oddity_at_a_time(name: str, odd: str, bogons: bool) -> None:
+    for fields in (PLAIN | {name: odd}, {each: PLAIN[each] for each in PLAIN if each != name}):
+        text = "\n".join(f"{each:<16}{value}" for each, value in fields.items())
+        data = (text + "\n\n").encode() * 2
+        assert by_fast_reader(data, bogons)[0] == by_exact_reader(data, bogons)
+
+
+@pytest.mark.parametrize("prefix", [
+    "2001:470::/32", "2001:0470::/32", "2001:470::/16", "2001:470::/15", "2001:470:1:2::/64", "2001:470:1:2::/65",
+    "2001:470:1:2:3::/80", "2001:470:1::/032", "2001:470::/3x", "2001:470::1/32", "2001:470:0:0:0:0:0:0/32",
+    "2001:db8::/32", "2001:DB9::/32", "2001::470/128", "::/16", "fd00::/16", "2001:12345::/32", "2001:+1::/32", "2001:1_1::/32",
+    "8.8.8.0/24", "2001:470::/32 # x", "2001:470::/32 ", "3fff::/20", "3fff:1000::/20", "",
+])  # fmt: skip
+def test_one_oddity_at_a_time_of_ipv6(prefix: str) -> None:
+    data = f"route6: {prefix}\norigin: AS15169\nsource: RADB\n\n".encode()
+    for bogons in (False, True):
+        assert by_fast_reader(data, bogons)[0] == by_exact_reader(data, bogons)

@@ -195,6 +195,8 @@ def test_ranges_are_sorted_whole_and_merged(world: World) -> None:
             for i, start in enumerate(starts)
         ]
         assert all(before != after for before, after in pairwise(matches))
+        for first, after, length in zip(starts, [*starts[1:], 1 << width(family)], ranges.lengths, strict=True):
+            assert _prefix(family, first, length) == _prefix(family, after - 1, length)  # one range, one prefix
 
 
 def _prefix(family: Family, start: int, length: int) -> int:

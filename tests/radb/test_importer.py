@@ -45,6 +45,7 @@ apnic|*|ipv4|*|1|summary
 apnic|JP|ipv4|202.232.0.0|768|20110414|allocated
 apnic|CN|ipv4|202.232.3.0|256|20110414|allocated
 apnic|AU|ipv4|1.0.0.0|768|20110414|allocated
+apnic|PW|ipv4|202.124.224.0|256|20110414|allocated
 apnic|AU|asn|2500|1|20110414|allocated
 """
 
@@ -85,9 +86,11 @@ def test_routes_and_statistics_make_a_table(write: Callable[[str, bytes], str], 
     assert (unrouted.place.asn, unrouted.place.country, unrouted.prefix) == (0, "AU", None)
     assert table.match(ip_address("2001:240::1")).place.country == "JP"
     assert not table.match(ip_address("9.9.9.9")).place.known
+    palau = table.match(ip_address("202.124.224.1")).place
+    assert (palau.country, palau.known) == ("PW", False)  # a country whose middle we do not know
     assert report.objects["RADB"] == {"route": 2, "route6": 1}
     assert report.objects["JPIRR"] == {"aut-num": 1}
-    assert report.objects["delegated"] == {"ipv4": 3, "asn": 1}
+    assert report.objects["delegated"] == {"ipv4": 4, "asn": 1}
     assert report.routes == {"4": 2, "6": 1}
     assert report.ranges == {"4": len(table.ranges[4].starts), "6": len(table.ranges[6].starts)}
     assert report.warnings == []

@@ -197,4 +197,5 @@ def test_a_geoloc_that_is_no_place_is_passed_over(geoloc: str) -> None:
 def test_the_seat_of_an_as() -> None:
     assert interpret(b"aut-num: AS1299\nas-name: X\ncountry: SE\nsource: RIPE") == AutNum(1299, "SE", "RIPE")
     assert interpret(b"aut-num: AS1299\ncountry: UK\nsource: RIPE") == AutNum(1299, "GB", "RIPE")
+    assert interpret(b"aut-num: AS1299\ncountry: PW\nsource: RIPE") == AutNum(1299, "PW", "RIPE")
     assert interpret(b"aut-num: TELIA\nsource: RIPE") == Rejected("aut-num", "RIPE", Reason.BAD_ORIGIN)
