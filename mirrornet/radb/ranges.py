@@ -12,7 +12,7 @@ the smallest block that has coordinates, the longest anycast prefix.  Every cell
 - its prefix: the route's, else the country block's, else the coordinates' block's where that is a prefix; the anycast
   prefix where it is longer.
 
-Equal places are stored once (96,062 for the whole Internet), and neighbouring cells that say the same of the same
+Equal places are stored once (96,000 for the whole Internet), and neighbouring cells that say the same of the same
 prefix are merged.
 """
 
