@@ -98,3 +98,18 @@ def _no_surprises(expected_warnings: list[str]) -> Iterator[None]:
         if not any(part in record.getMessage() for part in expected_warnings)
     ]
     assert not surprises, f"unannounced in the log: {surprises}"
+
+
+_PARTS = {"loopback": "loopback", "mount": "mount", "demo": "demo"}  # folder → part; all others are pure
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The time by part, so that a part that outgrows its allowance (design §8) is seen."""
+    seconds: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                part = _PARTS.get(Path(report.nodeid).parts[1], "pure")
+                seconds[part] = seconds.get(part, 0.0) + report.duration
+    told = ", ".join(f"{part} {time:.0f} s" for part, time in sorted(seconds.items()))
+    terminalreporter.write_line(f"time by part: {told}")

@@ -2,9 +2,10 @@
 
 For a block of n bytes the predicted time at a mirror is  first byte + n · (requests under way + 1) / rate,  both
 exponentially weighted means over what this client saw itself.  The least predicted time goes first; the one in use
-keeps a 20 % advantage, so that two equals do not alternate.  Predictions within 20 % or 2 ms of the least are equal as
-far as anyone can measure; among those the order of DNS decides, which knows weights and the operator's wishes.  A
-mirror never measured stands behind those that were, in the order DNS gave.
+keeps a 20 % advantage, so that two equals do not alternate.  Predictions that differ from the least by no more than
+20 %, 2 ms or what the steadier of the two usually varies by are equal as far as anyone can measure; among those the
+order of DNS decides, which knows weights and the operator's wishes.  A mirror never measured stands behind those that
+were, in the order DNS gave.
 
 A circuit breaker with proof.  Three failures in a row, or one corrupt block, take a mirror out: for 1, 2, 4 … 60 s,
 corrupt for at least 10 min.  It comes back by one verified block, fetched in the background (`due` says when), so no
@@ -126,13 +127,20 @@ class Choice:
                 continue
             cost = record.predicted(size) * (STICKY if record.name == self._current else 1.0)
             level = 0 if record.out_until is None else 2 if record.corrupt_until > now else 1
-            ranked.append(((level, record.first_byte is None), cost, record.endpoint))
-        least = min(ranked, key=lambda row: row[:2], default=((0, False), 0.0, None))
-        near = max(least[1] * NEAR[0], least[1] + NEAR[1])
-        ranked.sort(key=lambda row: (row[0], row[1] > near, row[1] if row[1] > near else 0.0, row[2].rank))
-        if len(ranked) == len(self._records) > 0:  # a 404 says nothing of who is best
+            ranked.append(((level, record.first_byte is None), cost, record))
+        if not ranked:
+            return []
+        _, least, best = min(ranked, key=lambda row: row[:2])
+
+        def key(row: tuple[tuple[int, bool], float, Record]) -> tuple[tuple[int, bool], float, int]:
+            level, cost, record = row
+            noise = max(NEAR[1], min(best.deviation, record.deviation))
+            return level, 0.0 if cost <= max(least * NEAR[0], least + noise) else cost, record.endpoint.rank
+
+        ranked.sort(key=key)
+        if len(ranked) == len(self._records):  # a 404 says nothing of who is best
             self._current = ranked[0][2].name
-        return [row[2] for row in ranked]
+        return [record.endpoint for _, _, record in ranked]
 
     def due(self, now: float) -> list[Endpoint]:
         """The mirrors that should be measured, or may prove themselves, by one block in the background."""
@@ -216,7 +224,8 @@ class Choice:
         record.last_blame = why
         record.failures += 1
         if blame is Blame.CORRUPT:
-            record.corrupt_until = now + max(CORRUPT_OFF, record.penalty * 2)
+            again = 2 * record.penalty if now >= record.corrupt_until else 0.0
+            record.corrupt_until = now + max(CORRUPT_OFF, again)
             record.penalty = record.corrupt_until - now
             record.out_until = record.corrupt_until
             return
@@ -226,6 +235,8 @@ class Choice:
                 if other.corrupt_until <= now:
                     other.out_until, other.penalty = None, 0.0
             return
+        if record.out_until is not None and now < record.out_until:
+            return  # requests that were under way together fail together: that is one failure, punished once
         if record.failures >= FAILURES or record.out_until is not None:
             record.penalty = min(max(record.penalty * 2, COOL_OFF[0]), COOL_OFF[1])
             record.out_until = max(now + record.penalty, record.corrupt_until)

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 from answers import CLIENTS, SELECT, NameServer
-from mirrornet.config.load import load_zone
 from stage import MIRRORNET, Failed, HttpMirror, Stage, wait_for
+
+from mirrornet.config.load import load_zone
 
 PIECE = 256 << 10
 
@@ -81,14 +82,16 @@ def mount_and_compare(stage: Stage, server: NameServer, pin: str) -> None:
 
 
 class Reading(threading.Thread):
-    """Reads a file from begin to end in pieces, compares it with the original, and keeps the longest stall."""
+    """Reads a file from begin to end in pieces, compares it with the original, and keeps the longest stall.
 
-    def __init__(self, path: Path, original: Path) -> None:
+    `pace`: seconds between pieces, so that a reader lasts long enough to have something happen to it.
+    """
+
+    def __init__(self, path: Path, original: Path, pace: float = 0.0) -> None:
         super().__init__(daemon=True)
-        self.path, self.original = path, original
+        self.path, self.original, self.pace = path, original, pace
         self.longest = 0.0
         self.position = 0
-        self.limit = 0  # reads no further than this until it is raised
         self.wrong: list[int] = []
         self.error: OSError | None = None
 
@@ -96,8 +99,6 @@ class Reading(threading.Thread):
         try:
             with self.path.open("rb", buffering=0) as mine, self.original.open("rb") as theirs:
                 while True:
-                    while self.position >= self.limit:
-                        time.sleep(0.01)
                     begin = time.monotonic()
                     piece = mine.read(PIECE)
                     self.longest = max(self.longest, time.monotonic() - begin)
@@ -106,6 +107,7 @@ class Reading(threading.Thread):
                     if not piece:
                         return
                     self.position += len(piece)
+                    time.sleep(self.pace)
         except OSError as error:
             self.error = error
 
@@ -115,29 +117,23 @@ def kill_in_mid_read(stage: Stage, server: NameServer, pin: str, mirrors: dict[s
     original = stage.work / "demo.ext4"
     size = original.stat().st_size
     raw = mount(stage, server, pin, "cache-2")
-    reading = Reading(raw, original)
-    reading.limit = size // 3
+    reading = Reading(raw, original, pace=0.04)
     reading.start()
-    wait_for(lambda: reading.position >= size // 8 or reading.error, 30, "the read to get going")
-    in_use = max(blocks_from(stage).items(), key=lambda item: item[1])[0]
-    print(
-        f"   {reading.position / 1e6:.0f} of {size / 1e6:.0f} MB read; in use: {in_use}; killing its server now",
-        flush=True,
-    )
+    wait_for(lambda: reading.position >= size // 16 or reading.error, 30, "the read to get going")
+    earlier = blocks_from(stage)
+    wait_for(lambda: reading.position >= size // 6 or reading.error, 30, "the read to go on")
+    in_use = max((count - earlier.get(name, 0), name) for name, count in blocks_from(stage).items())[1]
+    print(f"   {reading.position >> 20} of {size >> 20} MiB read; in use: {in_use}; killing its server now", flush=True)
     address = mirrors[in_use].address
     client = next(client for client, nearest in CLIENTS.values() if nearest == in_use)  # whose nearest mirror it is
     mirrors[in_use].kill()
     killed = time.monotonic()
-    reading.limit = size * 2 // 3
     promised = zone_promise(server)
     wait_for(lambda: address not in server.addresses(client), promised + 10, f"the DNS answer to leave {in_use} out")
     took = time.monotonic() - killed
-    stage.check(
-        "the DNS answer leaves it out in the promised time",
-        took <= promised,
-        f"{took:.1f} s, promised {promised:.1f} s",
-    )
-    wait_for(lambda: reading.position >= reading.limit or reading.error, 30, "the read to go on without it")
+    shown = f"{took:.1f} s, promised {promised:.1f} s"
+    stage.check("the DNS answer leaves it out in the promised time", took <= promised, shown)
+    stage.check("the read goes on without it", reading.is_alive() and not reading.error)
     before = blocks_from(stage).get(in_use, 0)
     mirrors[in_use].start()
     seconds = wait_for(lambda: address in server.addresses(client), 30, f"the DNS answer to hold {in_use} again")
@@ -145,12 +141,11 @@ def kill_in_mid_read(stage: Stage, server: NameServer, pin: str, mirrors: dict[s
 
     def used_again() -> bool:
         time.sleep(0.2)
-        reading.limit += PIECE  # a little more of the image each time
-        return blocks_from(stage).get(in_use, 0) > before
+        return blocks_from(stage).get(in_use, 0) > before + 1  # one proves it; the next one is use
 
-    seconds = wait_for(lambda: used_again() or reading.error, 40, f"the reader to use {in_use} again")
-    stage.check("and is used again", blocks_from(stage)[in_use] > before, f"{seconds:.1f} s later")
-    reading.limit = size * 2
+    seconds = wait_for(lambda: used_again() or not reading.is_alive(), 40, f"the reader to use {in_use} again")
+    stage.check("and is used again", blocks_from(stage)[in_use] > before + 1, f"{seconds:.1f} s later")
+    reading.pace = 0.0
     reading.join(60)
     if reading.error:
         raise Failed(f"the read ended with {reading.error}")
@@ -177,12 +172,9 @@ def corrupt_a_block(stage: Stage, server: NameServer, pin: str, mirrors: dict[st
         data = bytearray(victim.read_bytes())
         data[len(data) // 2] ^= 0xFF
         victim.write_bytes(bytes(data))
-    print(
-        f"   one bit-flipped byte in {len(victims)} of {len(blocks)} blocks of {liar}, the nearest mirror", flush=True
-    )
+    print(f"   a byte was flipped in {len(victims)} of {len(blocks)} blocks of {liar}, the nearest mirror", flush=True)
     raw = mount(stage, server, pin, "cache-3")
     reading = Reading(raw, original)
-    reading.limit = original.stat().st_size * 2
     reading.start()
     reading.join(120)
     if reading.error or reading.is_alive():

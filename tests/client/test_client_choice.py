@@ -53,6 +53,18 @@ def test_what_cannot_be_told_apart_stays_in_the_order_of_dns() -> None:
     assert _names(choice, 1.0)[0] == "b", "the best is far from the others, whatever DNS says"
 
 
+def test_requests_that_fail_together_are_punished_once() -> None:
+    choice = _choice("a", "b", "c")
+    for name in ("b", "c"):
+        _good(choice, name, 0.5, 0.0)
+    for _ in range(12):
+        choice.failed("a", Blame.UNREACHABLE, "reset", 1.0)
+    assert choice.records()[0].out_until == 1.0 + COOL_OFF[0]
+    for _ in range(12):
+        choice.failed("b", Blame.CORRUPT, "liar", 2.0)
+    assert choice.records()[1].corrupt_until == 2.0 + CORRUPT_OFF
+
+
 def test_two_equals_do_not_alternate() -> None:
     choice = _choice("a", "b")
     firsts = set()
