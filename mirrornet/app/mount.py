@@ -285,7 +285,10 @@ class Session:
             "name_server": self._refresher.last_error if self._refresher else "",
             "network_down": self._choice.network_down,
             "hedges": self._choice.hedges,
-            "mirrors": [_mirror(record, now) for record in self._choice.records()],
+            "mirrors": [
+                *(_mirror(record, now) for record in self._choice.records()),
+                *({**_mirror(record, now), "offered": False} for record in self._choice.former()),
+            ],
             "reads": reader.status(),
             "cache": self._cache.status(),
         }
@@ -300,6 +303,7 @@ def _mirror(record: Record, now: float) -> dict[str, Any]:
         state = "in use" if record.first_byte is not None else "not measured"
     return {
         "name": record.name,
+        "offered": True,
         "url": record.endpoint.url,
         "addresses": list(record.endpoint.addresses),
         "rank": record.endpoint.rank,

@@ -110,6 +110,7 @@ def text(status: dict[str, Any]) -> str:
         blames = ", ".join(f"{count} {blame}" for blame, count in mirror["blames"].items())
         lines.append(
             f"  mirror {mirror['name']} ({mirror['url']}): {mirror['state']}{known}, {mirror['blocks']} blocks"
+            + ("" if mirror["offered"] else ", no longer offered by the name server")
             + (f"; blamed: {blames}; last: {mirror['last_blame']}" if blames else "")
         )
     lines.append(

@@ -44,6 +44,7 @@ HEDGE_BURST: Final = 10.0  # hedges that may go at once
 STICKY: Final = 0.8  # the predicted time of the mirror in use counts this much
 NEAR: Final = (1.2, 0.002)  # times the least prediction, or seconds above it: equal, so the order of DNS decides
 REMEASURE: Final = 60.0  # seconds after which a mirror not asked meanwhile is measured again; 1 s after a failure
+FORMER: Final = 256  # mirrors remembered that are not offered any more; names come from DNS, so there is a bound
 MISSES_KEPT: Final = 65536  # (mirror, block) pairs of which a 404 is remembered
 MISS_LIFETIME: Final = 300.0  # seconds a 404 is believed; a mirror that is being synced gets it later
 TOGETHER: Final = 10.0  # seconds within which all must have failed for it to be the network
@@ -94,6 +95,7 @@ class Choice:
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
         self._misses: OrderedDict[tuple[str, bytes], float] = OrderedDict()
+        self._former: OrderedDict[str, Record] = OrderedDict()
         self._tokens = HEDGE_BURST
         self._current = ""
         self.network_down = False
@@ -102,20 +104,34 @@ class Choice:
     # -- what exists
 
     def update(self, endpoints: Iterable[Endpoint]) -> None:
-        """The mirrors from now on.  A mirror of the same name and URL keeps its record."""
+        """The mirrors from now on.  A mirror of the same name and URL keeps its record, and finds it when it returns:
+
+        a liar that leaves the DNS answer for a minute is still a liar.
+        """
         kept: dict[str, Record] = {}
         for endpoint in endpoints:
-            known = self._records.get(endpoint.name)
+            known = self._record(endpoint.name)
             if known is not None and known.endpoint.url == endpoint.url:
                 known.endpoint = endpoint
                 kept[endpoint.name] = known
             else:
                 kept[endpoint.name] = Record(endpoint)
+            self._former.pop(endpoint.name, None)
+        self._former.update((name, record) for name, record in self._records.items() if name not in kept)
+        while len(self._former) > FORMER:
+            self._former.popitem(last=False)
         self._records = kept
 
     def records(self) -> list[Record]:
         """All records, in rank order."""
         return sorted(self._records.values(), key=lambda record: record.endpoint.rank)
+
+    def former(self) -> list[Record]:
+        """The records of mirrors that gave or spoilt something and are not offered any more, the last to go at last."""
+        return [record for record in self._former.values() if record.blocks or record.blames]
+
+    def _record(self, name: str) -> Record | None:
+        return self._records.get(name) or self._former.get(name)
 
     # -- whom to ask
 
@@ -177,17 +193,17 @@ class Choice:
     def asked(self, name: str) -> None:
         """A request to `name` starts."""
         self._tokens = min(HEDGE_BURST, self._tokens + HEDGE_SHARE)
-        if name in self._records:
-            self._records[name].under_way += 1
+        if (record := self._record(name)) is not None:
+            record.under_way += 1
 
     def ended(self, name: str) -> None:
         """That request is over, however it went."""
-        if name in self._records:
-            self._records[name].under_way = max(0, self._records[name].under_way - 1)
+        if (record := self._record(name)) is not None:
+            record.under_way = max(0, record.under_way - 1)
 
     def verified(self, name: str, size: int, first_byte: float, seconds: float, now: float) -> None:
         """`name` gave a verified block of `size` bytes: the first after `first_byte`, the last after `seconds`."""
-        record = self._records.get(name)
+        record = self._record(name)
         if record is None:
             return
         self.network_down = False
@@ -205,7 +221,7 @@ class Choice:
 
     def lacks(self, name: str, block: bytes, now: float) -> None:
         """`name` answers that it does not have `block`.  That is no failure: it is alive."""
-        record = self._records.get(name)
+        record = self._record(name)
         if record is not None:
             record.missing += 1
             record.asked_at = now
@@ -216,7 +232,7 @@ class Choice:
 
     def failed(self, name: str, blame: Blame, why: str, now: float) -> None:
         """`name` did not give the block; `why` is one line for a person."""
-        record = self._records.get(name)
+        record = self._record(name)
         if record is None:
             return
         record.asked_at = record.failed_at = now
@@ -243,7 +259,7 @@ class Choice:
 
     def lost(self, name: str, waited: float, why: str, now: float) -> None:
         """`name` was cancelled after `waited` seconds without a byte, because another had the block."""
-        record = self._records.get(name)
+        record = self._record(name)
         if record is None:
             return
         if record.first_byte is not None and waited > record.first_byte:

@@ -74,7 +74,7 @@ def main() -> int:
         answers.four_continents(stage, name_server)
         reading.mount_and_compare(stage, name_server, pin)
         reading.kill_in_mid_read(stage, name_server, pin, mirrors)
-        reading.corrupt_a_block(stage, name_server, pin, mirrors)
+        reading.corrupt_blocks(stage, name_server, pin, mirrors)
         code = 0
         if chosen.keep:
             print(f"\n── Left running in {stage.work}")

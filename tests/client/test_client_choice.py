@@ -41,6 +41,22 @@ def test_the_fastest_goes_first_and_the_unmeasured_last() -> None:
     assert {endpoint.name for endpoint in choice.due(100.0)} == {"a", "b", "c"}
 
 
+def test_a_liar_that_leaves_dns_and_returns_is_still_a_liar() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "b", 0.01, 0.0)
+    choice.failed("a", Blame.CORRUPT, "liar", 1.0)
+    a, b = (record.endpoint for record in choice.records())
+    choice.update([b])
+    assert _names(choice, 2.0) == ["b"]
+    assert [record.name for record in choice.former()] == ["a"]
+    choice.update([a, b])
+    assert choice.former() == []
+    assert _names(choice, 3.0) == ["b", "a"]
+    assert choice.records()[0].corrupt_until == 1.0 + CORRUPT_OFF
+    choice.update([b, Endpoint("a", "http://elsewhere")])
+    assert choice.records()[0].blames == {}, "another URL is another mirror"
+
+
 def test_what_cannot_be_told_apart_stays_in_the_order_of_dns() -> None:
     choice = _choice("a", "b", "c")
     _good(choice, "a", 0.0021, 0.0)
