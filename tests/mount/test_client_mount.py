@@ -159,7 +159,8 @@ def test_a_select_name_leads_to_mirrors_and_to_others_when_they_die(
             server.records[service, "URI"] = [f'10 1 "http://b.example:{three[1].port}/#m1"']
             three[0].stop()
             assert os.pread(file.fileno(), UNIT, 30 * UNIT) == image.content[30 * UNIT : 31 * UNIT]
-        assert [mirror["name"] for mirror in machine.status()["mirrors"]] == ["m1"]
+        told = {mirror["name"]: mirror["offered"] for mirror in machine.status()["mirrors"]}
+        assert told == {"m1": True, "m0": False}, "who left is remembered, since it gave blocks"
     finally:
         server.stop()
 
