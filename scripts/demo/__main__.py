@@ -98,6 +98,8 @@ def main() -> int:
         print(f"\ndemo: FAILED: {failure}\ndemo: the logs are in {stage.work}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         code = 130
+    except Exception as error:  # a step that broke in a way nobody foresaw is a failure like any other
+        print(f"\ndemo: FAILED: {type(error).__name__}: {error}\ndemo: the logs are in {stage.work}", file=sys.stderr)
     finally:
         if code or not chosen.keep:
             stage.stop()

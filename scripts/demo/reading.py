@@ -142,12 +142,20 @@ def kill_in_mid_read(stage: Stage, server: NameServer, pin: str, mirrors: dict[s
     seconds = wait_for(lambda: address in server.addresses(client), 30, f"the DNS answer to hold {in_use} again")
     stage.check("the mirror comes back into the DNS answer", True, f"{in_use}, after {seconds:.1f} s")
 
-    def used_again() -> bool:
-        time.sleep(0.2)
-        return blocks_from(stage).get(in_use, 0) > before + 1  # one proves it; the next one is use
+    others = [mirror for mirror in mirrors.values() if mirror.name != in_use]
+    print(f"   now the other {len(others)} are killed, so that only {in_use} is left", flush=True)
+    for mirror in others:
+        mirror.kill()
 
-    seconds = wait_for(lambda: used_again() or not reading.is_alive(), 40, f"the reader to use {in_use} again")
-    stage.check("and is used again", blocks_from(stage)[in_use] > before + 1, f"{seconds:.1f} s later")
+    def used_again() -> bool:
+        return blocks_from(stage).get(in_use, 0) > before
+
+    seconds = wait_for(lambda: used_again() or not reading.is_alive(), 30, f"the reader to use {in_use} again")
+    stage.check(
+        "and is used again", used_again(), f"{blocks_from(stage)[in_use] - before} blocks, {seconds:.1f} s later"
+    )
+    for mirror in others:
+        mirror.start()
     reading.pace = 0.0
     reading.join(60)
     if reading.error:
