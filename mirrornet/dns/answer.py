@@ -20,9 +20,11 @@ from ipaddress import IPv6Address
 from struct import Struct
 from typing import Final
 
-from mirrornet.dns import counters, wire
+from mirrornet.dns import counters, edns, wire
+from mirrornet.dns.gate import Gate, short
 from mirrornet.dns.lookup import ANY_ANSWER, Found, Kind, Tree
 from mirrornet.dns.planfile import BETWEEN, Entry, Plan, ZoneInfo
+from mirrornet.dns.rate import ANSWER, SILENCE
 from mirrornet.dns.rrset import AAAA, CLASS_IN, NS, OWNER, A, RRset
 from mirrornet.dns.wire import EMPTY, Malformed, Query, Section
 from mirrornet.model.address import Family, key
@@ -34,7 +36,6 @@ _BY_KIND = {
     Kind.REFERRAL: counters.REFERRAL,
     Kind.REFUSED: counters.REFUSED,
 }
-_AXFR, _IXFR = 252, 251
 _MAX_NSID = 128  # octets; so that OPT and question always fit 512
 
 _BARE = b"\0\x01\0\0\0\0\0\0"  # one question
@@ -42,6 +43,8 @@ _EDNS = b"\0\x01\0\0\0\0\0\x01"  # one question and one additional record
 _OPT_ECS = Struct("!HHBBHHHHHBB")  # the OPT behind its root owner, up to the address of its only option
 _OPT_FIXED = 11  # octets of an OPT without options
 _TO_SCOPE = 18  # octets from an OPT's start to the scope of an ECS option that comes first
+# An OPT without options, with a client's COOKIE, with a server's as well: its size, and its rdlength and option header.
+_WITH_COOKIE: Final = {11: b"\0\0", 23: b"\0\x0c\0\x0a\0\x08", 39: b"\0\x1c\0\x0a\0\x18"}
 _SCOPES: Final = tuple(bytes([n]) for n in range(129))
 _CLEAN4 = tuple((1 << (32 - n)) - 1 for n in range(33))
 _CLEAN6 = tuple((1 << (64 - n)) - 1 for n in range(65))
@@ -56,7 +59,7 @@ class _Hot:
         self.question = question
         self.edns = edns
         self.entry = entry
-        self.tails: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
+        self.tails: tuple[dict[int, bytes], ...] = ({}, {}, {}, {})  # by RD + 2 * DO
         partition = plan.partitions[entry.partition] if entry.partition >= 0 else None
         self.ranges4 = None if partition is None else partition.ranges4
         self.ranges6 = None if partition is None else partition.ranges6
@@ -65,52 +68,66 @@ class _Hot:
 class Responder:
     """Answers from one plan."""
 
-    def __init__(self, plan: Plan, ttls: Sequence[int], *, nsid: bytes = b"", counts: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ttls: Sequence[int],
+        *,
+        nsid: bytes = b"",
+        counts: list[int] | None = None,
+        gate: Gate | None = None,
+    ) -> None:
         """`ttls`: seconds, one per TTL slot; `nsid`: at most 128 octets, given to who asks for it (RFC 5001).
 
-        `counts`: where to count, as in dns/counters.py.  Raises ValueError where the NSID is too long.
+        `counts`: where to count, as in dns/counters.py.  `gate`: cookies and limits; None: neither of them.  Raises
+        ValueError where the NSID is too long.
         """
         if len(nsid) > _MAX_NSID:
             raise ValueError(f"an NSID has at most {_MAX_NSID} octets, and this one has {len(nsid)}")
         self.plan = plan
         self.counts = [0] * len(counters.NAMES) if counts is None else counts
         self._ttls = list(ttls)
-        self._nsid = wire.nsid_option(nsid) if nsid else b""
+        self._nsid = edns.nsid_option(nsid) if nsid else b""
+        self.gate = Gate() if gate is None else gate
         self._tree = Tree(plan.zones, plan.nodes)
         self._hot: dict[bytes, _Hot] = {}
         for name, node in plan.nodes.items():
             for rtype, entry in node.entries.items():
-                if self._tree.find(name, rtype).kind is not Kind.ANSWER:
-                    continue  # glue, or what a delegation hides
+                if self._tree.find(name, rtype).kind is not Kind.ANSWER or entry.last_resort:
+                    continue  # glue, or what a delegation hides; or there is something to be said beside the answer
                 question = name + rtype.to_bytes(2, "big") + CLASS_IN.to_bytes(2, "big")
-                for before, edns in ((_BARE, False), (_EDNS, True)):
-                    self._hot[before + question] = _Hot(question, edns, entry, plan)
+                for before, with_opt in ((_BARE, False), (_EDNS, True)):
+                    self._hot[before + question] = _Hot(question, with_opt, entry, plan)
 
     def retime(self, ttls: Sequence[int]) -> None:
         """New TTLs for the same plan."""
         self._ttls = list(ttls)
         for hot in self._hot.values():
-            hot.tails[0].clear()
-            hot.tails[1].clear()
+            for tails in hot.tails:
+                tails.clear()
 
-    def respond(self, data: bytes, peer: bytes, tcp: bool) -> bytes | None:
-        """The reply to the octets `data` from `peer` (4 or 16 packed octets), or None: say nothing.  Never raises."""
+    def respond(self, data: bytes, peer: bytes, transport: int) -> bytes | None:
+        """The reply to the octets `data` from `peer` (4 or 16 packed octets), or None: say nothing.  Never raises.
+
+        `transport`: wire.UDP, TCP or TLS.
+        """
         try:
             at = data.index(0, 12) + 5  # where a question without a zero octet in its labels ends
             hot = self._hot.get(data[4:at])
-            if hot is not None and not tcp:
+            if hot is not None and not transport:
                 reply = self._quick(hot, data, at, peer)
                 if reply is not None:
-                    return reply
+                    return reply or None
         except (ValueError, IndexError):
             pass
         try:
-            return self._slow(data, peer, tcp)
+            return self._slow(data, peer, transport)
         except Exception:  # a bug of ours is an answer to the asker and a number to the operator
             self.counts[counters.SERVFAIL] += 1
             return _failed(data)
 
-    # The quick road: UDP, a foreseen question in lower case, no OPT or a plain one.  None: take the other one.
+    # The quick road: UDP, a foreseen question in lower case, an OPT with nothing or a COOKIE or ECS, or none.
+    # None: take the other one.  No octets: silence.
 
     def _quick(self, hot: _Hot, data: bytes, at: int, peer: bytes) -> bytes | None:
         recursion = data[2]  # QR, opcode, AA and TC are clear if this is 0 or 1
@@ -123,17 +140,33 @@ class Responder:
                 return None
             answer = 0 if ranges is None else self._of_peer(hot.entry, peer)[0]
             tail = hot.tails[recursion].get(answer) or self._tail(hot, recursion, answer)
-            return data[:2] + tail if 0 < len(tail) <= wire.UDP_MINIMUM - 2 else None
-        if size == at + _OPT_FIXED:
-            # root owner, type OPT, version 0, DO clear, no options
-            if data[at : at + 3] != b"\0\0\x29" or data[at + 6 : at + 8] > b"\0\x7f" or data[at + 9 :] != b"\0\0":
+            if not 0 < len(tail) <= wire.UDP_MINIMUM - 2:
                 return None
+            if self.gate.limiter is not None and (verdict := self.gate.limiter.admit(peer, self.gate.now)):
+                return self._cut_short(data, verdict)
+            return data[:2] + tail
+        extra = size - at
+        if extra == _OPT_FIXED or (extra in _WITH_COOKIE and data[at + 12] == 10):
+            # root owner, type OPT, version 0, no option or one COOKIE
+            if data[at : at + 3] != b"\0\0\x29" or data[at + 6] or data[at + 9 : at + 15] != _WITH_COOKIE[extra]:
+                return None
+            cookie, valid = b"", False
+            if extra != _OPT_FIXED:
+                if self.gate.cookies is None:
+                    return None
+                sent, valid = self.gate.cookies.reply(data[at + 15 :], peer, int(self.gate.now))
+                cookie = b"\0\x0a\0\x18" + sent
+            kind = recursion | data[at + 7] >> 6 & 2
             answer = 0 if ranges is None else self._of_peer(hot.entry, peer)[0]
-            tail = hot.tails[recursion].get(answer) or self._tail(hot, recursion, answer)
+            tail = hot.tails[kind].get(answer) or self._tail(hot, kind, answer)
             room = data[at + 3] << 8 | data[at + 4]
-            if not tail or len(tail) + 4 > (512 if room < 512 else room if room < 1232 else 1232):
+            if not tail or len(tail) + 4 + len(cookie) > (512 if room < 512 else room if room < 1232 else 1232):
                 return None
-            return data[:2] + tail + b"\0\0"
+            if not valid and self.gate.limiter is not None:
+                verdict = self.gate.limiter.admit(peer, self.gate.now)
+                if verdict:
+                    return self._cut_short(data, verdict, cookie)
+            return data[:2] + tail + (b"\0\x1c" + cookie if cookie else b"\0\0")
         if size < at + _TO_SCOPE + 1 or data[at]:
             return None
         rtype, room, _, version, flags, length, code, inner, family, source, scope = _OPT_ECS.unpack_from(data, at + 1)
@@ -142,7 +175,6 @@ class Responder:
         if (
             rtype != 41
             or version
-            or flags & 0x8000
             or length != octets + 8
             or code != 8
             or inner != octets + 4
@@ -170,42 +202,57 @@ class Responder:
             width = ranges.scopes[index]
             if width == BETWEEN:
                 width = ranges.scope(index, value)
-        tail = hot.tails[recursion].get(answer) or self._tail(hot, recursion, answer)
+        kind = recursion | flags >> 14 & 2
+        tail = hot.tails[kind].get(answer) or self._tail(hot, kind, answer)
         if not tail or len(tail) + 4 + length > (512 if room < 512 else room if room < 1232 else 1232):
             return None
+        if self.gate.limiter is not None and (verdict := self.gate.limiter.admit(peer, self.gate.now)):
+            return self._cut_short(data, verdict)
         self.counts[counters.ECS] += 1
         return data[:2] + tail + data[at + 9 : at + _TO_SCOPE] + _SCOPES[width] + address
 
-    def _tail(self, hot: _Hot, recursion: int, answer: int) -> bytes:
+    def _cut_short(self, data: bytes, verdict: int, cookie: bytes = b"") -> bytes:
+        """The limited reply to a packet that the quick road has read; no octets for silence."""
+        self.counts[counters.LIMITED] += 1
+        query = None if verdict == SILENCE else wire.parse(data)
+        return b"" if query is None else short(query, wire.UDP, verdict, cookie) or b""
+
+    def _tail(self, hot: _Hot, kind: int, answer: int) -> bytes:
         """What follows the id, up to and without the length of our OPT's options; kept for the next time.
 
-        Empty where the answer is NODATA.
+        `kind`: RD + 2 * DO.  Empty where the answer is NODATA.
         """
         rrset = hot.entry.rrsets[answer]
         if rrset is None:
             return b""
-        query = Query(0, recursion << 8, 0, hot.question[:-4], hot.question, 0, 0, None)
-        message = wire.compose(query, True, authoritative=True, answer=self._section(hot.entry, answer))
+        query = Query(0, (kind & 1) << 8, 0, hot.question[:-4], hot.question, 0, 0, None)
+        message = wire.compose(query, wire.TCP, authoritative=True, answer=self._section(hot.entry, answer))
         if hot.edns:
-            message = message[:11] + bytes([message[11] + 1]) + message[12:] + wire.opt(b"")[:-2]
-        tail = hot.tails[recursion][answer] = message[2:]
+            message = message[:11] + bytes([message[11] + 1]) + message[12:] + edns.opt(b"", kind > 1)[:-2]
+        tail = hot.tails[kind][answer] = message[2:]
         return tail
 
     # The road for everything.
 
-    def _slow(self, data: bytes, peer: bytes, tcp: bool) -> bytes | None:
+    def _slow(self, data: bytes, peer: bytes, transport: int) -> bytes | None:
         try:
             query = wire.parse(data)
         except Malformed as fault:
             self.counts[_BY_RCODE[fault.rcode]] += 1
-            return fault.reply()
+            if self.gate.count(peer, transport) != SILENCE:
+                return fault.reply()
+            self.counts[counters.LIMITED] += 1
+            return None
         if query is None:
             self.counts[counters.DROPPED] += 1
             return None
-        if query.qclass != CLASS_IN or query.qtype in (_AXFR, _IXFR):
-            found = Found(Kind.REFUSED)  # version.bind included; whoever wants our zones has our files (DESIGN, names)
-        else:
-            found = self._tree.find(query.name, query.qtype)
+        verdict, cookie = self.gate.admit(query, peer, transport)
+        if verdict != ANSWER:
+            self.counts[counters.LIMITED] += 1
+            return short(query, transport, verdict, cookie)
+        if not query.question:
+            return self.gate.without_question(query, peer, transport, cookie)
+        found = self._tree.ask(query.name, query.qtype, query.qclass)
         subnet = query.edns.subnet if query.edns else None
         self.counts[counters.ECS] += subnet is not None
         answer, scope = (0, 0) if found.entry is None else self._choose(found.entry, query, peer)
@@ -214,32 +261,35 @@ class Responder:
         if found.kind in _BY_KIND:
             self.counts[_BY_KIND[found.kind]] += 1
         options = subnet.reply(scope) if subnet else b""
-        if query.edns is not None and query.edns.nsid:
-            options += self._nsid
-        reply = self._reply(query, tcp, found, answer, options)
+        options += edns.courtesies(query.edns, transport != wire.UDP, self._nsid) + cookie
+        if found.error is not None:
+            options += edns.extended_error(found.error)
+        if found.kind is Kind.ANSWER and found.entry is not None and answer in found.entry.last_resort:
+            options += edns.extended_error(edns.OTHER_ERROR, edns.ALL_DOWN)
+        reply = self._reply(query, transport, found, answer, options)
         self.counts[counters.TRUNCATED] += bool(reply[2] & 2)
         return reply
 
-    def _reply(self, query: Query, tcp: bool, found: Found, answer: int, options: bytes) -> bytes:
+    def _reply(self, query: Query, transport: int, found: Found, answer: int, options: bytes) -> bytes:
         match found.kind:
             case Kind.REFUSED:
-                return wire.compose(query, tcp, wire.REFUSED, options=options)
+                return wire.compose(query, transport, wire.REFUSED, options=options)
             case Kind.REFERRAL:
                 delegation, glue = self._delegation(found.cut, query)
-                return wire.compose(query, tcp, authority=delegation, additional=glue, options=options)
+                return wire.compose(query, transport, authority=delegation, additional=glue, options=options)
             case Kind.ANY:
                 section = Section(1, ANY_ANSWER.wire())
-                return wire.compose(query, tcp, authoritative=True, answer=section, options=options)
+                return wire.compose(query, transport, authoritative=True, answer=section, options=options)
             case Kind.ANSWER if found.entry is not None:
                 section = self._section(found.entry, answer)
-                return wire.compose(query, tcp, authoritative=True, answer=section, options=options)
+                return wire.compose(query, transport, authoritative=True, answer=section, options=options)
             case Kind.CNAME if found.entry is not None:
-                return self._alias(query, tcp, found, found.entry, options)
+                return self._alias(query, transport, found, found.entry, options)
         rcode = wire.NXDOMAIN if found.kind is Kind.NXDOMAIN else wire.NOERROR
         soa = self._soa(query, found.zone)
-        return wire.compose(query, tcp, rcode, authoritative=True, authority=soa, options=options)
+        return wire.compose(query, transport, rcode, authoritative=True, authority=soa, options=options)
 
-    def _alias(self, query: Query, tcp: bool, found: Found, entry: Entry, options: bytes) -> bytes:
+    def _alias(self, query: Query, transport: int, found: Found, entry: Entry, options: bytes) -> bytes:
         """RFC 1034 4.3.2 step 3a, one step of it: what the alias points to, where that is static and of its zone."""
         section, authority, rcode = self._section(entry, 0), EMPTY, wire.NOERROR
         rrset = entry.rrsets[0]
@@ -251,7 +301,9 @@ class Responder:
         elif beyond.zone is found.zone and beyond.entry is not None and beyond.entry.partition < 0:
             more = self._section(beyond.entry, 0, target)
             section = Section(section.count + more.count, section.wire + more.wire)
-        return wire.compose(query, tcp, rcode, authoritative=True, answer=section, authority=authority, options=options)
+        return wire.compose(
+            query, transport, rcode, authoritative=True, answer=section, authority=authority, options=options
+        )
 
     def _delegation(self, cut: bytes, query: Query) -> tuple[Section, Section]:
         """NS records, and the addresses we have of the servers they name (RFC 1034 4.3.2 step 3b, RFC 9471)."""
@@ -299,9 +351,9 @@ class Responder:
             return self._of_peer(entry, peer)
         if not subnet.source:
             return 0, 0
-        family, value, offset = subnet.locate()
+        family, value = subnet.locate()
         answer, scope = self.plan.partitions[entry.partition].family(family).find(value)
-        return answer, min(128, offset + scope)
+        return answer, subnet.scope(scope)
 
     def _of_peer(self, entry: Entry, peer: bytes) -> tuple[int, int]:
         family: Family = 4
@@ -323,9 +375,11 @@ def _failed(data: bytes, options: bytes = b"") -> bytes | None:
         query = wire.parse(data)
     except Malformed as fault:
         return fault.reply()
-    return None if query is None else wire.compose(query, False, wire.SERVFAIL, options=options if query.edns else b"")
+    return (
+        None if query is None else wire.compose(query, wire.UDP, wire.SERVFAIL, options=options if query.edns else b"")
+    )
 
 
-def not_ready(data: bytes, peer: bytes, tcp: bool) -> bytes | None:
+def not_ready(data: bytes, peer: bytes, transport: int) -> bytes | None:
     """The answer before there is a plan: SERVFAIL at once, so that a resolver asks our sibling (RFC 8914 4.15)."""
-    return _failed(data, wire.extended_error(wire.NOT_READY))
+    return _failed(data, edns.extended_error(edns.NOT_READY))

@@ -22,6 +22,7 @@ NAMES: Final = (
     "servfail",  # a bug of ours, or no plan yet
     "truncated",
     "dropped",  # answers, or under 12 octets: no reply
+    "limited",  # queries that got a short reply or none: rate.py
     "unsent",  # the kernel would not take the reply
     "tcp_accepted",  # connections
     "tcp_refused",  # connections closed at once: too many
@@ -47,6 +48,7 @@ GAUGES: Final = frozenset({"tcp_open", "generation", "pid"})
     SERVFAIL,
     TRUNCATED,
     DROPPED,
+    LIMITED,
     UNSENT,
     TCP_ACCEPTED,
     TCP_REFUSED,

@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from mirrornet.dns.edns import NOT_AUTHORITATIVE, NOT_SUPPORTED
 from mirrornet.dns.planfile import Entry, Node, ZoneInfo
-from mirrornet.dns.rrset import ANY, CNAME, DS, RRset, ancestors
+from mirrornet.dns.rrset import ANY, CLASS_IN, CNAME, DS, RRset, ancestors
 
 HINFO: Final = 13
+AXFR: Final = 252
+IXFR: Final = 251
 # RFC 8482 section 4.2; the TTL is ours: an hour keeps a curious resolver away and follows a change within reason.
 ANY_ANSWER: Final = RRset(HINFO, 3600, (b"\x07RFC8482\x00",))
 _WILDCARD = b"\x01*"
@@ -39,12 +42,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`zone` where it is ours; `entry` for ANSWER and CNAME; `cut`: the delegated name for REFERRAL."""
+    """`zone` where it is ours; `entry` for ANSWER and CNAME; `cut`: the delegated name for REFERRAL.
+
+    `error`: for REFUSED an INFO-CODE of RFC 8914 that says why.
+    """
 
     kind: Kind
     zone: ZoneInfo | None = None
     entry: Entry | None = None
     cut: bytes = b""
+    error: int | None = None
 
 
 class Tree:
@@ -63,12 +70,22 @@ class Tree:
     def _ours(self, name: bytes) -> bool:
         return any(above in self.zones for above in ancestors(name))
 
+    def ask(self, name: bytes, qtype: int, qclass: int) -> Found:
+        """What a question gets.
+
+        Classes other than IN are refused, version.bind with them: NSID says who we are, and nothing says which version.
+        Zone transfers are refused, since answers that depend on the asker are not a zone (RFC 5936 leaves us free).
+        """
+        if qclass != CLASS_IN or qtype in (AXFR, IXFR):
+            return Found(Kind.REFUSED, error=NOT_SUPPORTED)
+        return self.find(name, qtype)
+
     def find(self, name: bytes, qtype: int) -> Found:
         """What `name` (lower-case wire form) and `qtype` get, class IN."""
         line = ancestors(name)
         depth = next((depth for depth, above in enumerate(line) if above in self.zones), None)
         if depth is None:
-            return Found(Kind.REFUSED)
+            return Found(Kind.REFUSED, error=NOT_AUTHORITATIVE)
         zone = self.zones[line[depth]]
         for above in reversed(line[:depth]):  # from below the apex downwards: the highest cut counts
             node = self.nodes.get(above)

@@ -6,13 +6,13 @@ the operator chose the reference engine.  Its reply() is not used: that sets RA 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dnslib.dns import EDNS0, QTYPE, RD, RR, DNSBuffer, DNSHeader, DNSQuestion, DNSRecord, EDNSOption
 from dnslib.label import DNSLabel
 
-from mirrornet.dns import wire
+from mirrornet.dns import edns, wire
 from mirrornet.dns.rrset import RRset, labels_of
 
 Message = Any  # a DNSRecord; dnslib has no types
@@ -36,18 +36,32 @@ def reply(
     return message
 
 
-def finish(message: Message, query: wire.Query, tcp: bool, options: Iterable[tuple[int, bytes]]) -> bytes:
-    """Adds the OPT with `options` (code, data) if the query had one, and truncates to what the asker can take."""
+def finish(message: Message, query: wire.Query, transport: int, options: bytes) -> bytes:
+    """Adds the OPT with `options` if the query had one, and truncates to what the asker can take."""
     if query.edns is not None:
-        found = [EDNSOption(code, data) for code, data in options]
-        message.add_ar(EDNS0(flags="do" if query.edns.do else "", udp_len=wire.UDP_MAXIMUM, opts=found))
+        message.add_ar(_opt(query.edns, options))
     data = bytes(message.pack())
-    if len(data) > wire.limit(query, tcp):
+    if len(data) > wire.limit(query, transport):
         message.rr, message.auth = [], []
         message.ar = [record for record in message.ar if record.rtype == QTYPE.OPT]
         message.header.tc = 1
         data = bytes(message.pack())
+    if query.edns is not None and query.edns.padding and transport == wire.TLS:
+        message.ar[-1] = _opt(query.edns, options + edns.padding_option(len(data)))
+        data = bytes(message.pack())
     return data
+
+
+def _opt(asked: edns.Edns, options: bytes) -> RR:
+    return EDNS0(flags="do" if asked.do else "", udp_len=edns.UDP_MAXIMUM, opts=list(_taken_apart(options)))
+
+
+def _taken_apart(options: bytes) -> Iterator[EDNSOption]:
+    at = 0
+    while at < len(options):
+        code, length = int.from_bytes(options[at : at + 2], "big"), int.from_bytes(options[at + 2 : at + 4], "big")
+        yield EDNSOption(code, options[at + 4 : at + 4 + length])
+        at += 4 + length
 
 
 def _records(asked: Sequence[bytes], sets: Records) -> list[RR]:

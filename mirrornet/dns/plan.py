@@ -174,8 +174,14 @@ class Planner:
         kinds = [UNKNOWN, *around.kinds]
         beside = _ranked(around, standing, [_indices(rank(k, select, mirrors, verdicts).ordered, index) for k in kinds])
 
+        usable = [verdict_of(m.name, verdicts).usable for m in mirrors]
+
+        def down(one: Iterable[int]) -> bool:
+            return not any(usable[i] for i in one)
+
         def put(at: bytes, lists: _Lists, make: Callable[[list[Mirror]], RRset], family: Family | None = None) -> None:
-            self._put(draft, territory, select, at, lists, make, family)
+            resorts = frozenset(number for number, one in enumerate(lists.lists) if one and down(one))
+            self._put(draft, territory, select, at, lists, make, family, resorts)
 
         scribe = rdata.Scribe(zone, select, mirrors)
         draft.entries.setdefault(name, {})
@@ -215,7 +221,9 @@ class Planner:
                 for members, build in ((urls, scribe.uri), (srv[tls](near_it), scribe.srv)):
                     made = build([mirrors[i] for i in members])
                     slot = _slot(draft, territory, select, None, members) if members else -1
-                    draft.entries[at][made.rtype] = Entry((made,), (slot,)) if members else NODATA
+                    resorts = frozenset({0} if down(members) else ())
+                    entry = Entry((made,), (slot,), last_resort=resorts) if members else NODATA
+                    draft.entries[at][made.rtype] = entry
 
     def _put(
         self,
@@ -226,6 +234,7 @@ class Planner:
         lists: _Lists,
         make: Callable[[list[Mirror]], RRset],
         family: Family | None,
+        last_resort: frozenset[int],
     ) -> None:
         """A tailored entry at `name`; where nobody would get a record, a static NODATA."""
         rtype = make([]).rtype
@@ -241,7 +250,7 @@ class Planner:
         if number is None:
             draft.partitions.append(self._kept.get(key) or partition(territory.ground, lists.of_place))
             number = draft.numbers[key] = len(draft.partitions) - 1
-        draft.entries[name][rtype] = Entry(sets, slots, number)
+        draft.entries[name][rtype] = Entry(sets, slots, number, last_resort)
         owner = f"{name_to_text(name)} {TYPE_NAMES[rtype]}"
         draft.answers[owner] = [[mirrors[i].name for i in one] for one in lists.lists]
 

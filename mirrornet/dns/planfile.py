@@ -99,12 +99,13 @@ class Entry:
 
     `partition` -1: static, `rrsets` has one element.  Otherwise rrsets[answer]; None means NODATA for that range, and
     answer 0 is the `anywhere` answer: who asks us not to use his address gets it (ECS source 0, RFC 7871 7.1.2).
-    `slots` is parallel to `rrsets`.
+    `slots` is parallel to `rrsets`.  `last_resort`: the answers whose mirrors are all down, given all the same.
     """
 
     rrsets: tuple[RRset | None, ...]
     slots: tuple[int, ...]
     partition: int = -1
+    last_resort: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def encode(plan: Plan) -> list[bytes]:
         for rtype, entry in node.entries.items():
             numbers[str(rtype)] = len(entries)
             sets = [None if r is None else [r.rtype, r.ttl, [_text(d) for d in r.rdatas]] for r in entry.rrsets]
-            entries.append([sets, entry.slots, entry.partition])
+            entries.append([sets, entry.slots, entry.partition, sorted(entry.last_resort)])
         nodes.append([_text(name), numbers, node.cut])
     soas = [[_text(z.apex), z.soa.ttl, [_text(d) for d in z.soa.rdatas], z.negative_ttl] for z in plan.zones.values()]
     names = json.dumps(
@@ -209,8 +210,9 @@ def decode(data: bytes | memoryview, verify: bool = True) -> Plan:
             tuple(None if s is None else RRset(s[0], s[1], tuple(map(_bytes, s[2]))) for s in sets),
             tuple(slots),
             partition,
+            frozenset(last_resort),
         )
-        for sets, slots, partition in names["entries"]
+        for sets, slots, partition, last_resort in names["entries"]
     ]
     nodes = {
         _bytes(name): Node({int(rtype): entries[number] for rtype, number in numbers.items()}, cut)

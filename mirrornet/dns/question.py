@@ -49,14 +49,7 @@ class Question:
 
     def answer(self, place: Place, verdicts: Verdicts) -> RRset:
         """The records for an asker at `place`, with their TTL; without records it means NODATA."""
-        ranking = rank(self.around.place if self.around else place, self.select, self.mirrors, verdicts)
-        family = _FAMILIES.get(self.rtype)
-        by_name = {mirror.name: mirror for mirror in self.mirrors}
-        chosen = [by_name[name] for name in (ranking.near[family] if family else ranking.ordered)]
-        if self.rtype == rrset.SRV:
-            chosen = [m for m in chosen if m.tls == self.tls and under_url(m, verdict_of(m.name, verdicts))]
-        elif self.tls:
-            chosen = [m for m in chosen if m.tls]
+        family, chosen = _FAMILIES.get(self.rtype), self._chosen(place, verdicts)
         inside = [verdict_of(m.name, verdicts) for m in chosen]
         others = [verdict_of(n, verdicts) for n in waiting(self.select, self.mirrors, verdicts, family)]
         ttl = answer_ttl(self.select.ttl, inside, others)
@@ -64,6 +57,20 @@ class Question:
             addresses = [address for m in chosen for address in m.addresses if address.version == family]
             return RRset(self.rtype, ttl, tuple(dict.fromkeys(packed(_address(address)) for address in addresses)))
         return RRset(self.rtype, ttl, tuple(self._listed(priority, m) for priority, m in enumerate(chosen, 1)))
+
+    def last_resort(self, place: Place, verdicts: Verdicts) -> bool:
+        """Whether all mirrors of that answer are down (fail open)."""
+        chosen = self._chosen(place, verdicts)
+        return bool(chosen) and not any(verdict_of(m.name, verdicts).usable for m in chosen)
+
+    def _chosen(self, place: Place, verdicts: Verdicts) -> list[Mirror]:
+        ranking = rank(self.around.place if self.around else place, self.select, self.mirrors, verdicts)
+        family = _FAMILIES.get(self.rtype)
+        by_name = {mirror.name: mirror for mirror in self.mirrors}
+        chosen = [by_name[name] for name in (ranking.near[family] if family else ranking.ordered)]
+        if self.rtype == rrset.SRV:
+            return [m for m in chosen if m.tls == self.tls and under_url(m, verdict_of(m.name, verdicts))]
+        return [m for m in chosen if m.tls] if self.tls else chosen
 
     def _listed(self, priority: int, mirror: Mirror) -> bytes:
         if self.rtype == rrset.SRV:

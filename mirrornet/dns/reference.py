@@ -18,10 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from mirrornet.dns import packing, rrset, wire
+from mirrornet.dns import edns, packing, rrset, wire
+from mirrornet.dns.gate import Gate, short
 from mirrornet.dns.lookup import ANY_ANSWER, Found, Kind, Tree
 from mirrornet.dns.planfile import Entry, Node, ZoneInfo
 from mirrornet.dns.question import Key, Question, own_addresses, questions
+from mirrornet.dns.rate import ANSWER, SILENCE
 from mirrornet.dns.rdata import SOA_TIMERS, STATIC_WINS, static_sets
 from mirrornet.dns.rrset import RRset, name_to_wire
 from mirrornet.dns.whereabouts import CARRIERS, TUNNELS, Find, placed_mirrors, whereabouts
@@ -31,7 +33,6 @@ from mirrornet.model.table import WorldTable
 from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Zone
 
-AXFR, IXFR = 252, 251
 FOUR: Family = 4
 SIX: Family = 6
 Records = list[tuple[bytes, RRset]]  # owner, and its records
@@ -49,8 +50,11 @@ class Reference:
         verdicts: Mapping[str, Verdicts],
         *,
         nsid: bytes = b"",
+        gate: Gate | None = None,
     ) -> None:
-        self.table, self.find, self.verdicts, self.nsid = table, find, verdicts, nsid
+        self.table, self.find, self.verdicts = table, find, verdicts
+        self.nsid = edns.nsid_option(nsid) if nsid else b""
+        self.gate = Gate() if gate is None else gate
         self.questions: dict[Key, Question] = {}
         nodes: dict[bytes, dict[int, Entry]] = {}
         zone_infos = {}
@@ -70,40 +74,51 @@ class Reference:
         cuts = {name for name, types in nodes.items() if rrset.NS in types} - zone_infos.keys()
         self.tree = Tree(zone_infos, {name: Node(types, name in cuts) for name, types in nodes.items()})
 
-    def respond(self, data: bytes, peer: bytes, tcp: bool) -> bytes | None:
+    def respond(self, data: bytes, peer: bytes, transport: int) -> bytes | None:
         """The reply to the octets `data` from `peer` (4 or 16 packed octets), or None: say nothing."""
         try:
             query = wire.parse(data)
         except wire.Malformed as fault:
-            return fault.reply()
+            return None if self.gate.count(peer, transport) == SILENCE else fault.reply()
         if query is None:
             return None
+        verdict, cookie = self.gate.admit(query, peer, transport)
+        if verdict != ANSWER:
+            return short(query, transport, verdict, cookie)
+        if not query.question:
+            return self.gate.without_question(query, peer, transport, cookie)
         subnet = query.edns.subnet if query.edns else None
-        found = Found(Kind.REFUSED)
-        if query.qclass == rrset.CLASS_IN and query.qtype not in (AXFR, IXFR):
-            found = self.tree.find(query.name, query.qtype)
-        scope, answer = 0, self._static(found, 0)
+        found = self.tree.ask(query.name, query.qtype, query.qclass)
+        scope, answer, last_resort = 0, self._static(found, 0), False
         question = self.questions.get((query.name, query.qtype))
         if question is not None and found.kind is Kind.ANSWER:
-            scope, answer = self._tailored(question, subnet, peer)
+            scope, answer, last_resort = self._tailored(question, subnet, peer)
             if not answer.rdatas:
                 found, scope = Found(Kind.NODATA, found.zone), 0
         message = self._message(query, found, answer)
-        options = [(wire.CLIENT_SUBNET, subnet.reply(scope)[4:])] if subnet else []
-        if query.edns is not None and query.edns.nsid and self.nsid:
-            options.append((wire.NSID, self.nsid))
-        return packing.finish(message, query, tcp, options)
+        options = subnet.reply(scope) if subnet else b""
+        options += edns.courtesies(query.edns, transport != wire.UDP, self.nsid) + cookie
+        if found.error is not None:
+            options += edns.extended_error(found.error)
+        if last_resort and answer.rdatas:
+            options += edns.extended_error(edns.OTHER_ERROR, edns.ALL_DOWN)
+        return packing.finish(message, query, transport, options)
 
     # Who asks, what he gets, and for whom else it holds.
 
-    def _tailored(self, question: Question, subnet: wire.ClientSubnet | None, peer: bytes) -> tuple[int, RRset]:
+    def _tailored(self, question: Question, subnet: edns.ClientSubnet | None, peer: bytes) -> tuple[int, RRset, bool]:
+        """(scope, records, whether all of their mirrors are down) for who asks."""
         if question.around or (subnet and not subnet.source):
-            return 0, question.answer(UNKNOWN, self.verdicts.get(question.zone.name, {}))
-        family, value, offset = subnet.locate() if subnet else (*key(ip_address(peer)), 0)
-        answer = self._answer(question, self._place(question.zone, family, value))
+            return 0, self._answer(question, UNKNOWN), self._last_resort(question, UNKNOWN)
+        family, value = subnet.locate() if subnet else key(ip_address(peer))
+        place = self._place(question.zone, family, value)
+        answer, down = self._answer(question, place), self._last_resort(question, place)
         if not subnet or not answer.rdatas:
-            return 0, answer
-        return min(128, offset + self._scope(question, family, value, answer)), answer
+            return 0, answer, down
+        return subnet.scope(self._scope(question, family, value, answer)), answer, down
+
+    def _last_resort(self, question: Question, place: Place) -> bool:
+        return question.last_resort(place, self.verdicts.get(question.zone.name, {}))
 
     def _place(self, zone: Zone, family: Family, value: int) -> Place:
         return whereabouts(zone, self.find, _somebody(family, value)).place

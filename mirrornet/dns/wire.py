@@ -10,7 +10,10 @@ followed, so time is linear in the packet, and at most `MAX_RECORDS` records are
     no question, two, or one that cannot be read            FORMERR, header only
     garbage behind the question, two OPT, OPT elsewhere     FORMERR, question echoed, OPT as far as one was seen
     EDNS version over 0                                     BADVERS, OPT of version 0 (RFC 6891 6.1.3)
-    a bad ECS option                                        FORMERR (RFC 7871 6)
+    a bad ECS or COOKIE option                              FORMERR (RFC 7871 6, RFC 7873 5.2.2)
+    no question, but a COOKIE option                        a cookie (RFC 7873 5.4)
+
+The OPT record is edns.py's.
 
 Rejected: dnslib (one packet of 7.6 KB costs it 1.55 s, zero-length options vanish, labels must be UTF-8), dnspython
 (right, and 40 times slower).
@@ -19,11 +22,10 @@ Rejected: dnslib (one packet of 7.6 KB costs it 1.55 s, zero-length options vani
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from struct import Struct
 from typing import Final
 
-from mirrornet.model.address import Family, key
+from mirrornet.dns.edns import DO, OPT, PAD_BLOCK, UDP_MAXIMUM, Edns, opt, padding_option, parse_options
 
 NOERROR: Final = 0
 FORMERR: Final = 1
@@ -32,79 +34,30 @@ NXDOMAIN: Final = 3
 NOTIMP: Final = 4
 REFUSED: Final = 5
 BADVERS: Final = 16
+BADCOOKIE: Final = 23
+
+UDP, TCP, TLS = range(3)  # what a query came by; "not UDP" is TCP or TLS
 
 QR: Final = 0x8000
 AA: Final = 0x0400
 TC: Final = 0x0200
 RD: Final = 0x0100
-DO: Final = 0x8000  # in the OPT record's TTL
 
 UDP_MINIMUM: Final = 512  # octets, RFC 1035 4.2.1: without EDNS
-UDP_MAXIMUM: Final = 1232  # octets: never fragmented on a path with IPv6's minimum MTU (DNS flag day 2020)
 TCP_MAXIMUM: Final = 65535  # octets: the length field of RFC 1035 4.2.2
 MAX_RECORDS: Final = 8  # behind the question; OPT, TSIG and an IXFR's SOA are three
-
-NSID: Final = 3  # option codes
-CLIENT_SUBNET: Final = 8
-EXTENDED_ERROR: Final = 15
-NOT_READY: Final = 14  # an INFO-CODE of RFC 8914
 
 _HEADER = Struct("!6H")
 _QUESTION = Struct("!HH")
 _RECORD = Struct("!HHBBHH")  # type, class, extended rcode, version, flags, rdlength: an OPT's view of RFC 1035 4.1.3
-_OPTION = Struct("!HH")
-_ECS = Struct("!HBB")
-_OPT = 41
-
-
-@dataclass(frozen=True, slots=True)
-class ClientSubnet:
-    """An ECS option (RFC 7871 section 6).  `address` has `width(family)` bits, the unused ones zero.
-
-    `source` is 0 to 32 or 0 to 128, as sent; 0 means "do not use my address".  `sent` is the option's data.
-    """
-
-    family: int
-    source: int
-    address: int
-    sent: bytes
-
-    def reply(self, scope: int) -> bytes:
-        """The whole option for the answer: family, source and address as sent, and `scope`."""
-        return _OPTION.pack(CLIENT_SUBNET, len(self.sent)) + self.sent[:3] + bytes([scope]) + self.sent[4:]
-
-    def locate(self) -> tuple[Family, int, int]:
-        """Where to look: family, address, and how many bits of scope come before those of the map.
-
-        An IPv6 that carries an IPv4 is looked up as that (model/address.py): a scope of n bits there is one of 96 + n
-        here (mapped, NAT64) or 16 + n (6to4); in Teredo the IPv4 comes last, behind bits that mean nothing to us, so
-        128 is the scope.  The scope to send is `min(128, offset + n)`.
-        """
-        if self.family == 4:
-            return 4, self.address, 0
-        value = int.from_bytes(self.sent[4:].ljust(16, b"\0"), "big")
-        family, folded = key(IPv6Address(value))
-        if family == 6:
-            return 6, folded, 0
-        if value >> 112 == 0x2002:
-            return 4, folded, 16
-        return 4, folded, 128 if value >> 96 == 0x20010000 else 96
-
-
-@dataclass(frozen=True, slots=True)
-class Edns:
-    """The OPT record: `udp_size` in octets as sent, DO, and the options we know."""
-
-    udp_size: int
-    version: int
-    do: bool
-    subnet: ClientSubnet | None
-    nsid: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query that can be answered.  `name` is lower-case wire form; `question` is name, type and class as sent."""
+    """A query that can be answered.  `name` is lower-case wire form; `question` is name, type and class as sent.
+
+    Both are empty where only a cookie is asked for.
+    """
 
     id: int
     flags: int
@@ -144,12 +97,14 @@ def parse(data: bytes) -> Query | None:
         return None
     if flags & 0x7800:
         raise Malformed(NOTIMP, identifier, flags)
-    at = _end_of_name(data, 12, False)
-    if questions != 1 or not 0 < at <= size - 4:
-        raise Malformed(FORMERR, identifier, flags)
-    name = data[12:at].lower()  # a length octet is under 64 and stays as it is
-    qtype, qclass = _QUESTION.unpack_from(data, at)
-    at += 4
+    name, qtype, qclass, at = b"", 0, 0, 12
+    if questions:
+        at = _end_of_name(data, 12, False)
+        if questions != 1 or not 0 < at <= size - 4:
+            raise Malformed(FORMERR, identifier, flags)
+        name = data[12:at].lower()  # a length octet is under 64 and stays as it is
+        qtype, qclass = _QUESTION.unpack_from(data, at)
+        at += 4
     question = data[12:at]
     found: Edns | None = None
     if answers + authorities + additionals > MAX_RECORDS:
@@ -162,17 +117,16 @@ def parse(data: bytes) -> Query | None:
         rdata = fixed + 10
         if rdata + length > size:
             raise Malformed(FORMERR, identifier, flags, question, found is not None)
-        if rtype == _OPT:
+        if rtype == OPT:
             if found is not None or fixed != at + 1 or number < answers + authorities:
                 raise Malformed(FORMERR, identifier, flags, question, True)
             if version:  # the options of a version we do not know are not ours to judge
                 raise Malformed(BADVERS, identifier, flags, question, True)
-            options = _options(data[rdata : rdata + length])
-            if options is None:
+            found = parse_options(data[rdata : rdata + length], udp_size, version, bool(eflags & DO))
+            if found is None:
                 raise Malformed(FORMERR, identifier, flags, question, True)
-            found = Edns(udp_size, version, bool(eflags & DO), *options)
         at = rdata + length
-    if at != size:
+    if at != size or not (question or (found and found.cookie)):
         raise Malformed(FORMERR, identifier, flags, question, found is not None)
     return Query(identifier, flags, 0, name, question, qtype, qclass, found)
 
@@ -193,70 +147,9 @@ def _end_of_name(data: bytes, at: int, pointers: bool) -> int:
     return 0
 
 
-def _options(data: bytes) -> tuple[ClientSubnet | None, bool] | None:
-    """(ECS, whether NSID was asked for) of an OPT's rdata; None where it is malformed.  Of two ECS the first counts."""
-    at, size = 0, len(data)
-    subnet: ClientSubnet | None = None
-    nsid = False
-    while at < size:
-        if at + 4 > size:
-            return None
-        code, length = _OPTION.unpack_from(data, at)
-        at += 4
-        if at + length > size:
-            return None
-        if code == CLIENT_SUBNET and subnet is None:
-            try:
-                subnet = parse_subnet(data[at : at + length])
-            except ValueError:
-                return None
-        elif code == NSID:
-            nsid = True
-        at += length
-    return subnet, nsid
-
-
-def parse_subnet(data: bytes) -> ClientSubnet | None:
-    """An ECS option's data.  None: a family nobody has told us of, so the option is ignored.
-
-    Raises ValueError where RFC 7871 section 6 wants FORMERR: scope not 0, source too long, too few or too many
-    octets, bits set beyond the source.  Family 0 with source 0 and no address (as `dig +subnet=0` sends) is a plain
-    "do not use my address".
-    """
-    if len(data) < 4:
-        raise ValueError("shorter than its fixed part")
-    family, source, scope = _ECS.unpack_from(data)
-    if family not in (0, 1, 2):
-        return None
-    limit = (0, 32, 128)[family]
-    address = data[4:]
-    if scope or source > limit or len(address) != (source + 7) // 8:
-        raise ValueError("a scope in a query, or a source or length that is not of the family")
-    if source % 8 and address[-1] & (0xFF >> source % 8):
-        raise ValueError("bits beyond the source")
-    if family == 2:
-        return ClientSubnet(6, source, int.from_bytes(address[:8].ljust(8, b"\0"), "big"), data)
-    return ClientSubnet(4, source, int.from_bytes(address.ljust(4, b"\0"), "big"), data)
-
-
-def opt(options: bytes, do: bool = False, rcode: int = 0) -> bytes:
-    """Our OPT record, version 0, with `options`; `rcode`'s upper eight bits go here (RFC 6891 section 6.1.3)."""
-    return b"\0" + _RECORD.pack(_OPT, UDP_MAXIMUM, rcode >> 4, 0, DO if do else 0, len(options)) + options
-
-
-def extended_error(code: int) -> bytes:
-    """An Extended DNS Error option (RFC 8914 section 2) without text."""
-    return _OPTION.pack(EXTENDED_ERROR, 2) + code.to_bytes(2, "big")
-
-
-def nsid_option(name: bytes) -> bytes:
-    """Our NSID option (RFC 5001 section 2.3)."""
-    return _OPTION.pack(NSID, len(name)) + name
-
-
-def limit(query: Query, tcp: bool) -> int:
+def limit(query: Query, transport: int) -> int:
     """The greatest reply in octets: RFC 1035 4.2.1, RFC 6891 6.2.3 to 6.2.5 (a size under 512 counts as 512)."""
-    if tcp:
+    if transport != UDP:
         return TCP_MAXIMUM
     if query.edns is None:
         return UDP_MINIMUM
@@ -276,7 +169,7 @@ EMPTY: Final = Section()
 
 def compose(
     query: Query,
-    tcp: bool,
+    transport: int,
     rcode: int = NOERROR,
     *,
     authoritative: bool = False,
@@ -284,19 +177,25 @@ def compose(
     authority: Section = EMPTY,
     additional: Section = EMPTY,
     options: bytes = b"",
+    truncated: bool = False,
 ) -> bytes:
-    """The reply.  RD is copied; RA, AD, CD and Z are clear; OPT iff the query had one.
+    """The reply.  RD is copied; RA, AD, CD and Z are clear; OPT iff the query had one.  `transport`: UDP, TCP, TLS.
 
-    Where it is too long for the asker: TC, and no records at all (RFC 2181 section 9), so that he comes back by TCP.
+    Where it is too long for the asker, or `truncated` is wanted: TC, and no records at all (RFC 2181 section 9), so
+    that he comes back by TCP.  Inside TLS a padded query's reply is padded, too (RFC 7830 section 6).
     """
     edns = query.edns
-    tail = b"" if edns is None else opt(options, edns.do, rcode)
     flags = QR | query.flags & RD | (AA if authoritative else 0) | rcode & 15
-    total = 12 + len(query.question) + len(answer.wire) + len(authority.wire) + len(additional.wire) + len(tail)
-    if total > limit(query, tcp):
+    total = 12 + len(query.question) + len(answer.wire) + len(authority.wire) + len(additional.wire)
+    total += 0 if edns is None else 11 + len(options)
+    if truncated or total > limit(query, transport):
+        total -= len(answer.wire) + len(authority.wire) + len(additional.wire)
         answer = authority = additional = EMPTY
         flags |= TC
-    counts = (1, answer.count, authority.count, additional.count + (edns is not None))
+    if edns is not None and edns.padding and transport == TLS and total < TCP_MAXIMUM - PAD_BLOCK:
+        options += padding_option(total)
+    tail = b"" if edns is None else opt(options, edns.do, rcode)
+    counts = (int(query.question != b""), answer.count, authority.count, additional.count + (edns is not None))
     return b"".join(
         (_HEADER.pack(query.id, flags, *counts), query.question, answer.wire, authority.wire, additional.wire, tail)
     )

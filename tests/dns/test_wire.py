@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrornet.dns import wire
-from mirrornet.dns.wire import ClientSubnet, Malformed, parse, parse_subnet
+from mirrornet.dns.edns import ClientSubnet, Edns, parse_subnet
+from mirrornet.dns.wire import Malformed, parse
 
 HEADER = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0"
 QUESTION = b"\6select\7example\3org\0\0\x01\0\x01"
@@ -200,16 +201,43 @@ def subnet_of(text: str, source: int) -> ClientSubnet:
 @pytest.mark.parametrize(
     ("text", "source", "expected"),
     [
-        ("192.0.2.0", 24, (4, int(ip_address("192.0.2.0")), 0)),
-        ("2001:db8::", 56, (6, 0x20010DB8 << 32, 0)),
-        ("::ffff:192.0.2.0", 120, (4, int(ip_address("192.0.2.0")), 96)),
-        ("64:ff9b::192.0.2.0", 120, (4, int(ip_address("192.0.2.0")), 96)),
-        ("2002:c000:200::", 40, (4, int(ip_address("192.0.2.0")), 16)),
-        ("2001:0:1:2:3:4:3fff:fdff", 128, (4, int(ip_address("192.0.2.0")), 128)),
+        ("192.0.2.0", 24, (4, int(ip_address("192.0.2.0")))),
+        ("2001:db8::", 56, (6, 0x20010DB8 << 32)),
+        ("::ffff:192.0.2.0", 120, (4, int(ip_address("192.0.2.0")))),
+        ("64:ff9b::192.0.2.0", 120, (4, int(ip_address("192.0.2.0")))),
+        ("2002:c000:200::", 40, (4, int(ip_address("192.0.2.0")))),
+        ("2001:0:1:2:3:4:3fff:fdff", 128, (4, int(ip_address("192.0.2.0")))),
+        ("::", 128, (6, 0)),
+        ("64:ff9b::1:0:0", 128, (6, 0x64FF9B << 32)),
     ],
 )
 def test_where_a_subnet_is_looked_up(text, source, expected):
     assert subnet_of(text, source).locate() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "found", "scope"),
+    [
+        ("192.0.2.0", 24, 17, 17),
+        ("2001:db8::", 56, 33, 33),
+        ("2001:db8::", 56, 0, 0),
+        ("::ffff:192.0.2.0", 120, 17, 113),
+        ("64:ff9b::192.0.2.0", 120, 17, 113),
+        ("2002:c000:200::", 40, 17, 33),
+        ("2001:0:1:2:3:4:3fff:fdff", 128, 17, 128),
+        # Beside the /96 that carries IPv4: as long as keeps it out, though the map's scope is the /64 around both.
+        ("::1", 128, 64, 81),
+        ("::8000:0:0:0", 128, 64, 65),
+        ("::fffe:0:0", 96, 64, 96),
+        ("::", 0, 0, 0),
+        ("64:ff9b::1:0:0", 128, 64, 96),
+        ("64:ff9b::4000:0:0:0", 128, 64, 66),
+        ("64:ff9b::4000:0:0:0", 128, 0, 0),
+    ],
+)
+def test_the_scope_that_is_sent(text, source, found, scope):
+    """RFC 7871 section 7.2.1, in the families that carry another (RFC 4291, 6052, 3056, 4380)."""
+    assert subnet_of(text, source).scope(found) == scope
 
 
 @pytest.mark.parametrize(
@@ -224,7 +252,7 @@ def test_where_a_subnet_is_looked_up(text, source, expected):
     ],
 )
 def test_limits(size, tcp, limit):
-    edns = None if size is None else wire.Edns(size, 0, False, None, False)
+    edns = None if size is None else Edns(size, 0, False)
     query = wire.Query(1, 0, 0, b"\0", b"\0\0\x01\0\x01", 1, 1, edns)
     assert wire.limit(query, tcp) == limit
     for records in (limit - 12 - 5 - (11 if edns else 0), limit - 12 - 5 - (11 if edns else 0) + 1):
