@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ class NameServer:
 
     def addresses(self, client: str | None = None) -> list[str]:
         return [str(record) for rrset in self.ask("A", client).answer for record in rrset]
+
+    def corrupt(self) -> list[str]:
+        """Names of the mirrors that /status.json calls corrupt."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/status.json", timeout=5) as answer:
+            zones = json.load(answer)["zones"]
+        return [mirror["name"] for zone in zones for mirror in zone["mirrors"] if mirror["state"] == "corrupt"]
 
     def ranked(self, client: str | None = None) -> list[str]:
         """Names of the mirrors of the ranked list (URI), nearest first."""
