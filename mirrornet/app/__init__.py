@@ -1,8 +1,13 @@
 """Wiring: the only place where rooms meet.  Processes start, reload and stop here; nothing is decided here.
 
-world.py      a world.table, mapped
+world.py      all that is read before anything is answered
+files.py      when the files are worth reading again
 folders.py    where state, cache and sockets live
 serve.py      the supervisor of `mirrornet serve`: health, planner, workers, window
+probing.py    the monitors of all zones, and how one set follows another
+answering.py  from a world and its verdicts to answers
+lock.py       one server a state folder
+trouble.py    what fails for hours is said once
 workers.py    the worker processes and their sockets
 mount.py      `mirrornet mount`: resolver, repository, cache, reader, kernel
 """

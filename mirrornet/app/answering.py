@@ -8,6 +8,7 @@ to worker processes; the reference one (dns/reference.py) answers in a thread of
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 import time
@@ -15,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mirrornet.app.verdicts import write
+from mirrornet.app.trouble import Trouble
+from mirrornet.app.verdicts import FILE, write
 from mirrornet.app.workers import Endpoint, Workers, open_sockets
 from mirrornet.app.world import World
 from mirrornet.dns import counters, planfile
@@ -31,6 +33,8 @@ from mirrornet.radb.tries import Tries
 from mirrornet.web.status import PlanStatus
 
 AllVerdicts = Mapping[str, Verdicts]
+
+log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -134,16 +138,25 @@ class Answering:
         self._plan: planfile.Plan | None = None
         self._ttls: list[int] = []
         self._lock = asyncio.Lock()
+        self._unwritten = Trouble(
+            log, f"{state / FILE}: `explain` reads old verdicts", f"{state / FILE}: written again"
+        )
 
     async def replan(self, verdicts: AllVerdicts) -> None:
-        """A new plan for `verdicts`, published."""
+        """A new plan for `verdicts`, published.  Raises MirrornetError or OSError: the old one stays."""
         async with self._lock:
             await self._publish(self.world, self._planner, verdicts)
 
-    async def adopt(self, world: World, verdicts: AllVerdicts) -> None:
-        """A new world: its planner and first plan are made before anything is swapped."""
+    async def stage(self, world: World) -> Planner:
+        """The planner for a new world: seconds at full scale, in which the old one goes on planning."""
+        return await asyncio.to_thread(Planner, world.zones, world.table, world.records)
+
+    async def adopt(self, world: World, planner: Planner, verdicts: AllVerdicts) -> None:
+        """A new world with the planner that was staged for it: swapped once its first plan is published.
+
+        Raises MirrornetError or OSError: the old world and its plan stay.
+        """
         async with self._lock:
-            planner = await asyncio.to_thread(Planner, world.zones, world.table, world.records)
             await self._publish(world, planner, verdicts)
             self.world, self._planner = world, planner
 
@@ -154,13 +167,18 @@ class Answering:
             ttls = planner.ttls(plan, verdicts)
             self.engine.publish(world, plan, ttls, verdicts)
             self._generation, self._plan, self._ttls = plan.generation, plan, ttls
-            write(self._state, verdicts)
             seconds = time.perf_counter() - begin
             ranges = sum(len(part.ranges4.starts) + len(part.ranges6.starts) for part in plan.partitions)
             classes = len({tuple(answer) for answers in plan.notes["answers"].values() for answer in answers})
             return PlanStatus(plan.generation, time.time(), seconds, ranges, classes)
 
         self.planned = await asyncio.to_thread(work)
+        try:
+            await asyncio.to_thread(write, self._state, verdicts)
+        except OSError as error:
+            self._unwritten.met(error)
+        else:
+            self._unwritten.over()
 
     async def refresh_ttls(self, verdicts: AllVerdicts) -> None:
         """The TTL slots as the verdicts' promises stand now; nothing is written where none changed."""

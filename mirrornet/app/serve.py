@@ -2,9 +2,15 @@
 
 Start: zone files, table and records are read and every fault told; sockets are opened, so that a port in use is known
 at once; one round of probes; the first plan; only then do workers answer.  While it runs, a verdict that changes makes
-a new plan, which is published whole; TTLs follow the verdicts every second without a plan.  SIGHUP reads the files
-again: a new world is staged, planned and swapped only if all of it is sound, else the old one stays and the log says
-why.  SIGTERM and Ctrl-C stop workers first, then probes, then the window.
+a new plan, which is published whole; TTLs follow the verdicts every second without a plan.
+
+Files are read again on SIGHUP, and when they have changed and come to rest (files.py).  A new world is staged beside
+the old one, which goes on: files proven, new mirrors probed once, a planner made.  Then its first plan is published,
+with the verdicts of mirrors that stay as they stand, and only then do probes follow (probing.py).  Where any of it
+fails the old world stays, whole, and the log says why, once.  What only a start can change (sockets, workers) is said.
+
+A plan that cannot be written, for a disk is full, leaves the last one in force and is tried again every few seconds.
+SIGTERM and Ctrl-C stop workers first, then probes, then the window.
 """
 
 from __future__ import annotations
@@ -15,18 +21,21 @@ import logging
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from mirrornet.app.answering import Answering, Engine, FastEngine, ReferenceEngine
+from mirrornet.app.files import LOOK_EVERY, Files, Moving
 from mirrornet.app.folders import state_folder
-from mirrornet.app.world import World, load_world
+from mirrornet.app.lock import only_server
+from mirrornet.app.probing import Probing
+from mirrornet.app.trouble import Trouble
+from mirrornet.app.world import World
 from mirrornet.config.addresses import endpoint
 from mirrornet.config.faults import Wrong
-from mirrornet.health.monitor import Monitor
 from mirrornet.model.address import Address
 from mirrornet.model.errors import InputError, MirrornetError
-from mirrornet.model.verdict import Verdicts
+from mirrornet.model.zone import ServerSettings
 from mirrornet.web.server import Window
 from mirrornet.web.status import Snapshot, TableStatus, ZoneStatus
 
@@ -34,6 +43,7 @@ log = logging.getLogger("mirrornet.serve")
 
 SETTLE = 0.05  # seconds: verdicts that change together make one plan
 TTL_EVERY = 1.0  # seconds between updates of the TTL slots
+AGAIN = 2.0  # seconds after which a plan that could not be written is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +65,44 @@ class Supervisor:
         """Reads all files.  Raises ConfigError or InputError; nothing is started."""
         self.options = options
         self.state = options.state or state_folder()
-        self.world = load_world(options.zones)
+        self.files = Files(options.zones)
+        self.world = self.files.load()
         settings = self.world.server
         listen = [_endpoint(text) for text in options.listen] or list(settings.listen if settings else ())
         if not listen:
             raise InputError("nowhere to listen: give --listen ADDR:PORT, or `server: listen` in a zone file")
         http = _endpoint(options.http) if options.http else settings.http if settings else None
         self.http: tuple[Address, int] | None = http
-        self.state.mkdir(parents=True, exist_ok=True)
         count = options.workers or (settings.workers if settings else None) or os.cpu_count() or 1
         nsid = settings.nsid if settings else ""
         engine: Engine = FastEngine(listen, self.state, count, nsid)
         if options.engine == "reference":
             engine = ReferenceEngine(listen)
         self.answering = Answering(self.world, engine, self.state)
-        self.monitors: list[Monitor] = []
         self.started = time.time()
         self.not_ready = "the first round of probes is not over"  # empty once answers are given
+        self._started_with = settings
         self._changed = asyncio.Event()
-        self._probing: list[asyncio.Task[None]] = []
+        self._swapping = asyncio.Lock()  # a world, its probes and its plans change hands together
+        self._unplanned = Trouble(log, "no new plan, the last one stays in force", "a new plan is in force again")
+        self._unread = Trouble(log, "reload refused, the old files stay in force", "the files are in force again")
+        self.probing = Probing(self.state, self._changed.set)
 
     async def run(self, reload: asyncio.Event) -> None:
         """Serves until cancelled.  Everything that was started is stopped on the way out, whatever happens."""
+        with only_server(self.state):
+            await self._run(reload)
+
+    async def _run(self, reload: asyncio.Event) -> None:
         window = Window(self.snapshot)
         try:
             await self.answering.engine.start()
             if self.http:
                 await window.start(str(self.http[0]), self.http[1])
                 log.info("status page on http://%s:%d/", self.http[0], window.port)
-            await self._probe(self.world)
-            await self.answering.replan(self.verdicts())
+            staged = await self.probing.stage(self.world.zones)
+            await self.answering.replan(self.probing.foresee(staged))
+            await self.probing.swap(staged, self.world.zones)
             self.not_ready = ""
             for address, port in self.answering.engine.addresses:
                 log.info("answering on %s port %d", address, port)
@@ -92,15 +110,11 @@ class Supervisor:
                 group.create_task(self._replan_on_change())
                 group.create_task(self._refresh_ttls())
                 group.create_task(self._reload_on(reload))
-                group.create_task(self._watch_probing())
+                group.create_task(self.probing.watch())
         finally:
             await self.answering.engine.stop()
-            await _cancel(self._probing)
+            await self.probing.stop()
             await window.stop()
-
-    def verdicts(self) -> dict[str, Verdicts]:
-        """By zone name, then mirror name."""
-        return {monitor.zone.name: monitor.verdicts() for monitor in self.monitors}
 
     def snapshot(self) -> Snapshot:
         """What is known at this moment, for the window; nothing changes it any more."""
@@ -109,7 +123,7 @@ class Supervisor:
             ranges = sum(len(table.ranges[family].starts) for family in table.ranges)
             status = TableStatus(table.created, ranges, table.place_count, table.checksum)
         zones = {zone.name: ZoneStatus(zone, {}) for zone in self.world.zones}
-        for monitor in self.monitors:
+        for monitor in self.probing.monitors.values():
             flips = {name: track.flips for name, track in monitor.tracks().items()}
             zones[monitor.zone.name] = ZoneStatus(monitor.zone, monitor.verdicts(), flips, monitor.probes)
         return Snapshot(
@@ -122,58 +136,71 @@ class Supervisor:
             counters=self.answering.engine.counters(),
         )
 
-    async def _probe(self, world: World) -> None:
-        """New monitors: their first round, then their watch in place of the old ones'."""
-        monitors = [Monitor(zone, self.state, on_change=self._changed.set) for zone in world.zones]
-        await asyncio.gather(*(monitor.first_round() for monitor in monitors))
-        await _cancel(self._probing)
-        self.monitors = monitors
-        self._probing = [asyncio.create_task(monitor.run()) for monitor in monitors]
-
     async def _replan_on_change(self) -> None:
         while True:
             await self._changed.wait()
             await asyncio.sleep(SETTLE)
             self._changed.clear()
             try:
-                await self.answering.replan(self.verdicts())
+                async with self._swapping:
+                    await self.answering.replan(self.probing.verdicts())
             except (MirrornetError, OSError) as error:
-                log.error("no new plan, the last one stays in force: %s", error)
-
-    async def _watch_probing(self) -> None:
-        """A monitor never ends by itself: one that does has met a bug of ours, which must not go unseen."""
-        while True:
-            watched = list(self._probing)
-            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            for task in watched:
-                if task.done() and not task.cancelled():
-                    task.result()
+                self._unplanned.met(error)
+                asyncio.get_running_loop().call_later(AGAIN, self._changed.set)
+            else:
+                self._unplanned.over()
 
     async def _refresh_ttls(self) -> None:
         while True:
             await asyncio.sleep(TTL_EVERY)
-            await self.answering.refresh_ttls(self.verdicts())
+            async with self._swapping:
+                await self.answering.refresh_ttls(self.probing.verdicts())
 
     async def _reload_on(self, reload: asyncio.Event) -> None:
+        """Reads the files again when told to, and when they have changed and come to rest."""
         while True:
-            await reload.wait()
-            reload.clear()
             try:
-                world = await asyncio.to_thread(load_world, self.options.zones)
-                await self._probe(world)
-                await self.answering.adopt(world, self.verdicts())
-            except MirrornetError as error:
-                log.error("reload refused, the old files stay in force: %s", error)
-                continue
+                async with asyncio.timeout(LOOK_EVERY):
+                    await reload.wait()
+            except TimeoutError:
+                if not await asyncio.to_thread(self.files.rested):
+                    continue
+            else:
+                reload.clear()
+                self._unread.reason = ""  # who asks is told, again if need be
+            try:
+                world = await asyncio.to_thread(self.files.load)
+                await self._adopt(world)
+            except Moving as error:
+                log.info("%s", error)
+            except InputError as error:
+                self._unread.met(error)
+            except (MirrornetError, OSError) as error:  # no fault of the files: they are tried again
+                self._unread.met(error)
+                self.files.forget()
+            else:
+                self._unread.over()
+                log.info("reloaded %s", ", ".join(str(path) for path in self.options.zones))
+                for name in _only_at_start(self._started_with, world.server):
+                    log.warning("server: %s: the change takes effect when the server is started anew", name)
+
+    async def _adopt(self, world: World) -> None:
+        """`world` in place of the one in force, or an exception and nothing changed."""
+        staged = await self.probing.stage(world.zones)
+        planner = await self.answering.stage(world)
+        async with self._swapping:
+            expected = self.probing.foresee(staged)
+            await self.answering.adopt(world, planner, expected)
             self.world = world
-            log.info("reloaded %s", ", ".join(str(path) for path in self.options.zones))
+            await self.probing.swap(staged, world.zones)
+            if self.probing.verdicts() != expected:
+                self._changed.set()  # they have moved while the plan was made
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    tasks.clear()
+def _only_at_start(before: ServerSettings | None, after: ServerSettings | None) -> list[str]:
+    """The keys of `server:` that differ: all of them shape sockets or processes, which a reload leaves alone."""
+    before, after = before or ServerSettings(), after or ServerSettings()
+    return [field.name for field in fields(before) if getattr(before, field.name) != getattr(after, field.name)]
 
 
 def _endpoint(text: str) -> tuple[Address, int]:

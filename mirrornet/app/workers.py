@@ -168,10 +168,14 @@ class Workers:
         page = self._the_page()
         path = plan_path(self._state, generation)
         temporary = path.with_name(f".{path.name}.new")
-        with temporary.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        temporary.rename(path)
+        try:
+            with temporary.open("wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+            temporary.rename(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)  # half a plan would keep a full disk full
+            raise
         page.set_ttls(ttls, generation)
         page.raise_generation(generation)
         before, self._generation = self._generation, generation

@@ -7,7 +7,6 @@ the new is sound.
 from __future__ import annotations
 
 import logging
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,17 +64,17 @@ def load_world(paths: Sequence[Path]) -> World:
 
 
 def open_table(path: Path) -> WorldTable:
-    """The table in `path`, mapped and verified.  Raises InputError naming the file and what to do.
+    """The table in `path`, read and verified.  Raises InputError naming the file and what to do.
 
-    A later import replaces the file by rename, so the mapping stays what it was.
+    Read, not mapped: an import replaces the file by rename, but a person may copy another one over it, and a mapping
+    of a file that is cut short ends the process that looks into it.
     """
     try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: make it with `mirrornet import-radb DUMP --out {path}`") from None
-    except ValueError:
-        raise InputError(f"{path}: the file is empty: make it anew with `mirrornet import-radb`") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    if not data:
+        raise InputError(f"{path}: the file is empty: make it anew with `mirrornet import-radb`")
     return WorldTable(memoryview(data), str(path))

@@ -9,8 +9,9 @@ The plan is swapped by its generation: its file is complete before the number is
 number than its own maps the file.  TTLs change without a new plan; the sequence is odd while they are being written
 (a seqlock), and they name their generation, so that slots are never read with the meaning of another plan.
 
-The file is sparse: a million slots cost nothing until they are used.  Rejected: a pipe per worker (a full one blocks),
-multiprocessing.shared_memory (its resource tracker removes the segment when a worker is killed).
+All of the file is written when it is made (4 MiB): in a sparse one, the first write to a page on a full disk is a bus
+error, which no program survives.  Rejected: a pipe per worker (a full one blocks), multiprocessing.shared_memory (its
+resource tracker removes the segment when a worker is killed).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class ControlPage:
         path, temporary = state / FILE, state / f".{FILE}.new"
         with temporary.open("wb+") as file:
             file.write(_HEADER.pack(MAGIC, SLOTS, rows))
-            file.truncate(_SIZE + 4 * SLOTS + 8 * ROW * rows)
+            file.write(bytes(_SIZE + 4 * SLOTS + 8 * ROW * rows - file.tell()))
             file.flush()
             page = cls(file.fileno(), path)
         temporary.rename(path)

@@ -16,7 +16,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -53,7 +53,9 @@ class Monitor:
         clock: Callable[[], float] = time.time,
         dice: Callable[[], float] = random.random,
         on_change: Callable[[], None] = lambda: None,
+        before: Monitor | None = None,
     ) -> None:
+        """`before`: the monitor of the same zone that this one is to replace; its memory is taken, not the file's."""
         self.zone = zone
         self.probes = 0  # since the start, one per address
         self._settings = zone.health
@@ -65,12 +67,22 @@ class Monitor:
         self._ready = False
         self._learnt = -math.inf
         self._unlearnable: dict[str, int] = {}  # mirror → the version whose set it did not hold, as already told
+        self._due: dict[str, float] = {}  # mirror → when its next probe begins, in the event loop's time
+        self._unkept = ""  # why the memory could not be written, as already told
+        self._root = _read_root(zone) if zone.health.probe == "block" else b""
         self._catalogue: Catalogue | None = None
         if zone.health.probe == "block":
-            self._catalogue = Catalogue(state, _read_root(zone), _images(zone))
-        kept = memory.load(self._file, clock(), zone.health)
+            self._catalogue = Catalogue(state, self._root, _images(zone))
+        kept = memory.load(self._file, clock(), zone.health) if before is None else before.remembered()
         self._sightings: Sightings = kept.sightings
         self._tracks = {m.name: kept.tracks.get(_key(m), Track()) for m in zone.mirrors}
+        self._going_on: frozenset[str] = frozenset()  # mirrors of `before` that need no first probe here
+        if before is not None and _content(self) == _content(before):
+            self._catalogue = before._catalogue
+            same = {
+                m.name for m in zone.mirrors if _aim(zone, m) in {_aim(before.zone, o) for o in before.zone.mirrors}
+            }
+            self._going_on = frozenset(n for n in same if before._tracks[n].state is not State.UNKNOWN)
 
     def verdicts(self) -> dict[str, Verdict]:
         """Every mirror of the zone file by name, as things stand."""
@@ -82,17 +94,46 @@ class Monitor:
         """What is remembered of every mirror, for `status`: flips, past changes and their reasons."""
         return dict(self._tracks)
 
+    def remembered(self) -> memory.Memory:
+        """All that is remembered, as it stands."""
+        tracks = {_key(mirror): self._tracks[mirror.name] for mirror in self.zone.mirrors}
+        return memory.Memory(self._clock(), tracks, self._sightings)
+
+    def fits(self, zone: Zone) -> bool:
+        """Whether a new monitor for `zone` would do what this one does, so that this one may go on.
+
+        Raises InputError where the zone's root.json cannot be read.
+        """
+        root = _read_root(zone) if zone.health.probe == "block" else b""
+        return root == self._root and _watched(zone) == _watched(self.zone)
+
+    def take_over(self, before: Monitor) -> None:
+        """Goes on where `before` stands now, with every mirror that is still the same; may be called again."""
+        earliest = {**self._sightings}
+        for version, at in before._sightings.items() if self._going_on else ():
+            earliest[version] = min(at, earliest.get(version, at))
+        self._sightings = earliest
+        for name in self._going_on:
+            self._tracks[name] = before._tracks[name]
+            if name in before._due:
+                self._due[name] = before._due[name]
+
     async def first_round(self) -> None:
-        """Probes every mirror once.  Takes at most a few timeouts; `on_change` is not called."""
-        if self._settings.probe != "none":
-            found = await self._survey()
+        """Probes every mirror once, but for those that another monitor has watched until now.
+
+        Takes at most a few timeouts; `on_change` is not called.
+        """
+        mirrors = [mirror for mirror in self.zone.mirrors if mirror.name not in self._going_on]
+        if self._settings.probe != "none" and mirrors:
+            found = await self._survey(mirrors)
             if self._catalogue is not None:
-                await self._prepare(self._catalogue, found)
+                if not self._going_on:
+                    await self._prepare(self._catalogue, found)
                 if self._catalogue.samples:
-                    found = await self._survey()
-            for mirror in self.zone.mirrors:
+                    found = await self._survey(mirrors)
+            for mirror in mirrors:
                 self._sight(found[mirror.name])
-            for mirror in self.zone.mirrors:
+            for mirror in mirrors:
                 self._apply(mirror, found[mirror.name], quiet=True)
             self._tell_if_all_are_down()
             self._keep()
@@ -113,9 +154,9 @@ class Monitor:
         finally:
             self._keep()
 
-    async def _survey(self) -> dict[str, Outcome]:
-        found = await asyncio.gather(*(self._look(mirror) for mirror in self.zone.mirrors))
-        return {mirror.name: outcome for mirror, outcome in zip(self.zone.mirrors, found, strict=True)}
+    async def _survey(self, mirrors: Sequence[Mirror]) -> dict[str, Outcome]:
+        found = await asyncio.gather(*(self._look(mirror) for mirror in mirrors))
+        return {mirror.name: outcome for mirror, outcome in zip(mirrors, found, strict=True)}
 
     async def _prepare(self, catalogue: Catalogue, found: Mapping[str, Outcome]) -> None:
         """Learns what blocks exist from the first mirror that can tell, those with the newest timestamp first."""
@@ -124,7 +165,8 @@ class Monitor:
         except MirrornetError as error:
             _log.warning("%s: blocks cannot be probed, only timestamps: %s", self.zone.name, error)
             return
-        candidates = [m for m in self.zone.mirrors if found[m.name].kind in (Kind.OK, Kind.CORRUPT)]
+        usable = (Kind.OK, Kind.CORRUPT)
+        candidates = [m for m in self.zone.mirrors if m.name in found and found[m.name].kind in usable]
         candidates.sort(key=lambda mirror: -(found[mirror.name].version or 0))
         for mirror in candidates:
             if await self._learn(mirror, found[mirror.name]):
@@ -133,7 +175,9 @@ class Monitor:
     async def _watch(self, mirror: Mirror) -> None:
         loop = asyncio.get_running_loop()
         due = schedule.after_first_round(mirror.name, loop.time(), self._settings.interval)
+        due = min(due, self._due.get(mirror.name, due))  # the rhythm of the monitor before this one, if it is quicker
         while True:
+            self._due[mirror.name] = due
             await asyncio.sleep(max(0.0, due - loop.time()))
             retry_after = None
             try:
@@ -263,11 +307,16 @@ class Monitor:
         return taken
 
     def _keep(self) -> None:
-        tracks = {_key(mirror): self._tracks[mirror.name] for mirror in self.zone.mirrors}
         try:
-            memory.save(self._file, memory.Memory(self._clock(), tracks, self._sightings))
+            memory.save(self._file, self.remembered())
         except OSError as error:
-            _log.warning("%s: verdicts will not survive a restart: %s", self._file, error.strerror)
+            if self._unkept != str(error.strerror):
+                self._unkept = str(error.strerror)
+                _log.warning("%s: verdicts will not survive a restart: %s", self._file, error.strerror)
+            return
+        if self._unkept:
+            self._unkept = ""
+            _log.info("%s: written again", self._file)
 
     async def _keep_on(self) -> None:
         while True:
@@ -278,6 +327,21 @@ class Monitor:
 def _key(mirror: Mirror) -> str:
     """A mirror that moved to another URL is another mirror."""
     return f"{mirror.name} {mirror.url}"
+
+
+def _aim(zone: Zone, mirror: Mirror) -> tuple[object, ...]:
+    """What a probe of `mirror` depends on, besides what the whole zone's probes do."""
+    urls = frozenset(select.url for select in zone.select if mirror in zone.candidates(select))
+    return mirror.name, mirror.url, mirror.addresses, mirror.holds, urls
+
+
+def _content(monitor: Monitor) -> tuple[object, ...]:
+    """What the probes of a zone believe: where two monitors agree in it, one may use what the other has found."""
+    return monitor._settings.probe, monitor._root, _images(monitor.zone) if monitor._root else ()
+
+
+def _watched(zone: Zone) -> tuple[object, ...]:
+    return zone.name, zone.contact, zone.select, zone.mirrors, zone.health, zone.repository
 
 
 def _effect(verdict: Verdict) -> tuple[object, ...]:

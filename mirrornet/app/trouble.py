@@ -1,0 +1,26 @@
+"""A thing that may fail for hours and is tried every second: said once when it begins, once when it is over."""
+
+from __future__ import annotations
+
+import logging
+
+
+class Trouble:
+    """`what`: what fails, as the beginning of the line in the log; `relief`: the line when it works again."""
+
+    def __init__(self, log: logging.Logger, what: str, relief: str) -> None:
+        self._log, self._what, self._relief = log, what, relief
+        self.reason = ""  # "" while all is well
+
+    def met(self, error: Exception) -> None:
+        """It failed; said where it did not before, or failed otherwise."""
+        reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
+        if reason != self.reason:
+            self._log.error("%s: %s", self._what, reason)
+        self.reason = reason
+
+    def over(self) -> None:
+        """It worked."""
+        if self.reason:
+            self._log.info("%s", self._relief)
+        self.reason = ""
