@@ -6,11 +6,11 @@ Written whole and by rename after every change; never read by the server itself 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from mirrornet.image.files import replacing
 from mirrornet.model.errors import InputError
 from mirrornet.model.verdict import State, Verdict, Verdicts
 
@@ -26,9 +26,8 @@ def write(state: Path, verdicts: Mapping[str, Verdicts]) -> None:
         }
         for zone, mirrors in verdicts.items()
     }
-    temporary = state / f".{FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    temporary.replace(state / FILE)
+    with replacing(state / FILE) as file:
+        file.write(json.dumps(told, indent=1).encode())
 
 
 def read(state: Path) -> dict[str, dict[str, Verdict]] | None:

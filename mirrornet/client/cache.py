@@ -17,7 +17,6 @@ Rejected: SQLite for the order of use (a lock for every hit), one big file (noth
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import threading
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.image.block import BlockRef, block_path
+from mirrornet.image.files import replacing
 from mirrornet.model.units import format_size
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,7 @@ DEFAULT_QUOTA: Final = 10 << 30
 RENEW: Final = 60.0  # seconds between two renewals of one file's time
 SUSPEND: Final = 60.0  # seconds without writing after the disk refused
 _LEFT: Final = 0.95  # of the quota, after the least recently used left
-_TEMPORARY: Final = ".part-"
 _ABANDONED: Final = 3600.0  # seconds after which somebody's unfinished file is nobody's
-_serial = itertools.count()
 
 
 @dataclass(slots=True)
@@ -98,18 +96,13 @@ class Cache:
         if len(stored) > self.figures.quota or now < self._suspended_until:
             return False
         path = self._folder / block_path(ref.hash)
-        temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{next(_serial)}")
         try:
             if path.exists():
                 return True
             self._make_room(len(stored), now)
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.write_bytes(stored)
-                temporary.replace(path)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
+            with replacing(path) as file:
+                file.write(stored)
         except OSError as error:
             self._suspended_until = now + SUSPEND
             if not self.figures.refused:
@@ -159,7 +152,7 @@ class Cache:
                     facts = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # another mount trims, too
                     continue
-                if not entry.name.startswith(_TEMPORARY):
+                if not entry.name.startswith("."):  # as `replacing` names what is not whole yet
                     yield facts.st_mtime, facts.st_size, entry.path
                 elif now - facts.st_mtime > _ABANDONED:
                     with contextlib.suppress(OSError):

@@ -32,6 +32,7 @@ import dns.resolver
 
 from mirrornet.client.fetch import proxied
 from mirrornet.client.source import Endpoint, SelectName, is_global, permitted, split_target
+from mirrornet.image.files import replacing
 from mirrornet.model.address import parse_address
 from mirrornet.model.errors import InputError, Unreachable
 
@@ -296,9 +297,8 @@ class Refresher:
         self._changed(resolution.endpoints)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self._file.with_suffix(".part")
-            temporary.write_text(json.dumps([asdict(endpoint) for endpoint in resolution.endpoints]))
-            temporary.replace(self._file)
+            with replacing(self._file) as file:
+                file.write(json.dumps([asdict(endpoint) for endpoint in resolution.endpoints]).encode())
         except OSError as error:
             log.debug("the mirrors could not be written down in %s: %s", self._file, error)
         return resolution.endpoints

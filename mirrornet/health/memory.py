@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any, Final
 from mirrornet.health.freshness import Sightings
 from mirrornet.health.outcome import Sample
 from mirrornet.health.state import Change, Level, Meter, Track
+from mirrornet.image.files import replacing
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings
 
@@ -145,11 +144,5 @@ def load(path: Path, now: float, settings: HealthSettings) -> Memory:
 def save(path: Path, memory: Memory) -> None:
     """Writes `memory` to `path` by rename.  Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(encode(memory))
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path, mode=0o600) as file:
+        file.write(encode(memory))

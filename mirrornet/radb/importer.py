@@ -7,16 +7,15 @@ dump looks exactly like a shrunken Internet.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from mirrornet.image.files import replacing, sync_folder, to_disk
 from mirrornet.model.address import Family, Prefix, parse_prefix
 from mirrornet.model.errors import InputError, LimitError
 from mirrornet.model.place import Evidence
@@ -64,6 +63,8 @@ def import_radb(
     anycast_prefixes = read_anycast(anycast) if anycast else []
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.absolute().parent}: make it first")
+    if out.exists() and not out.is_file():
+        raise InputError(f"{out}: is no regular file: name the file that the table is to be")
     for name in dumps:
         _read_dump(name, records, report, tell, bogons, limits)
     for name in delegated:
@@ -100,25 +101,12 @@ def read_anycast(path: Path) -> list[Prefix]:
 
 def write_table(out: Path, table: Sequence[bytes]) -> int:
     """Writes `table` beside `out`, syncs and renames it there; returns its size in bytes."""
-    folder = out.absolute().parent
-    handle, temporary = tempfile.mkstemp(prefix=f".{out.name}.", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(table)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(out)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with replacing(out) as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever the umask: root imports, and a name server of another user reads
+        file.writelines(table)
+        to_disk(file)
+        size = file.tell()
+    sync_folder(out.parent)
     return size
 
 

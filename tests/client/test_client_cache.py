@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from mirrornet.client.cache import RENEW, SUSPEND, Cache
 from mirrornet.image.block import BlockRef, Codec, block_path, open_block, pack_block
+from mirrornet.image.files import replacing
 
 NOW = 1_800_000_000.0
 
@@ -53,19 +57,22 @@ def test_a_disk_that_refuses_is_told_once_and_tried_later(
 ) -> None:
     expected_warnings.append("serving on without it")
     cache = Cache(tmp_path)
-    whole = Path.write_bytes
 
-    def full(path: Path, data: bytes) -> int:
-        whole(path, data[:10])
-        raise OSError(28, "No space left on device")
+    @contextmanager
+    def full(path: Path) -> Iterator[BinaryIO]:
+        with replacing(path) as file:
+            file.write(b"the first")
+            file.flush()
+            yield file
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("mirrornet.client.cache.replacing", full)
     for seed in range(5):
         assert not cache.put(*_block(seed), NOW)
     assert not cache.put(*_block(1), NOW + SUSPEND + 1)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert cache.figures.refused == "No space left on device"
-    monkeypatch.setattr(Path, "write_bytes", whole)
+    monkeypatch.setattr("mirrornet.client.cache.replacing", replacing)
     assert not cache.put(*_block(1), NOW + SUSPEND + 2)
     assert cache.put(*_block(1), NOW + 3 * SUSPEND)
     assert cache.figures.refused == ""
@@ -79,7 +86,7 @@ def test_a_corrupt_entry_is_discarded_and_unfinished_files_are_swept(
     cache = Cache(tmp_path)
     ref, stored = _block(1)
     cache.put(ref, stored, NOW)
-    left = tmp_path / "blocks" / ref.hash.hex()[:2] / ".part-1-1"
+    left = tmp_path / "blocks" / ref.hash.hex()[:2] / ".ab12.1-1"
     left.write_bytes(b"half")
     os.utime(left, (NOW - 7200, NOW - 7200))
     cache.discard(ref)

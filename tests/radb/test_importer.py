@@ -203,7 +203,9 @@ def test_what_cannot_be_opened_is_named(name: str, tmp_path: Path) -> None:
         import_radb([name], tmp_path / "world.table", now=NOW)
 
 
-def test_a_folder_that_is_missing_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_place_where_no_table_can_be_is_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no regular file"):
+        import_radb(["/does/not/exist.db"], tmp_path, now=NOW)
     with pytest.raises(InputError, match="there is no folder"):
         import_radb(["/does/not/exist.db"], tmp_path / "nowhere" / "world.table", now=NOW)
 
