@@ -13,7 +13,7 @@ import dns.message
 import dns.query
 import dns.rcode
 import dns.rdatatype
-from stage import MIRRORNET, TREE, Stage, wait_for
+from stage import MIRRORNET, TREE, Failed, Stage, wait_for
 
 CLIENTS = {  # a real prefix of each city's country, and the mirror that is nearest to it
     "Tokyo": ("203.178.136.36", "tokyo"),
@@ -76,10 +76,12 @@ def serve(stage: Stage, zone: Path, ports: dict[int, int]) -> NameServer:
     copy, state = stage.work / "demo.yaml", stage.work / "state"
     copy.write_text(text)
     stage.run(MIRRORNET, "check", str(copy))
-    stage.start(MIRRORNET, "serve", str(copy), "--state", str(state), log="serve.log")
+    process = stage.start(MIRRORNET, "serve", str(copy), "--state", str(state), log="serve.log")
     server = NameServer(ports[15353], copy, state, ports[15380])
 
     def healthy() -> bool:
+        if process.poll() is not None:
+            raise Failed(f"the name server ended: {(stage.work / 'serve.log').read_text().strip().splitlines()[-1:]}")
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{server.http}/healthz", timeout=1) as answer:
                 return answer.status == 200
