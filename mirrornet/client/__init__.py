@@ -19,7 +19,7 @@ Decisions
 ---------
 - 2026-11-23: every block read from the disk cache is verified, not only the first time after a start.  Hashing costs a
   tenth of inflating, and a cache that is always verified needs no fsync, no marker of a clean end and no fsck.
-- 2026-11-23: an address that is not global is dialled only if SOURCE is a URL, or `--resolver` is itself not global
+- 2026-11-23: an address that is not public is dialled only if SOURCE is a URL, or `--resolver` is itself not public
   (source.py says why).  With the system's name servers, DNS cannot send a client into its own network.
 - 2026-11-23: a connection pool per mirror, not one for all: mirrors may share a URL and differ in address only.
 - 2026-11-23: a mirror that is out stands at the end of the order instead of leaving it.  Bytes are verified, so the

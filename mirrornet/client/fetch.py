@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -32,11 +32,11 @@ from yarl import URL
 from mirrornet import __version__
 from mirrornet.client.source import Endpoint, permitted
 from mirrornet.model.errors import LocalError, Missing, Unreachable, Untrusted
+from mirrornet.model.url import MOVED, NOT_HERE, REDIRECTS, redirected
 
 CONNECT: Final = 3.0  # seconds for name, connection and TLS; TCP's second SYN goes after 1 s
 PROGRESS: Final = 5.0  # seconds between two pieces of a body, and until the first
 CONNECTIONS: Final = 24  # to one mirror at once
-REDIRECTS: Final = 3
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"mirrornet/{__version__}"}
 
 
@@ -120,7 +120,7 @@ class Fetcher:
                 async with self._session(endpoint).get(
                     URL(url, encoded=True), allow_redirects=False, proxy=_proxy(url)
                 ) as response:
-                    if response.status in (301, 302, 303, 307, 308):
+                    if response.status in MOVED:
                         url = _redirected(endpoint, url, response.headers.get("Location", ""))
                         continue
                     return await _body(endpoint, path, limit, response, begun, progress)
@@ -168,7 +168,7 @@ async def _body(
     progress: Progress | None,
 ) -> Fetched:
     status = response.status
-    if status in (403, 404, 410):
+    if status in NOT_HERE:
         raise Missing(f"{endpoint}: it does not have {path} (HTTP {status})")
     if status != 200:
         raise Unreachable(f"{endpoint}: {path}: HTTP {status}")
@@ -195,13 +195,10 @@ async def _body(
 
 def _redirected(endpoint: Endpoint, url: str, location: str) -> str:
     """Where a redirect leads.  Raises Untrusted where that is another host, or back from TLS."""
-    target = urljoin(url, location)
-    old, new = urlsplit(url), urlsplit(target)
-    upgrade = old.scheme == "http" and new.scheme == "https" and new.port in (None, 443)
-    same = new.hostname == old.hostname and (upgrade or (new.scheme == old.scheme and new.port == old.port))
-    if not location or not same:
-        raise Untrusted(f"{endpoint}: redirects to {target[:80]!r}; a redirect stays on the mirror's host")
-    return target
+    try:
+        return redirected(url, location)
+    except ValueError as error:
+        raise Untrusted(f"{endpoint}: {error}") from None
 
 
 def _proxy(url: str) -> str | None:

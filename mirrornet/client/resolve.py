@@ -31,9 +31,9 @@ import dns.rdatatype
 import dns.resolver
 
 from mirrornet.client.fetch import proxied
-from mirrornet.client.source import Endpoint, SelectName, is_global, permitted, split_target
+from mirrornet.client.source import Endpoint, SelectName, permitted, split_target
 from mirrornet.image.files import replacing
-from mirrornet.model.address import parse_address
+from mirrornet.model.address import is_public, parse_address
 from mirrornet.model.errors import InputError, Unreachable
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Resolver:
         self._resolver.lifetime = lifetime
         self._resolver.timeout = 1.5
         # Whoever names a resolver on a network of his own says that this network is his (source.py).
-        self._allow_local = server is not None and not is_global(parse_address(server[0]))
+        self._allow_local = server is not None and not is_public(parse_address(server[0]))
         self._told: set[str] = set()
 
     async def mirrors(self, select: SelectName, near: str = "") -> Resolution:

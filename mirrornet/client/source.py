@@ -9,9 +9,9 @@ TLS name come from the URL, the addresses from `<mirror>.<select name>`, so that
 and one URL served by ten addresses, both work.
 
 Which addresses may be dialled.  A name server is not trusted, and a client that fetches whatever it says can be sent
-to a printer, a cloud's metadata service or its own ports.  Hence: an address that is not global (loopback,
+to a printer, a cloud's metadata service or its own ports.  Hence: an address that is not public (loopback,
 link-local, private, unspecified, multicast) is dialled only where the person at the command line named it: as a URL
-of SOURCE, or by giving `--resolver` an address that is itself not global, which says "this network is mine".
+of SOURCE, or by giving `--resolver` an address that is itself not public, which says "this network is mine".
 Rejected: a switch that allows everything, since it would be copied from one howto to the next.
 """
 
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from mirrornet.model.address import Address, fold, parse_address
+from mirrornet.model.address import is_public, parse_address
 from mirrornet.model.errors import InputError
 
 SCHEMES = ("http", "https", "file")
@@ -52,7 +52,7 @@ class Endpoint:
     """A mirror and where to dial it.
 
     `name`: what it is called in `status` and in blame.  `addresses`: IP literals to dial; empty: resolve the URL's
-    own host.  `rank`: place in the list DNS gave, 0 first.  `allow_local`: whether addresses that are not global may
+    own host.  `rank`: place in the list DNS gave, 0 first.  `allow_local`: whether addresses that are not public may
     be dialled.
     """
 
@@ -70,11 +70,6 @@ class Endpoint:
     @property
     def host(self) -> str:
         return urlsplit(self.url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        parts = urlsplit(self.url)
-        return parts.port or (443 if parts.scheme == "https" else 80)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.url})"
@@ -138,12 +133,6 @@ def endpoints_of(urls: Urls) -> tuple[Endpoint, ...]:
     )
 
 
-def is_global(address: Address) -> bool:
-    """Whether `address` (or the IPv4 address it carries) is one of the public Internet's, and not multicast."""
-    real = fold(address)
-    return real.is_global and not real.is_multicast
-
-
 def permitted(addresses: Iterable[str], allow_local: bool) -> tuple[str, ...]:
     """Those of `addresses` (IP literals) that may be dialled; what is no address is left out."""
     kept = []
@@ -152,7 +141,7 @@ def permitted(addresses: Iterable[str], allow_local: bool) -> tuple[str, ...]:
             address = parse_address(text)
         except ValueError:
             continue
-        if allow_local or is_global(address):
+        if allow_local or is_public(address):
             kept.append(text)
     return tuple(dict.fromkeys(kept))
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from mirrornet.config.faults import Wrong, quote
 from mirrornet.model.address import parse_address
+from mirrornet.model.url import default_port
 
 URL_LENGTH: Final = 180  # octets; "PRIORITY URL#MIRROR" must fit a TXT string of 255 (RFC 1035 3.3.14)
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -101,8 +102,8 @@ def http_url(text: str) -> str:
     if {".", ".."} & set(path.split("/")):
         raise Wrong(f"{quote(text)} has . or .. in its path", "write the path it leads to")
     path = path.rstrip("/") or "/"
-    default = 443 if parts.scheme == "https" else 80
-    url = f"{parts.scheme}://{host}{'' if port in (None, default) else f':{port}'}{path}"
+    shown = "" if port in (None, default_port(parts.scheme)) else f":{port}"
+    url = f"{parts.scheme}://{host}{shown}{path}"
     if len(url) > URL_LENGTH:
         raise Wrong(f"the URL is {len(url)} characters long", f"{URL_LENGTH} at most")
     return url

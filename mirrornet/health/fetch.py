@@ -22,8 +22,8 @@ from mirrornet import __version__
 from mirrornet.health.target import Target, follow, target
 from mirrornet.model.address import Address
 from mirrornet.model.errors import LocalError, Missing, Unreachable, Untrusted
+from mirrornet.model.url import MOVED, NOT_HERE, REDIRECTS
 
-REDIRECTS: Final = 3
 _NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETDOWN})
 _PIECE: Final = 65536  # bytes read at a time
 
@@ -112,9 +112,9 @@ class Visit:
         ) as answer:
             if self.rtt_ms is None:
                 self.rtt_ms = (time.monotonic() - begun) * 1000
-            if answer.status in (301, 302, 303, 307, 308):
+            if answer.status in MOVED:
                 return answer.headers.get("Location", ""), b""
-            if answer.status in (403, 404, 410):
+            if answer.status in NOT_HERE:
                 raise Missing(f"HTTP {answer.status} for {there.path}")
             if answer.status != 200:
                 raise Refused(f"HTTP {answer.status} for {there.path}", _seconds(answer.headers.get("Retry-After")))

@@ -24,10 +24,10 @@ from typing import Final
 
 from mirrornet.health.fetch import NoRoute, Refused, Visit, translate
 from mirrornet.health.outcome import Kind, Outcome, Sample
-from mirrornet.health.target import named, public, target, under
+from mirrornet.health.target import named, target, under
 from mirrornet.image.block import block_path
 from mirrornet.image.trust import check_timestamp
-from mirrornet.model.address import Address, parse_address
+from mirrornet.model.address import Address, is_public, parse_address
 from mirrornet.model.errors import Expired, Missing, PeerError, Unreachable, Untrusted
 from mirrornet.model.units import format_duration
 from mirrornet.model.zone import Mirror, ProbeKind
@@ -71,7 +71,7 @@ async def addresses(mirror: Mirror, timeout: float) -> tuple[Address, ...]:
     except (OSError, UnicodeError) as error:
         raise Unreachable(f"{mirror.host} does not resolve: {error}") from None
     every = sorted({parse_address(str(entry[4][0]).partition("%")[0]) for entry in found}, key=lambda a: (a.version, a))
-    allowed = tuple(address for address in every if public(address))
+    allowed = tuple(address for address in every if is_public(address))
     if not allowed:
         raise Unreachable(
             f"{mirror.host} resolves to {every[0] if every else 'nothing'}, which is not public: "

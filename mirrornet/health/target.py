@@ -6,18 +6,18 @@ and what the name resolves to today does not matter.
 
 Zone files are written by people and names resolve to what somebody else says, so a prober can be turned against its
 own network.  Addresses that are not public are refused unless the zone names them: written under `addresses`, or as
-the host of the URL.  A redirect may go to another path, port or scheme of the same host, never elsewhere, and always
-to the same address.
+the host of the URL.  A redirect stays on the host (model/url.py), and always goes to the same address.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-from mirrornet.model.address import Address, fold, parse_address
+from mirrornet.model.address import Address, parse_address
 from mirrornet.model.errors import Unreachable
+from mirrornet.model.url import default_port, redirected
 from mirrornet.model.zone import Mirror
 
 
@@ -45,7 +45,7 @@ class Target:
     def host_header(self) -> str:
         """The value of Host (RFC 9110 section 7.2): the port only where it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+        return host if self.port == default_port(self.scheme) else f"{host}:{self.port}"
 
 
 def target(url: str, address: Address) -> Target:
@@ -58,7 +58,7 @@ def target(url: str, address: Address) -> Target:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Unreachable(f"{url!r} is not an http or https URL")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, parts.hostname.lower(), port or (443 if parts.scheme == "https" else 80), path, address)
+    return Target(parts.scheme, parts.hostname.lower(), port or default_port(parts.scheme), path, address)
 
 
 def under(base: str, path: str) -> str:
@@ -67,24 +67,12 @@ def under(base: str, path: str) -> str:
 
 
 def follow(current: Target, location: str) -> Target:
-    """Where a redirect leads.  Raises Unreachable where it leaves the host, or TLS for plain HTTP."""
-    here = f"{current.scheme}://{current.host_header}{current.path}"
+    """Where a redirect leads, at the same address.  Raises Unreachable where it leaves the host, or TLS."""
     try:
-        url = urljoin(here, location)
+        url = redirected(f"{current.scheme}://{current.host_header}{current.path}", location)
     except ValueError as error:
-        raise Unreachable(f"redirects to {location[:80]!r}, which is not a URL: {error}") from None
-    there = target(url, current.address)
-    if there.host != current.host:
-        raise Unreachable(f"redirects to another host, {there.host}: a mirror has to serve its own files")
-    if current.tls and not there.tls:
-        raise Unreachable("redirects from https to http")
-    return there
-
-
-def public(address: Address) -> bool:
-    """Whether `address` may be probed though the zone only names a host: a global unicast address, folded."""
-    folded = fold(address)
-    return folded.is_global and not (folded.is_multicast or folded.is_reserved)
+        raise Unreachable(str(error)) from None
+    return target(url, current.address)
 
 
 def named(mirror: Mirror) -> tuple[Address, ...]:

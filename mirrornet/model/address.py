@@ -94,6 +94,12 @@ def key(address: Address) -> tuple[Family, int]:
     return 6, int(folded) >> 64
 
 
+def is_public(address: Address) -> bool:
+    """Whether `address`, folded, is one host's of the public Internet: global, unicast, not reserved."""
+    folded = fold(address)
+    return folded.is_global and not (folded.is_multicast or folded.is_reserved)
+
+
 def parse_address(text: str) -> Address:
     """An IPv4 or IPv6 address without zone id.  Raises ValueError with a sentence for a person."""
     try:

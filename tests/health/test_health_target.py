@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from mirrornet.health.target import follow, named, public, target, under
+from mirrornet.health.target import follow, named, target, under
 from mirrornet.model.errors import Unreachable
 from mirrornet.model.zone import Mirror
 
@@ -63,30 +63,6 @@ def test_redirects_elsewhere_are_refused(location: str) -> None:
 def test_no_redirect_from_https_to_http() -> None:
     with pytest.raises(Unreachable, match="https to http"):
         follow(target("https://tokyo.example/x", HERE), "http://tokyo.example/x")
-
-
-@pytest.mark.parametrize(
-    ("text", "allowed"),
-    [
-        ("8.8.8.8", True),
-        ("2a00:1450::1", True),
-        ("127.0.0.1", False),
-        ("10.1.2.3", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False),
-        ("224.0.0.1", False),
-        ("0.0.0.0", False),
-        ("::1", False),
-        ("fe80::1", False),
-        ("fd00::1", False),
-        ("ff02::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("64:ff9b::a00:1", False),
-        ("2002:7f00:1::", False),
-    ],
-)
-def test_only_public_addresses_may_be_probed_unnamed(text: str, allowed: bool) -> None:
-    assert public(ip_address(text)) is allowed
 
 
 def test_what_the_zone_names_is_named() -> None:

@@ -27,7 +27,7 @@ from mirrornet.image.publish import publish
 
 
 class Mirror:
-    """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect or long; blocks only, metadata stays good."""
+    """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect, moved or long; metadata stays good."""
 
     def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         self.folder = folder
@@ -77,10 +77,10 @@ class Mirror:
         return [path for path in self.asked if path.startswith("/blocks/")]
 
     def serve(self, request: BaseHTTPRequestHandler) -> None:
-        path = request.path
+        path, moved, _ = request.path.partition("?moved")
         self.asked.append(path)
         block = path.startswith("/blocks/") and path not in self.spare
-        behave = self.behave if block else "good"
+        behave = self.behave if block and not moved else "good"
         if self.delay and block:
             self._over.wait(self.delay)
         try:
@@ -97,6 +97,8 @@ class Mirror:
             self._reply(request, 200, body, **{"Content-Encoding": "gzip"})
         elif behave == "redirect":
             self._reply(request, 302, b"", Location=f"http://127.0.0.99:{self.port}{path}")
+        elif behave == "moved":
+            self._reply(request, 307, b"", Location=f"http://{self.name}{path}?moved")
         elif behave == "hang":
             self._over.wait(60)
             request.close_connection = True

@@ -129,6 +129,13 @@ async def test_one_bad_mirror_costs_nobody_a_byte(
         assert c.reader.figures.longest_stall < 4
 
 
+async def test_a_redirect_on_the_same_host_is_followed(image: Any, three: list[Any], tmp_path: Path) -> None:
+    three[0].behave = "moved"
+    async with client(image, three[:1], tmp_path) as c:
+        assert await c.reader.read(0, len(image.content)) == image.content
+        assert not c.record(three[0]).blames
+
+
 async def test_when_all_lie_the_reader_gets_an_error_and_no_byte(
     image: Any, three: list[Any], tmp_path: Path, expected_warnings: list[str]
 ) -> None:

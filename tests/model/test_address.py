@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.model.address import Prefix, fold, key, mask, parse_address, parse_prefix, width
+from mirrornet.model.address import Prefix, fold, is_public, key, mask, parse_address, parse_prefix, width
 
 four = st.integers(0, 2**32 - 1).map(IPv4Address)
 six = st.integers(0, 2**128 - 1).map(IPv6Address)
@@ -95,3 +95,27 @@ def test_long_prefixes_are_kept_to_64_bits() -> None:
 def test_addresses_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an IPv4 or IPv6 address"):
         parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("8.8.8.8", True),
+        ("2a00:1450::1", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("0.0.0.0", False),
+        ("::1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("64:ff9b::a00:1", False),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_who_is_public(text: str, allowed: bool) -> None:
+    assert is_public(ip_address(text)) is allowed
