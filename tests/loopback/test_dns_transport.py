@@ -17,7 +17,7 @@ import dns.message
 import dns.name
 import pytest
 
-from mirrornet.dns import counters
+from mirrornet.dns import batch, counters
 from mirrornet.dns.answer import Responder
 from mirrornet.dns.transport import Limits, serve
 
@@ -45,6 +45,14 @@ class Server:
         sock = socket.create_connection((host, self.ports[host]), timeout=5)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
+
+
+@pytest.fixture(params=["batch", "datagrams"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UDP by recvmmsg, and by what is left without it."""
+    assert batch.supported(), "the machine of the tests has recvmmsg"
+    if request.param == "datagrams":
+        monkeypatch.setattr(batch, "supported", lambda: False)
 
 
 @pytest.fixture
@@ -138,6 +146,7 @@ def check(case: dict, reply: bytes, tcp: bool) -> None:
     assert additionals == case["opt"] + (case["what"] == "delegation")
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("host", HOSTS)
 def test_vectors_by_udp(start, host):
     with start().udp(host) as sock:
@@ -258,6 +267,7 @@ def test_caps_on_connections(start):
     assert server.counts[counters.TCP_REFUSED] == 2
 
 
+@pytest.mark.usefixtures("way")
 def test_reply_leaves_from_the_address_that_was_asked(start):
     """RFC 2181 section 4, on a socket bound to all addresses."""
     server = start(["0.0.0.0", "::"])
