@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mirrornet.model.errors import InputError
+from mirrornet.model.names import suggest
 
 # Options of `mirrornet mount` as fstab writes them, and whether they take a value.
 _FSTAB = {
@@ -173,7 +173,6 @@ def fstab_arguments(argv: list[str]) -> list[str]:
         elif key == "rw":
             raise InputError("mount.mirrornet: an image is read-only: write ro")
         elif key not in _SYSTEM and not key.startswith(("x-", "comment")):
-            close = get_close_matches(key, [*_FSTAB, "ro"], 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise InputError(f"mount.mirrornet: the option {option!r} is not known{hint}")
+            hint = suggest(key, [*_FSTAB, "ro"]) or f"there are {', '.join(_FSTAB)}"
+            raise InputError(f"mount.mirrornet: the option {option!r} is not known; {hint}")
     return arguments

@@ -10,7 +10,7 @@
     policy.py     scalars: items of only, prefer, never
     prove.py      checks across sections and across files
     owners.py     which names a records file owns
-    faults.py     the faults of one file, gathered; "did you mean"
+    faults.py     the faults of one file, gathered
 
 Text goes through once: events → tree → draft values → proof.  Nothing stops at the first fault but a fault of YAML's
 own syntax, and that only for its file.  zones/example.yaml is the documentation of the keys; a test holds that it

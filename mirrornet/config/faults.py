@@ -10,10 +10,8 @@ the same record tells the tests whether zones/example.yaml shows every key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-
 from mirrornet.config.tree import Node, Path
+from mirrornet.model.names import closest
 from mirrornet.model.problem import Problem
 
 _SUGGESTIONS = 200  # suggestions a file; each compares with every known word, and a file may hold 100,000 faults
@@ -32,19 +30,6 @@ class Wrong(ValueError):
 def quote(text: str) -> str:
     """`text` in quotes, on one line and cut to a length that a message can carry."""
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """The one of `known` that is close to `word`, or ""."""
-    choices = {item.lower(): item for item in known}
-    found = get_close_matches(word[:_SHOWN].lower(), choices, 1, 0.6)
-    return choices[found[0]] if found else ""
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """ "did you mean X?" where one of `known` is close to `word`, else ""."""
-    found = closest(word, known)
-    return f"did you mean {found}?" if found else ""
 
 
 def dotted(path: Path) -> str:

@@ -14,8 +14,9 @@ import re
 from typing import Final
 
 from mirrornet.config.addresses import prefix
-from mirrornet.config.faults import Wrong, quote, suggest
+from mirrornet.config.faults import Wrong, quote
 from mirrornet.config.values import asn, country
+from mirrornet.model.names import suggest
 
 CONTINENTS: Final = {
     "AF": "Africa",

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from mirrornet.config.faults import Faults, suggest
+from mirrornet.config.faults import Faults
 from mirrornet.config.owners import read_owners
 from mirrornet.config.tree import Path
 from mirrornet.model.address import Address
+from mirrornet.model.names import suggest
 from mirrornet.model.problem import Problem
 from mirrornet.model.zone import Mirror, Select, Zone
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
 
-from mirrornet.config.faults import Wrong, quote, suggest
+from mirrornet.config.faults import Wrong, quote
 from mirrornet.data.countries import COUNTRIES
+from mirrornet.model.names import IMAGE_NAME, suggest
 from mirrornet.model.units import parse_duration
 
-IMAGE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,18}")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,20})?")
 _ELSEWHERE = {"UK": "GB", "EL": "GR", "EU": "continent:EU is for only, prefer and never; a place needs a country"}
@@ -103,8 +102,8 @@ def boolean(text: str) -> bool:
 
 
 def image_name(text: str) -> str:
-    """The name of an image: [a-z0-9][a-z0-9._-]{0,62}."""
-    if not IMAGE.fullmatch(text):
+    """The name of an image."""
+    if not IMAGE_NAME.fullmatch(text):
         hint = "small letters, digits, dots, hyphens and underscores, 63 at most, the first a letter or digit"
         raise Wrong(f"{quote(text)} cannot be the name of an image", hint)
     return text

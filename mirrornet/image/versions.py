@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Final
 
 from mirrornet.image.block import Codec
 from mirrornet.model.errors import InputError, Untrusted
+from mirrornet.model.names import IMAGE_NAME, suggest
 
-NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_PATH: Final = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})/([1-9][0-9]{0,8})/index")
+_PATH: Final = re.compile(rf"({IMAGE_NAME.pattern})/([1-9][0-9]{{0,8}})/index")
 _ROLE = "image-"  # an image may be called "root": its role may not
 
 
@@ -72,7 +71,7 @@ class Metadata:
             return versions[-1]
         if name in self.names:
             raise InputError(f"the image {name} has no version; the publisher retired them all")
-        raise InputError(f"the repository has no image {name!r}{did_you_mean(name, self.names)}")
+        raise InputError(f"the repository has no image {name!r}; {_hint(name, self.names)}")
 
     def version(self, name: str, number: int) -> ImageVersion:
         """Version `number` of `name`.  Raises InputError, listing what there is."""
@@ -84,17 +83,13 @@ class Metadata:
         raise InputError(f"the image {name} has no version {number} (newest {newest.version}; there are {have})")
 
 
-def did_you_mean(name: str, names: tuple[str, ...]) -> str:
-    """A hint to append to a message about an unknown name."""
-    close = get_close_matches(name, names, 1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; it has {', '.join(sorted(names)[:10])}" if names else "; it has none"
+def _hint(name: str, names: tuple[str, ...]) -> str:
+    return suggest(name, names) or (f"it has {', '.join(sorted(names)[:10])}" if names else "it has none")
 
 
 def check_name(name: str) -> str:
     """`name`, if it may name an image.  Raises InputError."""
-    if not NAME.fullmatch(name):
+    if not IMAGE_NAME.fullmatch(name):
         raise InputError(
             f"{name!r} cannot name an image: lower-case letters, digits, '.', '_', '-', at most 63 of them"
         )
@@ -109,7 +104,7 @@ def role_of(name: str) -> str:
 def name_of(role: str) -> str | None:
     """The image whose role this is, if it is one's."""
     name = role.removeprefix(_ROLE)
-    return name if role.startswith(_ROLE) and NAME.fullmatch(name) else None
+    return name if role.startswith(_ROLE) and IMAGE_NAME.fullmatch(name) else None
 
 
 def target_path(name: str, version: int) -> str:
