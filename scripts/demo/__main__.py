@@ -81,9 +81,9 @@ def main() -> int:
             print(f"   status page   http://127.0.0.1:{ports[15380]}/   (also /status.json, /metrics, /healthz)")
             print(f"   name server   dig @127.0.0.1 -p {ports[15353]} select.demo.test +subnet=203.178.128.0/24")
             print(f"   mirrors       http://127.0.0.11:{ports[15480]}/metadata/timestamp.json and .12, .13, .14")
-            print(f"   mount         {stage.work}/mnt   (mirrornet status {stage.work}/mnt)")
+            print(f"   mount         {stage.work}/mnt   (.venv/bin/mirrornet status {stage.work}/mnt)")
             pids = " ".join(str(process.pid) for process in stage.processes)
-            print(f"   stop it all   mirrornet umount {stage.work}/mnt; kill {pids}")
+            print(f"   stop it all   .venv/bin/mirrornet umount {stage.work}/mnt; kill {pids}")
             stage.processes.clear()
             stage.undo.clear()
         else:
