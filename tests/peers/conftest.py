@@ -1,7 +1,7 @@
 """Other people's servers, as Debian ships them, beside ours: started in a folder of their own, asked, ended.
 
-Every server listens on an address of 127.0.53.0/24 and a port that was free a moment ago, so that nothing but the test
-speaks to it; a resolver that insists on port 53 finds it there, on addresses nobody else has.
+Every server listens on a loopback address and a port that was free a moment ago.  (BIND listens only on addresses that
+an interface shows: of the loopback network that is 127.0.0.1.)
 """
 
 from __future__ import annotations
