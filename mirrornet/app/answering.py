@@ -18,10 +18,11 @@ from typing import Protocol
 
 from mirrornet.app.trouble import Trouble
 from mirrornet.app.verdicts import FILE, write
-from mirrornet.app.workers import Endpoint, Workers, open_sockets
+from mirrornet.app.workers import Endpoint, Workers, open_secure, open_sockets
 from mirrornet.app.world import World
 from mirrornet.dns import counters, planfile
 from mirrornet.dns.answer import not_ready
+from mirrornet.dns.manners import Keeper, Manners
 from mirrornet.dns.plan import Planner
 from mirrornet.dns.reference import Reference
 from mirrornet.dns.transport import Respond, serve
@@ -42,6 +43,8 @@ class Engine(Protocol):
 
     @property
     def addresses(self) -> list[Endpoint]: ...
+    @property
+    def secure_addresses(self) -> list[Endpoint]: ...
     async def start(self) -> None: ...
     def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None: ...
     def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None: ...
@@ -52,12 +55,18 @@ class Engine(Protocol):
 class FastEngine:
     """Worker processes over a mapped plan."""
 
-    def __init__(self, listen: Sequence[Endpoint], state: Path, count: int, nsid: str) -> None:
-        self._workers = Workers(listen, state, count, nsid)
+    def __init__(
+        self, listen: Sequence[Endpoint], state: Path, count: int, manners: Manners, secure: Sequence[Endpoint] = ()
+    ) -> None:
+        self._workers = Workers(listen, state, count, manners, secure)
 
     @property
     def addresses(self) -> list[Endpoint]:
         return self._workers.addresses
+
+    @property
+    def secure_addresses(self) -> list[Endpoint]:
+        return self._workers.secure_addresses
 
     async def start(self) -> None:
         await self._workers.start()
@@ -78,8 +87,10 @@ class FastEngine:
 class ReferenceEngine:
     """dns/reference.py behind the workers' own transport, in one thread of this process."""
 
-    def __init__(self, listen: Sequence[Endpoint]) -> None:
+    def __init__(self, listen: Sequence[Endpoint], manners: Manners, secure: Sequence[Endpoint] = ()) -> None:
         self._listen = listen
+        self._secure = secure
+        self._keeper = Keeper(manners, log.warning)
         self._sockets: list[socket.socket] = []
         self._thread: threading.Thread | None = None
         self._counts = [0] * len(counters.NAMES)
@@ -87,14 +98,20 @@ class ReferenceEngine:
         self._find: Callable[[Address], Match] | None = None
         self._respond: Respond | None = not_ready
         self.addresses: list[Endpoint] = []
+        self.secure_addresses: list[Endpoint] = []
 
     async def start(self) -> None:
         slots, self.addresses = open_sockets(self._listen, 1)
-        self._sockets = slots[0]
-        self._thread = threading.Thread(
-            target=serve, args=(self._sockets, lambda: self._respond), kwargs={"counts": self._counts}, daemon=True
-        )
+        secure: list[socket.socket] = []
+        self.secure_addresses = open_secure(self._secure, [secure])
+        self._sockets = slots[0] + secure
+        how = {"counts": self._counts, "secure": secure, "tls": self._keeper.tls}
+        self._thread = threading.Thread(target=serve, args=(slots[0], self._current), kwargs=how, daemon=True)
         self._thread.start()
+
+    def _current(self) -> Respond | None:
+        self._keeper.look()
+        return self._respond
 
     def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
         if world is not self._world:
@@ -104,7 +121,9 @@ class ReferenceEngine:
     def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
         world = self._world
         if world is not None and world.table is not None and self._find is not None:
-            self._respond = Reference(world.zones, world.table, self._find, world.records, verdicts).respond
+            nsid, gate = self._keeper.manners.nsid.encode(), self._keeper.gate
+            reference = Reference(world.zones, world.table, self._find, world.records, verdicts, nsid=nsid, gate=gate)
+            self._respond = reference.respond
 
     def counters(self) -> dict[str, int]:
         return dict(zip(counters.NAMES, self._counts, strict=True))

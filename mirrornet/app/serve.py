@@ -28,6 +28,7 @@ from mirrornet.app.answering import Answering, Engine, FastEngine, ReferenceEngi
 from mirrornet.app.files import LOOK_EVERY, Files, Moving
 from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import only_server
+from mirrornet.app.manners import manners_of
 from mirrornet.app.probing import Probing
 from mirrornet.app.trouble import Trouble
 from mirrornet.app.world import World
@@ -74,10 +75,11 @@ class Supervisor:
         http = _endpoint(options.http) if options.http else settings.http if settings else None
         self.http: tuple[Address, int] | None = http
         count = options.workers or (settings.workers if settings else None) or os.cpu_count() or 1
-        nsid = settings.nsid if settings else ""
-        engine: Engine = FastEngine(listen, self.state, count, nsid)
+        secure = settings.tls.listen if settings and settings.tls else ()
+        manners = manners_of(settings, self.state, 1 if options.engine == "reference" else count)
+        engine: Engine = FastEngine(listen, self.state, count, manners, secure)
         if options.engine == "reference":
-            engine = ReferenceEngine(listen)
+            engine = ReferenceEngine(listen, manners, secure)
         self.answering = Answering(self.world, engine, self.state)
         self.started = time.time()
         self.not_ready = "the first round of probes is not over"  # empty once answers are given
@@ -106,6 +108,8 @@ class Supervisor:
             self.not_ready = ""
             for address, port in self.answering.engine.addresses:
                 log.info("answering on %s port %d", address, port)
+            for address, port in self.answering.engine.secure_addresses:
+                log.info("answering on %s port %d, inside TLS", address, port)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._replan_on_change())
                 group.create_task(self._refresh_ttls())

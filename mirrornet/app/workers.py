@@ -27,6 +27,7 @@ from typing import Final
 import mirrornet
 from mirrornet.dns.control import ControlPage, plan_path
 from mirrornet.dns.counters import GAUGES, NAMES
+from mirrornet.dns.manners import Manners
 from mirrornet.dns.worker import Assignment
 from mirrornet.model.address import Address
 from mirrornet.model.errors import LocalError
@@ -40,6 +41,8 @@ _PATIENCE: Final = 5.0  # seconds from SIGTERM to SIGKILL
 _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT = 10, 5  # linux/in.h: a forged "too big" must not make us send fragments
 
 _ROOT: Final = str(Path(mirrornet.__file__).parents[1])  # where a worker finds this very package
+
+_PLAIN: Final = Manners()
 
 Endpoint = tuple[Address, int]
 
@@ -106,6 +109,18 @@ def open_sockets(listen: Sequence[Endpoint], count: int) -> tuple[list[list[sock
     return slots, bound
 
 
+def open_secure(listen: Sequence[Endpoint], slots: Sequence[list[socket.socket]]) -> list[Endpoint]:
+    """Adds to each of `slots` a TCP socket per endpoint, for TLS; the endpoints really bound.  Raises LocalError."""
+    bound: list[Endpoint] = []
+    for address, wanted in listen:
+        with _bind(address, wanted, socket.SOCK_STREAM, False) as probe:
+            port: int = probe.getsockname()[1]
+        for sockets in slots:
+            sockets.append(_bind(address, port, socket.SOCK_STREAM, True))
+        bound.append((address, port))
+    return bound
+
+
 def _free(address: Address, wanted: int) -> int:
     """A port that nobody holds, by UDP and TCP: `wanted`, or for 0 one the kernel picks.  Raises LocalError."""
     attempts = 1 if wanted else 20
@@ -123,25 +138,44 @@ def _free(address: Address, wanted: int) -> int:
 
 
 class Workers:
-    """`count` workers that answer on every endpoint of `listen` from the plan in the folder `state`."""
+    """`count` workers that answer on every endpoint of `listen` from the plan in the folder `state`.
 
-    def __init__(self, listen: Sequence[Endpoint], state: Path, count: int, nsid: str = "") -> None:
+    On the endpoints of `secure` they speak TLS.
+    """
+
+    def __init__(
+        self,
+        listen: Sequence[Endpoint],
+        state: Path,
+        count: int,
+        manners: Manners = _PLAIN,
+        secure: Sequence[Endpoint] = (),
+    ) -> None:
         self._listen = tuple(listen)
         self._state = state
         self._count = count
-        self._nsid = nsid
+        self._manners = manners
+        self._secure = tuple(secure)
         self._page: ControlPage | None = None
         self._slots: list[list[socket.socket]] = []
+        self._secure_slots: list[list[socket.socket]] = []
         self._lifelines: list[int] = []
         self._processes: list[asyncio.subprocess.Process | None] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._generation = 0
         self.restarts = 0
         self.addresses: list[Endpoint] = []
+        self.secure_addresses: list[Endpoint] = []
 
     async def start(self) -> None:
         """Opens the sockets and starts the workers, which answer SERVFAIL until the first plan.  Raises LocalError."""
         self._slots, self.addresses = open_sockets(self._listen, self._count)
+        self._secure_slots = [[] for _ in range(self._count)]
+        try:
+            self.secure_addresses = open_secure(self._secure, self._secure_slots)
+        except LocalError:
+            self._close()
+            raise
         try:
             self._state.mkdir(parents=True, exist_ok=True)
             self._page = ControlPage.create(self._state, self._count)
@@ -229,13 +263,13 @@ class Workers:
         self._close()
 
     def _close(self) -> None:
-        for sockets in self._slots:
+        for sockets in (*self._slots, *self._secure_slots):
             for sock in sockets:
                 sock.close()
         for lifeline in self._lifelines:
             if lifeline >= 0:
                 os.close(lifeline)
-        self._slots, self._lifelines, self._processes = [], [], []
+        self._slots, self._secure_slots, self._lifelines, self._processes = [], [], [], []
         if self._page is not None:
             self._page.close()
             self._page = None
@@ -256,7 +290,8 @@ class Workers:
         far, near = os.pipe()
         os.set_blocking(near, False)
         sockets = [sock.fileno() for sock in self._slots[slot]]
-        task = Assignment(str(self._state), slot, sockets, far, self._nsid)
+        secure = [sock.fileno() for sock in self._secure_slots[slot]]
+        task = Assignment(str(self._state), slot, sockets, secure, far, asdict(self._manners))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -266,7 +301,7 @@ class Workers:
                 json.dumps(asdict(task)),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
                 stdin=subprocess.DEVNULL,
-                pass_fds=(*sockets, far),
+                pass_fds=(*sockets, *secure, far),
             )
         except BaseException as error:
             os.close(near)  # a worker that did start after all sees the end of its lifeline

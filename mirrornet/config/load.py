@@ -115,6 +115,16 @@ def _prove_files(zone: Zone, faults: Faults) -> str | None:
         if what:
             hint = "copy metadata/root.json of the repository there; paths are relative to the zone file"
             faults.add(("repository", "root"), f"{zone.repository.root}: {what}", hint)
+    server = zone.server
+    if server is not None:
+        secret = "32 hexadecimal digits a line (openssl rand -hex 16)"
+        named: list[tuple[tuple[str, ...], Path | None, str]] = [(("server", "cookies"), server.cookies, secret)]
+        if server.tls is not None:
+            for key, file in (("certificate", server.tls.certificate), ("key", server.tls.key)):
+                named.append((("server", "tls", key), file, "a PEM file; paths are relative to the zone file"))
+        for path, found, hint in named:
+            if found is not None and found != Path() and (what := _cannot_open(found)):
+                faults.add(path, f"{found}: {what}", hint)
     if zone.records is None:
         return None
     data = _read_bytes(zone.records)

@@ -24,6 +24,7 @@ from mirrornet.model.zone import (
     RepositorySettings,
     Select,
     ServerSettings,
+    TlsSettings,
     Zone,
 )
 
@@ -47,7 +48,7 @@ def read_zone(top: Section, file: Path) -> Zone:
         health=_read_health(top.section("health", "health"), repository is not None),
         mirrors=tuple(_read_mirror(key, section) for key, section in top.named("mirrors", "a mirror", required=True)),
         places=_read_places(top),
-        server=_read_server(top.section("server", "server")),
+        server=_read_server(top.section("server", "server"), folder),
     )
     top.close()
     return zone
@@ -195,14 +196,27 @@ def _read_places(top: Section) -> tuple[PlaceOverride, ...]:
     return tuple(overrides.values())
 
 
-def _read_server(section: Section) -> ServerSettings | None:
+def _read_server(section: Section, folder: Path) -> ServerSettings | None:
     settings = ServerSettings(
         listen=section.read_list("listen", addresses.endpoint) or (),
         http=section.read("http", addresses.endpoint, None),
         workers=section.read("workers", values.whole(1, 256), None),
         nsid=section.read("nsid", _nsid, ""),
+        cookies=section.read("cookies", lambda text: folder / text, None),
+        rate_limit=section.read("rate_limit", values.whole(0, 1_000_000), 0),
+        tls=_read_tls(section.section("tls", "tls"), folder),
     )
-    section.later("token_file", "cookies", "rate_limit", "tls", "share", "vantages")
+    section.later("token_file", "share", "vantages")
+    section.close()
+    return settings if section.present else None
+
+
+def _read_tls(section: Section, folder: Path) -> TlsSettings | None:
+    settings = TlsSettings(
+        certificate=section.read("certificate", lambda text: folder / text, Path(), required=True),
+        key=section.read("key", lambda text: folder / text, Path(), required=True),
+        listen=section.read_list("listen", addresses.endpoint, required=True) or (),
+    )
     section.close()
     return settings if section.present else None
 

@@ -216,11 +216,3 @@ class Streams:
         # epoll reports errors and hang-ups whatever is asked for; an empty set is not allowed, so a connection that
         # waits for its turn only is watched for writing, which is true at once and brings the turn.
         self.selector.modify(connection.socket, events or selectors.EVENT_WRITE, connection)
-
-
-def tls_context() -> ssl.SSLContext:
-    """What DNS over TLS is offered with: TLS 1.2 or newer, ALPN "dot" (RFC 7858 section 3.1, RFC 9103 section 7.1)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["dot"])
-    return context

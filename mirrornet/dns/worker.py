@@ -2,9 +2,9 @@
 
     python -m mirrornet.dns.worker JSON
 
-where JSON holds `state` (the folder of plan and control page), `slot` (its row), `sockets` and `lifeline` (inherited
-file descriptors) and `nsid`.  It imports the answering path and nothing else: a worker is a few megabytes and is
-there again in a tenth of a second.
+where JSON holds `state` (the folder of plan and control page), `slot` (its row), `sockets`, `secure` (those that speak
+TLS) and `lifeline` (inherited file descriptors) and `manners` (dns/manners.py).  It imports the answering path and
+nothing else: a worker is a few megabytes and is there again in a tenth of a second.
 
 The supervisor holds the other end of the lifeline.  A byte on it means "look at the control page"; its end means that
 the supervisor is gone, and the worker follows (PR_SET_PDEATHSIG was rejected: it fires when the *thread* that started
@@ -20,14 +20,16 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from mirrornet.dns import counters, planfile
 from mirrornet.dns.answer import Responder, not_ready
 from mirrornet.dns.control import ControlPage, plan_path
+from mirrornet.dns.manners import Keeper, Manners
 from mirrornet.dns.transport import Limits, Respond, serve
 from mirrornet.model.errors import LocalError, MirrornetError
 
@@ -43,17 +45,19 @@ class Assignment:
     state: str
     slot: int
     sockets: Sequence[int]
+    secure: Sequence[int]
     lifeline: int
-    nsid: str
+    manners: Mapping[str, Any]  # of dns/manners.py
 
 
 class Worker:
     """The plan in use, and what has been counted."""
 
-    def __init__(self, state: Path, slot: int, nsid: bytes) -> None:
+    def __init__(self, state: Path, slot: int, manners: Manners) -> None:
         """Raises LocalError or OSError where there is no control page."""
         self._state = state
-        self._nsid = nsid
+        self.keeper = Keeper(manners, _say)
+        self._nsid = manners.nsid.encode()
         self._page = ControlPage.open(state)
         self._row = self._page.row(slot)
         self.counts: list[int] = self._row[: len(counters.NAMES)].tolist()  # goes on where its predecessor ended
@@ -69,6 +73,7 @@ class Worker:
     def current(self) -> Respond | None:
         """What `serve` asks before every turn: the function that answers in it, or None to stop."""
         page = self._page
+        self.keeper.look()
         if page.generation != self._generation:
             self._take_up(page.generation)
         elif page.sequence != self._sequence:
@@ -89,12 +94,12 @@ class Worker:
             plan = _map(plan_path(self._state, generation))
             if plan.generation != generation or plan.slot_count > len(ttls):
                 raise LocalError(f"it is the plan of generation {plan.generation}, or its TTLs are missing")
-            self._responder = Responder(plan, ttls, nsid=self._nsid, counts=self.counts)
+            self._responder = Responder(plan, ttls, nsid=self._nsid, counts=self.counts, gate=self.keeper.gate)
         except (MirrornetError, OSError, ValueError, LookupError, TypeError) as error:
             self.counts[counters.PLAN_FAULTS] += 1
             self._retry = monotonic() + _RETRY
             path = plan_path(self._state, generation)
-            print(f"mirrornet worker {os.getpid()}: {path}: {error}; the old plan stays", file=sys.stderr, flush=True)
+            _say(f"{path}: {error}; the old plan stays")
             return
         self._respond = self._responder.respond
         self._generation, self._sequence = generation, sequence
@@ -110,6 +115,10 @@ class Worker:
         self._sequence = sequence
 
 
+def _say(line: str) -> None:
+    print(f"mirrornet worker {os.getpid()}: {line}", file=sys.stderr, flush=True)
+
+
 def _map(path: Path) -> planfile.Plan:
     with path.open("rb") as file:
         return planfile.decode(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
@@ -122,9 +131,9 @@ def main(arguments: Sequence[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))  # TCP connections
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's affair
     try:
-        worker = Worker(Path(task.state), task.slot, task.nsid.encode())
+        worker = Worker(Path(task.state), task.slot, Manners(**task.manners))
     except (MirrornetError, OSError) as error:
-        print(f"mirrornet worker {os.getpid()}: {error}", file=sys.stderr, flush=True)
+        _say(str(error))
         return 1
 
     def stop(*_: object) -> None:
@@ -135,8 +144,9 @@ def main(arguments: Sequence[str]) -> int:
     for descriptor in (task.lifeline, alarm, alarmed):
         os.set_blocking(descriptor, False)
     signal.set_wakeup_fd(alarmed)
-    sockets = [socket.socket(fileno=number) for number in task.sockets]
-    serve(sockets, worker.current, wake=(task.lifeline, alarm), counts=worker.counts)
+    sockets, secure = ([socket.socket(fileno=number) for number in own] for own in (task.sockets, task.secure))
+    wake = (task.lifeline, alarm)
+    serve(sockets, worker.current, wake=wake, counts=worker.counts, secure=secure, tls=worker.keeper.tls)
     worker.stopped = True
     worker.current()  # the last counts
     return 0

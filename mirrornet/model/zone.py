@@ -91,13 +91,29 @@ class RepositorySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """DNS over TLS: PEM files, and the (address, port) pairs to listen on."""
+
+    certificate: Path
+    key: Path
+    listen: tuple[tuple[Address, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """The process: `listen` and `http` are (address, port) pairs."""
+    """The process: `listen` and `http` are (address, port) pairs.
+
+    `cookies`: the file of secrets; None: the server makes its own.  `rate_limit`: replies a second to a network; 0: no
+    limit.
+    """
 
     listen: tuple[tuple[Address, int], ...] = ()
     http: tuple[Address, int] | None = None
     workers: int | None = None
     nsid: str = ""
+    cookies: Path | None = None
+    rate_limit: int = 0
+    tls: TlsSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,9 @@ def test_the_example_shows_and_comments_every_key() -> None:
     assert problems == []
     faults = Faults(str(path), root)
     read_zone(Section(faults, (), "the zone file", root), path)
-    assert {"the zone file", "repository", "a select", "health", "a mirror", "place", "server"} == set(faults.known)
+    assert {"the zone file", "repository", "a select", "health", "a mirror", "place", "server", "tls"} == set(
+        faults.known
+    )
     for kind, keys in faults.known.items():
         assert keys - faults.seen.get(kind, set()) == set(), f"{kind}: not in example.yaml"
         for key in keys:

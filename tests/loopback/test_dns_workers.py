@@ -21,6 +21,7 @@ import dns.rcode
 import pytest
 
 from mirrornet.app.workers import Workers, open_sockets
+from mirrornet.dns.manners import Manners
 from mirrornet.dns.planfile import encode
 from mirrornet.model.errors import LocalError
 
@@ -58,7 +59,7 @@ async def start(tmp_path):
     started = []
 
     async def begin(count: int = 1, listen=LOOPBACK) -> Workers:
-        workers = Workers(listen, tmp_path, count, "test")
+        workers = Workers(listen, tmp_path, count, Manners("test"))
         started.append(workers)
         await workers.start()
         return workers
@@ -225,7 +226,7 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path):
                 taken.listen()
             port = taken.getsockname()[1]
             with pytest.raises(LocalError, match=f"^cannot listen on 127.0.0.1 port {port} .*another program has it"):
-                await Workers([(address, port)], tmp_path, 1, "").start()
+                await Workers([(address, port)], tmp_path, 1).start()
     with pytest.raises(LocalError, match="no such address"):
         open_sockets([(address, 0), (ip_address("192.0.2.1"), 0)], 1)
 
@@ -233,7 +234,7 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path):
 async def test_a_state_folder_that_is_a_file(tmp_path):
     (tmp_path / "state").write_text("")
     with pytest.raises(LocalError, match="state folder"):
-        await Workers(LOOPBACK, tmp_path / "state", 1, "").start()
+        await Workers(LOOPBACK, tmp_path / "state", 1).start()
 
 
 async def test_dig_agrees(start, need):

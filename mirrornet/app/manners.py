@@ -1,0 +1,53 @@
+"""From `server:` in a zone file to what workers are told (dns/manners.py): every file read and proven before a start.
+
+Without `cookies: FILE` the server makes a secret of its own, kept in the state folder, so that a restart does not
+forget the cookies it gave.  Whoever runs several servers at one address (anycast) names a file that all of them have.
+
+A limit is for the whole server.  The kernel deals an asker's queries out among the workers by his port, which a
+resolver and a flood both vary, so each worker takes its share of the limit.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from mirrornet.dns.manners import Keeper, Manners
+from mirrornet.model.errors import LocalError
+from mirrornet.model.zone import ServerSettings
+
+COOKIES: Final = "cookies"  # the file in the state folder
+
+
+def manners_of(settings: ServerSettings | None, state: Path, workers: int) -> Manners:
+    """What `workers` processes are told.  Raises InputError (a file is wrong) or LocalError (the state folder)."""
+    settings = settings or ServerSettings()
+    tls = settings.tls
+    manners = Manners(
+        nsid=settings.nsid,
+        cookies=str((settings.cookies or _own_cookies(state)).absolute()),
+        rate=settings.rate_limit / workers,
+        certificate=str(tls.certificate.absolute()) if tls else "",
+        key=str(tls.key.absolute()) if tls else "",
+    )
+    Keeper(manners)  # raises what is wrong
+    return manners
+
+
+def _own_cookies(state: Path) -> Path:
+    """The secret in the state folder; a new one where there is none."""
+    path = state / COOKIES
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            return path
+        own = path.with_name(f".{COOKIES}.{os.getpid()}")
+        own.unlink(missing_ok=True)
+        with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{secrets.token_hex(16)}\n")
+        own.rename(path)  # whole or absent; of two that start at once the last one's counts for both
+    except OSError as error:
+        raise LocalError(f"{path}: {error.strerror or error}: the state folder must be writable") from error
+    return path
