@@ -21,15 +21,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from mirrornet.client.fetch import Fetched, Fetcher
+from mirrornet.client.fetch import Fetcher
 from mirrornet.client.source import Endpoint
 from mirrornet.image import trust
+from mirrornet.image.fetch import Bridge
 from mirrornet.image.index import Head
+from mirrornet.image.versions import check_name
 from mirrornet.model.errors import Expired, InputError, MirrornetError, Missing, PeerError, Unreachable, Untrusted
 from mirrornet.model.units import format_duration
 
@@ -70,6 +72,7 @@ class Repository:
         Raises PeerError where nothing can be believed, Expired with `require_fresh`, InputError where the root, the
         image or the version is not there.
         """
+        check_name(name)
         pool = ThreadPoolExecutor(2 * SIDE_BY_SIDE, "trust")  # an attempt given up still holds a thread for a while
         try:
             folder = await self._folder(endpoints, pool)
@@ -130,52 +133,59 @@ class Repository:
         failures: list[str],
     ) -> trust.Metadata | None:
         """The newest set that a mirror proved just now, committed; None where none did."""
-        waiting = list(endpoints)
-        running: dict[asyncio.Task[trust.Metadata], tuple[Endpoint, Path]] = {}
-        proven: list[tuple[trust.Metadata, Path]] = []
-        begun = time.monotonic()
-        until: float | None = None
-        wrong: InputError | None = None
         with tempfile.TemporaryDirectory(
             dir=_made(folder.parent), prefix=".attempt-", ignore_cleanup_errors=True
         ) as base:
-            while (waiting and until is None) or running:
-                while waiting and until is None and len(running) < SIDE_BY_SIDE:
-                    endpoint = waiting.pop(0)
-                    scratch = Path(base) / str(len(waiting))
-                    task = asyncio.create_task(self._attempt(folder, scratch, endpoint, name, now, pool))
-                    running[task] = (endpoint, scratch)
-                left = None if until is None else max(0.0, until - time.monotonic())
-                done, _ = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    break
-                for task in done:
-                    endpoint, scratch = running.pop(task)
-                    error = task.exception()
-                    if error is None:
-                        proven.append((task.result(), scratch))
-                        if until is None:
-                            until = time.monotonic() + max(MOMENT, 2 * (time.monotonic() - begun))
-                    elif isinstance(error, InputError):
-                        wrong = error  # an image the mirror has not heard of: an older copy, or a typing error
-                    elif isinstance(error, MirrornetError):
-                        failures.append(_named(endpoint, error))
-                        log.info("metadata of %s: %s", endpoint, error)
-                    else:
-                        raise error
-            for task in running:
-                task.cancel()
-            if running:
-                await asyncio.wait(running)
+            proven = await self._prove(folder, Path(base), endpoints, name, now, pool, failures)
             proven.sort(key=lambda pair: (pair[0].timestamp_version, pair[0].snapshot_version), reverse=True)
             for metadata, scratch in proven:
                 if await _in(pool, trust.commit, folder, scratch):
                     return metadata
-            if proven:  # another mount was faster, with something newer
-                return await _in(pool, trust.load, folder, [name], now)
-        if wrong is not None:
-            raise wrong
-        return None
+        # Where none could be committed though some were proven, another mount was faster, with something newer.
+        return await _in(pool, trust.load, folder, [name], now) if proven else None
+
+    async def _prove(
+        self,
+        folder: Path,
+        base: Path,
+        endpoints: Sequence[Endpoint],
+        name: str,
+        now: float,
+        pool: ThreadPoolExecutor,
+        failures: list[str],
+    ) -> list[tuple[trust.Metadata, Path]]:
+        """Attempts side by side, each in a scratch folder below `base`, until one has verified and a moment longer."""
+        waiting = list(enumerate(endpoints))
+        running: dict[asyncio.Task[trust.Metadata], tuple[Endpoint, Path]] = {}
+        proven: list[tuple[trust.Metadata, Path]] = []
+        begun = time.monotonic()
+        until: float | None = None
+        while running or (waiting and until is None):
+            while waiting and until is None and len(running) < SIDE_BY_SIDE:
+                number, endpoint = waiting.pop(0)
+                scratch = base / str(number)
+                task = asyncio.create_task(self._attempt(folder, scratch, endpoint, name, now, pool))
+                running[task] = (endpoint, scratch)
+            left = None if until is None else max(0.0, until - time.monotonic())
+            done, _ = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                break
+            for task in done:
+                endpoint, scratch = running.pop(task)
+                error = task.exception()
+                if error is None:
+                    proven.append((task.result(), scratch))
+                    until = until or time.monotonic() + max(MOMENT, 2 * (time.monotonic() - begun))
+                elif isinstance(error, MirrornetError):
+                    failures.append(_named(endpoint, error))
+                    log.info("metadata of %s: %s", endpoint, error)
+                else:
+                    raise error
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        return proven
 
     async def _attempt(
         self, folder: Path, scratch: Path, endpoint: Endpoint, name: str, now: float, pool: ThreadPoolExecutor
@@ -213,36 +223,11 @@ class Repository:
                     last = error
         raise last
 
-    def _bridge(self, endpoint: Endpoint) -> _Bridge:
-        return _Bridge(self._fetcher, endpoint, asyncio.get_running_loop())
+    def _bridge(self, endpoint: Endpoint) -> Bridge:
+        async def get(path: str, limit: int) -> bytes:
+            return (await self._fetcher.fetch(endpoint, path, limit)).data
 
-
-class _Bridge:
-    """Our fetcher as python-tuf's thread sees it (trust.Fetch), for one attempt; `stop` ends what is under way."""
-
-    def __init__(self, fetcher: Fetcher, endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
-        self._fetcher = fetcher
-        self._endpoint = endpoint
-        self._loop = loop
-        self._stopped = False
-        self._future: Future[Fetched] | None = None
-
-    def __call__(self, path: str, limit: int) -> bytes:
-        if self._stopped:
-            raise Unreachable(f"{self._endpoint}: not needed any more")
-        self._future = asyncio.run_coroutine_threadsafe(self._fetcher.fetch(self._endpoint, path, limit), self._loop)
-        try:
-            return self._future.result(ONE_FILE).data
-        except TimeoutError:
-            self._future.cancel()
-            raise Unreachable(f"{self._endpoint}: {path}: not here after {ONE_FILE:.0f} s") from None
-        except CancelledError:
-            raise Unreachable(f"{self._endpoint}: {path}: given up") from None
-
-    def stop(self) -> None:
-        self._stopped = True
-        if self._future is not None:
-            self._future.cancel()
+        return Bridge(get, asyncio.get_running_loop(), ONE_FILE, str(endpoint))
 
 
 def _nowhere(path: str, limit: int) -> bytes:

@@ -13,7 +13,6 @@ trusting the mirror's own page without the head (the page's hash is in the head,
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +21,9 @@ from typing import Final
 from mirrornet.health.outcome import Sample
 from mirrornet.image import trust
 from mirrornet.image.block import open_block
+from mirrornet.image.fetch import Bridge
 from mirrornet.image.index import Head, Page
-from mirrornet.model.errors import LocalError, PeerError, Unreachable
+from mirrornet.model.errors import LocalError, PeerError
 
 Get = Callable[[str, int], Awaitable[bytes]]  # (path below the repository, limit in bytes) → body
 PATIENCE: Final = 60.0  # seconds a thread waits for one file at most, should the event loop be gone
@@ -65,7 +65,7 @@ class Catalogue:
         `number` (0 to below 1) picks the page.  Raises PeerError where the mirror does not hold a good set, LocalError
         where our own folder cannot be written.  One at a time.
         """
-        fetch = _blocking(get, asyncio.get_running_loop())
+        fetch = Bridge(get, asyncio.get_running_loop(), PATIENCE)
         metadata = await asyncio.to_thread(self._attempt, fetch, now)
         if self.version is not None and metadata.timestamp_version < self.version:
             return False
@@ -112,25 +112,3 @@ async def _samples(get: Get, image: str, head: Head, number: float) -> tuple[Sam
 def pick(samples: Sequence[Sample], number: float) -> Sample | None:
     """One of `samples` by `number` (0 to below 1); None where there are none."""
     return samples[min(int(number * len(samples)), len(samples) - 1)] if samples else None
-
-
-def _blocking(get: Get, loop: asyncio.AbstractEventLoop) -> trust.Fetch:
-    """`get` for a thread.  Whatever ends the event loop in the meantime is an Unreachable there."""
-
-    async def ask(path: str, limit: int) -> bytes:
-        return await get(path, limit)
-
-    def fetch(path: str, limit: int) -> bytes:
-        coroutine = ask(path, limit)
-        try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        except RuntimeError:
-            coroutine.close()
-            raise Unreachable(f"{path} was not fetched: the program is stopping") from None
-        try:
-            return future.result(PATIENCE)
-        except (TimeoutError, concurrent.futures.CancelledError):
-            future.cancel()
-            raise Unreachable(f"{path} was not fetched in time") from None
-
-    return fetch

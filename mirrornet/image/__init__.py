@@ -5,7 +5,7 @@
     versions.py   ImageVersion and Metadata: what signed metadata says, as values                            (pure)
     verify.py     bytes of signed metadata → what they prove                                                 (pure)
     trust.py      the client's half: one attempt at one mirror, the trust folder, offline
-    fetch.py      where bytes come from: Fetch, a folder, python-tuf's adapter; the first root
+    fetch.py      where bytes come from: a Fetch, a folder, a bridge to an event loop, python-tuf's adapter, a pin
     keys.py       the publisher's keys and the first root
     metadata.py   the publisher's half of the metadata: read, change, sign, write
     cut.py        an image cut into blocks on all cores

@@ -1,13 +1,17 @@
 """Where the bytes of a repository come from, as one small function, and the first root that all trust starts from.
 
-The client's fetcher (addresses, deadlines, failover) is handed in as a Fetch, so that metadata takes the same ways as
-blocks; a folder is one as well.  `Adapter` shows a Fetch to python-tuf, whose own fetchers let a reset in mid-body out
-as a bare ConnectionResetError: through it, whatever goes wrong is a PeerError with the file's name.
+The fetchers of client and prober (addresses, deadlines, limits) are handed in as a Fetch, so that metadata takes the
+same ways as blocks; a folder is one as well.  They live in an event loop and python-tuf is synchronous, so it runs in a
+thread, and `Bridge` leads from there to the loop.  `Adapter` shows a Fetch to python-tuf, whose own fetchers let a
+reset in mid-body out as a bare ConnectionResetError: through it, whatever goes wrong is a PeerError with the file's
+name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,7 +19,7 @@ from tuf.api import exceptions
 from tuf.ngclient.fetcher import FetcherInterface
 
 from mirrornet.image.index import MAX_HEAD
-from mirrornet.image.keys import pin_of
+from mirrornet.image.keys import pin_of, read_root
 from mirrornet.image.verify import open_root
 from mirrornet.model.errors import InputError, Missing, PeerError, Unreachable, Untrusted
 
@@ -66,17 +70,52 @@ def obtain_root(text: str, fetch: Fetch) -> bytes:
             )
         open_root(data)
         return data
-    try:
-        data = Path(text).read_bytes()
-    except OSError as error:
-        raise InputError(f"{text}: {error.strerror}; give a root.json, or its sha256: pin") from None
-    try:
-        root = open_root(data)
-    except Untrusted as error:
-        raise InputError(f"{text}: no root.json that signs itself ({error})") from None
-    if root.version != 1:
-        raise InputError(f"{text}: is root version {root.version}; give the first (metadata/1.root.json), or its pin")
-    return data
+    return read_root(Path(text))
+
+
+class Bridge:
+    """A Fetch, to be called in threads, out of `get`, which runs in the event loop `loop`.  `stop` ends it.
+
+    `patience`: seconds for one file at most, should the loop be gone.  `peer`: how errors name the mirror, or "".
+    """
+
+    def __init__(
+        self,
+        get: Callable[[str, int], Awaitable[bytes]],
+        loop: asyncio.AbstractEventLoop,
+        patience: float,
+        peer: str = "",
+    ) -> None:
+        self._get, self._loop, self._patience = get, loop, patience
+        self._before = f"{peer}: " if peer else ""
+        self._stopped = False
+        self._future: Future[bytes] | None = None
+
+    def __call__(self, path: str, limit: int) -> bytes:
+        if self._stopped:
+            raise Unreachable(f"{self._before}{path}: not needed any more")
+        call = self._ask(path, limit)
+        try:
+            self._future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        except RuntimeError:  # the loop was closed
+            call.close()
+            raise Unreachable(f"{self._before}{path}: not fetched, the program is stopping") from None
+        try:
+            return self._future.result(self._patience)
+        except TimeoutError:
+            self._future.cancel()
+            raise Unreachable(f"{self._before}{path}: not here after {self._patience:.0f} s") from None
+        except CancelledError:
+            raise Unreachable(f"{self._before}{path}: given up") from None
+
+    async def _ask(self, path: str, limit: int) -> bytes:
+        return await self._get(path, limit)
+
+    def stop(self) -> None:
+        """Ends the fetch under way, and refuses all others."""
+        self._stopped = True
+        if self._future is not None:
+            self._future.cancel()
 
 
 class Adapter(FetcherInterface):

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +33,7 @@ from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization.json import JSONSerializer
 
 from mirrornet.image.files import write_whole
-from mirrornet.image.verify import open_root
+from mirrornet.image.verify import open_root, utc
 from mirrornet.model.errors import InputError, Untrusted
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
@@ -58,7 +57,7 @@ def keygen(keys: Path, *, passphrase: bytes | None, now: float | None = None) ->
     keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     (keys / "images").mkdir(mode=0o700, exist_ok=True)
     signers = {role: new_key(keys / f"{role}.pem", passphrase) for role in ROLES}
-    expires = datetime.fromtimestamp((time.time() if now is None else now) + ROOT_LIFE, UTC).replace(microsecond=0)
+    expires = utc((time.time() if now is None else now) + ROOT_LIFE)
     root = Root(version=1, expires=expires, consistent_snapshot=True)
     for role, signer in signers.items():
         root.add_key(signer.public_key, role)
@@ -117,13 +116,21 @@ def first_root(keys: Path) -> bytes:
     path = keys / "root.json"
     if not path.is_file():
         raise InputError(f"{keys}: holds no root.json, so it is no folder of keys; see `mirrornet keygen --help`")
-    data = path.read_bytes()
+    return read_root(path)
+
+
+def read_root(path: Path) -> bytes:
+    """The first root.json of a repository, in the file `path`.  Raises InputError where it is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a root.json, or its sha256: pin") from None
     try:
         root = open_root(data)
     except Untrusted as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{path}: no root.json that signs itself ({error})") from None
     if root.version != 1:
-        raise InputError(f"{path}: is root version {root.version}; the first one belongs here")
+        raise InputError(f"{path}: is root version {root.version}; the first is asked for (metadata/1.root.json)")
     return data
 
 

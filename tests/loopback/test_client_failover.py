@@ -24,7 +24,7 @@ from mirrornet.client.reader import Reader
 from mirrornet.client.repository import Repository
 from mirrornet.client.source import Urls, endpoints_of
 from mirrornet.image.index import Head
-from mirrornet.model.errors import Expired, LocalError, Missing, PeerError, Unreachable, Untrusted
+from mirrornet.model.errors import Expired, InputError, LocalError, Missing, PeerError, Unreachable, Untrusted
 
 
 def _helper() -> ModuleType:
@@ -265,8 +265,12 @@ async def test_trust_rules_without_a_mirror(image: Any, three: list[Any], tmp_pa
     assert (await opened()).image.version == 1
     assert (await opened(used=())).image.version == 1  # verified here before
     assert (await opened(pin=root_file, used=())).warnings == ()
-    with pytest.raises(Exception, match="has no version 7"):
+    with pytest.raises(InputError, match="has no version 7"):
         await opened(version=7)
+    with pytest.raises(InputError, match="cannot name an image"):
+        await Repository(tmp_path / "state", image.pin, fetcher).open(
+            endpoints, "Disk", None, now=now, require_fresh=False
+        )
     late = now + 20 * 365 * 86400
     stale = await opened(at=late)
     assert stale.image.version == 1 and any("expired" in warning for warning in stale.warnings)
