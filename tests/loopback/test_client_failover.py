@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import client_mirrors as world
 import pytest
 
 from mirrornet.client.cache import Cache
@@ -27,25 +25,13 @@ from mirrornet.image.index import Head
 from mirrornet.model.errors import Expired, InputError, LocalError, Missing, PeerError, Unreachable, Untrusted
 
 
-def _helper() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("client_mirrors", Path(__file__).with_name("client_mirrors.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault("client_mirrors", module)
-    spec.loader.exec_module(module)
-    return module
-
-
-world = _helper()
-
-
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def image(tmp_path_factory: pytest.TempPathFactory) -> world.Published:
     return world.published(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture
-def three(image: Any) -> Iterator[list[Any]]:
+def three(image: world.Published) -> Iterator[list[world.Mirror]]:
     with world.mirrors(image.repo, 3) as servers:
         yield servers
 
@@ -56,12 +42,14 @@ class Client:
     def __init__(self, head: Head, cache: Cache, choice: Choice, failover: Failover, reader: Reader) -> None:
         self.head, self.cache, self.choice, self.failover, self.reader = head, cache, choice, failover, reader
 
-    def record(self, mirror: Any) -> Any:
+    def record(self, mirror: world.Mirror) -> Any:
         return next(record for record in self.choice.records() if record.name == mirror.name)
 
 
 @asynccontextmanager
-async def client(image: Any, servers: list[Any], tmp_path: Path, deadline: float = 5.0) -> AsyncIterator[Client]:
+async def client(
+    image: world.Published, servers: list[world.Mirror], tmp_path: Path, deadline: float = 5.0
+) -> AsyncIterator[Client]:
     pool = ThreadPoolExecutor(2)
     fetcher = Fetcher(connect=0.5, progress=0.5)
     endpoints = endpoints_of(Urls(tuple(server.url for server in servers)))
@@ -88,7 +76,9 @@ async def _until(condition: Callable[[], bool], seconds: float = 8.0) -> None:
     pytest.fail(f"not so after {seconds} s")
 
 
-async def test_any_range_is_exactly_those_bytes(image: Any, three: list[Any], tmp_path: Path) -> None:
+async def test_any_range_is_exactly_those_bytes(
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
     content = image.content
     dice = random.Random(2)
     async with client(image, three, tmp_path) as c:
@@ -101,7 +91,9 @@ async def test_any_range_is_exactly_those_bytes(image: Any, three: list[Any], tm
         assert c.reader.figures.zero > 0
 
 
-async def test_a_block_that_many_want_is_fetched_once(image: Any, three: list[Any], tmp_path: Path) -> None:
+async def test_a_block_that_many_want_is_fetched_once(
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
     async with client(image, three, tmp_path) as c:
         parts = await asyncio.gather(*(c.reader.read(number * 1000, 1000) for number in range(100)))
         assert b"".join(parts) == image.content[:100_000]
@@ -111,7 +103,7 @@ async def test_a_block_that_many_want_is_fetched_once(image: Any, three: list[An
 
 @pytest.mark.parametrize("behave", ["missing", "lie", "truncate", "die", "hang", "gzip", "redirect", "long"])
 async def test_one_bad_mirror_costs_nobody_a_byte(
-    image: Any, three: list[Any], tmp_path: Path, behave: str, expected_warnings: list[str]
+    image: world.Published, three: list[world.Mirror], tmp_path: Path, behave: str, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("gave a corrupt block")
     three[0].behave = behave
@@ -129,7 +121,9 @@ async def test_one_bad_mirror_costs_nobody_a_byte(
         assert c.reader.figures.longest_stall < 4
 
 
-async def test_a_redirect_on_the_same_host_is_followed(image: Any, three: list[Any], tmp_path: Path) -> None:
+async def test_a_redirect_on_the_same_host_is_followed(
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
     three[0].behave = "moved"
     async with client(image, three[:1], tmp_path) as c:
         assert await c.reader.read(0, len(image.content)) == image.content
@@ -137,7 +131,7 @@ async def test_a_redirect_on_the_same_host_is_followed(image: Any, three: list[A
 
 
 async def test_when_all_lie_the_reader_gets_an_error_and_no_byte(
-    image: Any, three: list[Any], tmp_path: Path, expected_warnings: list[str]
+    image: world.Published, three: list[world.Mirror], tmp_path: Path, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("gave a corrupt block")
     async with client(image, three, tmp_path) as c:
@@ -149,7 +143,9 @@ async def test_when_all_lie_the_reader_gets_an_error_and_no_byte(
         assert await c.reader.read(0, 10) == image.content[:10]
 
 
-async def test_when_none_has_a_block_that_is_said_at_once(image: Any, three: list[Any], tmp_path: Path) -> None:
+async def test_when_none_has_a_block_that_is_said_at_once(
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
     async with client(image, three, tmp_path) as c:
         await c.reader.read(0, 10)
         for server in three:
@@ -159,7 +155,9 @@ async def test_when_none_has_a_block_that_is_said_at_once(image: Any, three: lis
         assert c.reader.figures.longest_stall < 2
 
 
-async def test_a_slow_mirror_is_hedged_and_then_not_preferred(image: Any, three: list[Any], tmp_path: Path) -> None:
+async def test_a_slow_mirror_is_hedged_and_then_not_preferred(
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
     three[0].delay = 0.4
     async with client(image, three[:2], tmp_path) as c:
         for block in range(10):
@@ -171,7 +169,7 @@ async def test_a_slow_mirror_is_hedged_and_then_not_preferred(image: Any, three:
 
 
 async def test_a_reader_does_not_sit_behind_a_prefetch_of_a_silent_mirror(
-    image: Any, three: list[Any], tmp_path: Path
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
 ) -> None:
     async with client(image, three, tmp_path) as c:
         await c.reader.read(0, 10)
@@ -188,7 +186,7 @@ async def test_a_reader_does_not_sit_behind_a_prefetch_of_a_silent_mirror(
 
 
 async def test_every_mirror_dead_is_an_error_within_the_deadline_and_life_goes_on(
-    image: Any, three: list[Any], tmp_path: Path
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
 ) -> None:
     async with client(image, three, tmp_path, deadline=1.0) as c:
         assert await c.reader.read(0, 10) == image.content[:10]
@@ -204,7 +202,7 @@ async def test_every_mirror_dead_is_an_error_within_the_deadline_and_life_goes_o
 
 
 async def test_a_mirror_that_was_out_comes_back_by_a_verified_block(
-    image: Any, three: list[Any], tmp_path: Path
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
 ) -> None:
     three[0].behave = "die"
     async with client(image, three, tmp_path) as c:
@@ -217,7 +215,7 @@ async def test_a_mirror_that_was_out_comes_back_by_a_verified_block(
 
 
 async def test_a_corrupt_cache_entry_is_fetched_again(
-    image: Any, three: list[Any], tmp_path: Path, expected_warnings: list[str]
+    image: world.Published, three: list[world.Mirror], tmp_path: Path, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("the cache held a corrupt block")
     async with client(image, three, tmp_path) as c:
@@ -233,7 +231,7 @@ async def test_a_corrupt_cache_entry_is_fetched_again(
 
 
 async def test_metadata_from_the_good_mirror_whatever_the_others_serve(
-    image: Any, three: list[Any], tmp_path: Path
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
 ) -> None:
     portal = world.copy_of(image.repo, tmp_path / "portal")
     (portal / "metadata" / "timestamp.json").write_text("<html>Welcome to our hotel</html>")
@@ -244,7 +242,7 @@ async def test_metadata_from_the_good_mirror_whatever_the_others_serve(
         assert await c.reader.read(0, 100) == image.content[:100]
 
 
-async def test_trust_rules_without_a_mirror(image: Any, three: list[Any], tmp_path: Path) -> None:
+async def test_trust_rules_without_a_mirror(image: world.Published, three: list[world.Mirror], tmp_path: Path) -> None:
     endpoints = endpoints_of(Urls(tuple(server.url for server in three)))
     fetcher = Fetcher()
     now = time.time()
@@ -279,7 +277,9 @@ async def test_trust_rules_without_a_mirror(image: Any, three: list[Any], tmp_pa
     await fetcher.close()
 
 
-async def test_offline_reads_what_is_cached_and_refuses_the_rest(image: Any, three: list[Any], tmp_path: Path) -> None:
+async def test_offline_reads_what_is_cached_and_refuses_the_rest(
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
     async with client(image, three, tmp_path) as c:
         await c.reader.read(0, 3 * 262144)
         head = c.head

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
+from client_mirrors import NameServer
 
 from mirrornet.client.resolve import PATIENCE, Refresher, Resolver
 from mirrornet.client.source import Endpoint, SelectName
@@ -22,27 +19,15 @@ SELECT = SelectName("select.example.net")
 SERVICE = "_http._tcp.select.example.net."
 
 
-def _helper() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("client_mirrors", Path(__file__).with_name("client_mirrors.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault("client_mirrors", module)
-    spec.loader.exec_module(module)
-    return module
-
-
-Server: Any = _helper().NameServer
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
+def server() -> Iterator[NameServer]:
+    running = NameServer()
     yield running
     with contextlib.suppress(OSError):
         running.stop()
 
 
-async def test_uri_is_the_ranked_list_dialled_at_the_mirrors_own_names(server: Server) -> None:
+async def test_uri_is_the_ranked_list_dialled_at_the_mirrors_own_names(server: NameServer) -> None:
     server.records = {
         (SERVICE, "URI"): [
             '20 1 "https://two.example/os#paris"',
@@ -63,7 +48,7 @@ async def test_uri_is_the_ranked_list_dialled_at_the_mirrors_own_names(server: S
     )
 
 
-async def test_txt_srv_and_plain_addresses_stand_in_for_a_swallowed_uri(server: Server) -> None:
+async def test_txt_srv_and_plain_addresses_stand_in_for_a_swallowed_uri(server: NameServer) -> None:
     server.silent = {"URI"}
     server.records = {("select.example.net.", "A"): ["127.0.0.1", "127.0.0.2"]}
     begun = time.monotonic()
@@ -82,7 +67,7 @@ async def test_txt_srv_and_plain_addresses_stand_in_for_a_swallowed_uri(server: 
     assert found.endpoints == (Endpoint("tokyo", "http://one.example/os", ("127.0.0.3",), 0, True),)
 
 
-async def test_what_a_name_server_may_not_send_us_to(server: Server, expected_warnings: list[str]) -> None:
+async def test_what_a_name_server_may_not_send_us_to(server: NameServer, expected_warnings: list[str]) -> None:
     expected_warnings += ["may not name a file", "is no public address", "is not a mirror's name"]
     server.records = {
         (SERVICE, "URI"): [
@@ -100,13 +85,13 @@ async def test_what_a_name_server_may_not_send_us_to(server: Server, expected_wa
     assert found.endpoints == (Endpoint("good", "http://good.example", ("192.88.98.1",), 1, False),)
 
 
-async def test_no_answer_is_unreachable_and_named(server: Server) -> None:
+async def test_no_answer_is_unreachable_and_named(server: NameServer) -> None:
     with pytest.raises(Unreachable, match=r"select\.example\.net: DNS names no mirror"):
         await Resolver(server.address).mirrors(SELECT)
 
 
 async def test_a_name_server_that_is_gone_leaves_the_last_list(
-    server: Server, tmp_path: Path, expected_warnings: list[str]
+    server: NameServer, tmp_path: Path, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("going on with the 1 mirrors of last time")
     server.records = {
@@ -126,7 +111,7 @@ async def test_a_name_server_that_is_gone_leaves_the_last_list(
 
 
 async def test_trouble_brings_a_new_list_before_the_ttl(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirrornet.client.resolve.TROUBLE", 0.05)
     server.ttl = 3600
@@ -148,7 +133,7 @@ async def test_trouble_brings_a_new_list_before_the_ttl(
     assert [endpoints[0].url for endpoints in seen] == ["http://one.example", "http://two.example"]
 
 
-async def test_mirrors_near_another_mirror_join_the_list(server: Server, tmp_path: Path) -> None:
+async def test_mirrors_near_another_mirror_join_the_list(server: NameServer, tmp_path: Path) -> None:
     server.records = {
         (SERVICE, "URI"): ['10 1 "http://one.example/#tokyo"'],
         ("_http._tcp.tokyo.select.example.net.", "URI"): [

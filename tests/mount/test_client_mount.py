@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import json
 import os
 import shutil
@@ -15,39 +14,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import client_mirrors as world
 import pytest
 
 from mirrornet.app.mounts import statuses, text, umount
 from mirrornet.client.mountpoint import mounted_at
 from mirrornet.model.errors import LocalError, MirrornetError
 
-
-def _helper() -> ModuleType:
-    path = Path(__file__).parents[1] / "loopback" / "client_mirrors.py"
-    spec = importlib.util.spec_from_file_location("client_mirrors", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault("client_mirrors", module)
-    spec.loader.exec_module(module)
-    return module
-
-
-world = _helper()
 UNIT = 262144
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def image(tmp_path_factory: pytest.TempPathFactory) -> world.Published:
     return world.published(tmp_path_factory.mktemp("published"), blocks=40)
 
 
 class Machine:
     """A machine with one mount point; runs `mirrornet` as its user would."""
 
-    def __init__(self, folder: Path, image: Any, urls: list[str]) -> None:
+    def __init__(self, folder: Path, image: world.Published, urls: list[str]) -> None:
         self.folder, self.image, self.source = folder, image, ",".join(urls)
         self.point = folder / "mnt"
         self.point.mkdir()
@@ -92,13 +79,15 @@ class Machine:
 
 
 @pytest.fixture
-def three(image: Any) -> Iterator[list[Any]]:
+def three(image: world.Published) -> Iterator[list[world.Mirror]]:
     with world.mirrors(image.repo, 3, first=12) as servers:
         yield servers
 
 
 @pytest.fixture
-def machine(need: Callable[..., None], image: Any, three: list[Any], tmp_path: Path) -> Iterator[Machine]:
+def machine(
+    need: Callable[..., None], image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> Iterator[Machine]:
     need("root", "fuse", "umount")
     made = Machine(tmp_path, image, [server.url for server in three])
     yield made
@@ -112,7 +101,7 @@ def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-def test_the_file_is_the_image_and_status_tells_where_from(machine: Machine, image: Any) -> None:
+def test_the_file_is_the_image_and_status_tells_where_from(machine: Machine, image: world.Published) -> None:
     machine.mounted()
     assert list(machine.point.iterdir()) == [machine.file]
     assert machine.file.stat().st_size == len(image.content)
@@ -143,7 +132,7 @@ def test_the_file_is_the_image_and_status_tells_where_from(machine: Machine, ima
 
 
 def test_a_select_name_leads_to_mirrors_and_to_others_when_they_die(
-    machine: Machine, image: Any, three: list[Any]
+    machine: Machine, image: world.Published, three: list[world.Mirror]
 ) -> None:
     server = world.NameServer()
     service = "_http._tcp.select.example.net."
@@ -165,7 +154,9 @@ def test_a_select_name_leads_to_mirrors_and_to_others_when_they_die(
         server.stop()
 
 
-def test_a_mirror_killed_in_mid_read_costs_no_byte(machine: Machine, image: Any, three: list[Any]) -> None:
+def test_a_mirror_killed_in_mid_read_costs_no_byte(
+    machine: Machine, image: world.Published, three: list[world.Mirror]
+) -> None:
     for server in three:
         server.delay = 0.005
     machine.mounted()
@@ -179,7 +170,9 @@ def test_a_mirror_killed_in_mid_read_costs_no_byte(machine: Machine, image: Any,
     assert machine.status()["reads"]["longest_stall"] < 2
 
 
-def test_a_corrupt_block_is_never_seen_and_the_liar_is_named(machine: Machine, image: Any, three: list[Any]) -> None:
+def test_a_corrupt_block_is_never_seen_and_the_liar_is_named(
+    machine: Machine, image: world.Published, three: list[world.Mirror]
+) -> None:
     three[0].behave = "lie"
     machine.mounted()
     assert machine.file.read_bytes() == image.content
@@ -191,7 +184,7 @@ def test_a_corrupt_block_is_never_seen_and_the_liar_is_named(machine: Machine, i
 
 
 def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
-    machine: Machine, image: Any, three: list[Any]
+    machine: Machine, image: world.Published, three: list[world.Mirror]
 ) -> None:
     machine.mounted()
     with machine.file.open("rb", buffering=0) as file:
@@ -213,7 +206,7 @@ def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
 
 
 def test_with_200_reads_waiting_nothing_else_waits_and_force_ends_them(
-    machine: Machine, image: Any, three: list[Any]
+    machine: Machine, image: world.Published, three: list[world.Mirror]
 ) -> None:
     machine.mounted("--read-deadline", "60s")
     for server in three:
@@ -248,7 +241,9 @@ def test_with_200_reads_waiting_nothing_else_waits_and_force_ends_them(
     assert not machine.is_mounted()
 
 
-def test_offline_with_a_warm_cache_and_without(machine: Machine, image: Any, three: list[Any]) -> None:
+def test_offline_with_a_warm_cache_and_without(
+    machine: Machine, image: world.Published, three: list[world.Mirror]
+) -> None:
     machine.mounted()
     assert machine.file.read_bytes() == image.content
     umount(machine.point, force=False)
@@ -267,7 +262,7 @@ def test_offline_with_a_warm_cache_and_without(machine: Machine, image: Any, thr
     assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1
 
 
-def test_umount_names_who_holds_it_and_force_does_not_ask(machine: Machine, image: Any) -> None:
+def test_umount_names_who_holds_it_and_force_does_not_ask(machine: Machine, image: world.Published) -> None:
     machine.mounted()
     holder = subprocess.Popen(
         [sys.executable, "-c", f"f = open({str(machine.file)!r}, 'rb'); print(1, flush=True); input()"],
@@ -308,7 +303,7 @@ def test_umount_names_a_loop_device(machine: Machine, need: Callable[..., None])
     _until(left)
 
 
-def test_sigterm_refuses_new_opens_and_leaves_when_nobody_holds_it(machine: Machine, image: Any) -> None:
+def test_sigterm_refuses_new_opens_and_leaves_when_nobody_holds_it(machine: Machine, image: world.Published) -> None:
     machine.mounted()
     pid = machine.status()["pid"]
     with machine.file.open("rb", buffering=0) as file:
@@ -322,7 +317,7 @@ def test_sigterm_refuses_new_opens_and_leaves_when_nobody_holds_it(machine: Mach
     _until(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_a_stale_mount_is_cleaned_by_the_next(machine: Machine, image: Any) -> None:
+def test_a_stale_mount_is_cleaned_by_the_next(machine: Machine, image: world.Published) -> None:
     machine.mounted()
     pid = machine.status()["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -334,7 +329,9 @@ def test_a_stale_mount_is_cleaned_by_the_next(machine: Machine, image: Any) -> N
     assert machine.file.read_bytes() == image.content
 
 
-def test_one_clear_line_each(machine: Machine, image: Any, three: list[Any], tmp_path: Path) -> None:
+def test_one_clear_line_each(
+    machine: Machine, image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
     def line(code: int, *words: str) -> str:
         done = machine.mount(*words)
         assert done.returncode == code and len(done.stderr.splitlines()) == 1, done.stderr

@@ -1,6 +1,6 @@
 """Mirrors that behave and misbehave on command, and something real for them to serve.
 
-A helper of tests, loaded by path (tests have no packages).  Each mirror is a threaded HTTP/1.1 server on a loopback
+Each mirror is a threaded HTTP/1.1 server on a loopback
 address of its own; `stop` also cuts the connections that are open, as a power cut does.
 """
 
