@@ -1,32 +1,54 @@
 """The verbs.  Each module here is one verb or a family of them: it reads arguments, calls app/, prints, exits.
 
 A verb's module has `register(app)`, imports only typer and the standard library at its top, and what it needs of the
-house inside its functions, so that `mirrornet --help` costs no numpy and a client needs no server packages.
+house inside its functions, so that `mirrornet --help` costs no numpy and a client needs no server packages.  What a
+verb raises, and every signal, is `border`'s affair.
+
+Help is plain text that the terminal's width shapes: no boxes, no colours, the same in a log, a pager and a mail.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-import traceback
+from typing import TYPE_CHECKING, Any
 
-import typer
+from mirrornet.cli.border import leave, refuse_empty
 
-from mirrornet import __version__
-from mirrornet.model.errors import MirrornetError
+if TYPE_CHECKING:
+    import typer
 
 _VERBS = ("import_radb", "check", "serve", "explain", "publish", "mount")
-_EXTRAS = {"dnslib": "server", "pytricia": "server", "yaml": "server", "pyfuse3": "client", "dns": "client"}
 
 
 def _build() -> typer.Typer:
+    import typer
+    from typer.core import TyperCommand
+
+    from mirrornet import __version__
+
+    class Verb(TyperCommand):
+        """A verb whose usage line can be typed as it stands: what must be given first, and by which name."""
+
+        def collect_usage_pieces(self, ctx: Any) -> list[str]:
+            given, named = [], []
+            for param in self.get_params(ctx):
+                if param.param_type_name == "argument":
+                    given += [piece.replace("{", "").replace("}", "") for piece in param.get_usage_pieces(ctx)]
+                elif param.required:
+                    named.append(f"{param.opts[0]} {param.metavar}")
+            return [*given, *named, "[OPTIONS]"]
+
     app = typer.Typer(
         name="mirrornet",
         help="One disk image, any number of cheap static web servers; every machine mounts it from the nearest.",
-        no_args_is_help=True,
+        epilog="`mirrornet VERB --help` explains each.  Exit codes: 0 done, 1 failed (one line says why), 2 the input "
+        "is wrong, 3 a limit you set was exceeded, 130 interrupted.",
+        options_metavar="",
+        subcommand_metavar="VERB ...",
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -39,10 +61,15 @@ def _build() -> typer.Typer:
     def root(
         version: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print it and leave."),
     ) -> None:
-        """One disk image, any number of cheap static web servers; every machine mounts it from the nearest."""
+        pass
 
     for verb in _VERBS:
         importlib.import_module(f"mirrornet.cli.{verb}").register(app)
+    for command in app.registered_commands:
+        # The list of verbs shows the first paragraph of each, whole: click would cut it at 45 characters.
+        command.cls = Verb
+        first = (command.callback.__doc__ or "").strip().partition("\n\n")[0] if command.callback else ""
+        command.short_help = " ".join(first.split())
     return app
 
 
@@ -51,38 +78,23 @@ def main(arguments: list[str] | None = None) -> None:
 
     A fault is one line on stderr.  With MIRRORNET_DEBUG set, a traceback follows.
     """
-    try:
-        _build()(args=arguments, prog_name="mirrornet")
-    except MirrornetError as error:
-        _leave(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _leave("interrupted", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").split(".")[0], "all")
-        _leave(f"the package {error.name} is missing: pip install 'mirrornet[{extra}]'", 1)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _leave(f"{where}{error.strerror or error}", 1)
-    except Exception as error:  # the last border: no traceback reaches a user
-        _leave(f"this is a bug in mirrornet: {type(error).__name__}: {error} (MIRRORNET_DEBUG=1 shows where)", 1)
+    leave(lambda: _run(sys.argv[1:] if arguments is None else arguments))
 
 
-def _leave(line: str, code: int) -> None:
-    print(f"mirrornet: {line}", file=sys.stderr)
-    if os.environ.get("MIRRORNET_DEBUG"):
-        traceback.print_exc()
-    sys.exit(code)
+def _run(arguments: list[str]) -> int | None:
+    refuse_empty(arguments)
+    code = _build()(args=arguments or ["--help"], prog_name="mirrornet", standalone_mode=False)
+    if not arguments:  # the help is shown, and still nothing was asked for
+        return 2
+    return code if isinstance(code, int) else None
 
 
 def mount_helper() -> None:
     """The command `mount.mirrornet`, which mount(8) calls for fstab lines: SOURCE#NAME MOUNTPOINT -o OPTIONS."""
-    from mirrornet.cli.mount import fstab_arguments
 
-    try:
-        arguments = fstab_arguments(sys.argv[1:])
-    except MirrornetError as error:
-        _leave(str(error), error.exit_code)
-    main(arguments)
+    def work() -> int | None:
+        from mirrornet.cli.mount import fstab_arguments
+
+        return _run(fstab_arguments(sys.argv[1:]))
+
+    leave(work)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mirrornet.cli.border import one_line
 
 
 def register(app: typer.Typer) -> None:
@@ -16,14 +19,14 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def check(
         zones: Annotated[
-            list[Path], typer.Argument(metavar="ZONE.yaml...", help="Zone files that will be served together.")
+            list[Path], typer.Argument(metavar="ZONE.yaml", help="Zone files that will be served together.")
         ],
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")] = False,
     ) -> None:
         """Say whether zone files are sound: every fault of all of them, with its line and what to write instead.
 
-        Exit code 0 where they can be served (warnings are printed), 2 where they cannot.  zones/example.yaml explains
-        every key.
+        Exit code 0 where they can be served (warnings are printed), 2 where they cannot.  The file zones/example.yaml
+        explains every key.
         """
         from mirrornet.app.world import examine_all
 
@@ -57,7 +60,8 @@ def register(app: typer.Typer) -> None:
             print(json.dumps(report, indent=2))
         else:
             for problem in problems:
-                print(problem, file=sys.stderr)
+                with contextlib.suppress(OSError):  # the exit code tells it, too
+                    print(one_line(str(problem)), file=sys.stderr)
             for line in lines:
                 print(line)
         if faults:

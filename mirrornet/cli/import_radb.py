@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mirrornet.cli.border import one_line
 
 Tell = Callable[[str, int, int | None], None]
 
@@ -29,12 +32,17 @@ def register(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ],
-        out: Annotated[Path, typer.Option(help="The table to make.", show_default=False, dir_okay=False)],
+        out: Annotated[
+            Path,
+            typer.Option(
+                metavar="FILE", help="The table to make, such as world.table.", show_default=False, dir_okay=False
+            ),
+        ],
         delegated: Annotated[
             list[str] | None,
             typer.Option(
                 metavar="FILE",
-                help="Delegated statistics of a RIR, path or URL; may be given again.",
+                help="Delegated statistics of a RIR (registry|country|type|...), path or URL; may be given again.",
                 show_default=False,
             ),
         ] = None,
@@ -49,7 +57,10 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         force: Annotated[
-            bool, typer.Option("--force", help="Replace the old table even if it shrank by 30 %.")
+            bool,
+            typer.Option(
+                "--force", help="Replace the old table even if it shrank by 30 %, and whatever else is in FILE."
+            ),
         ] = False,
         bogons: Annotated[
             bool, typer.Option("--bogons", help="Let reserved addresses and private AS numbers in, for a laboratory.")
@@ -59,19 +70,24 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="FILE", help="Write the whole report there, as JSON.", show_default=False),
         ] = None,
     ) -> None:
-        """Makes world.table, the map from an address to its AS, country and place.
+        """Make world.table, the map from an address to its AS, country and place.
 
-        RADB and other routing registries say who originates an address; the
-        statistics of the RIRs say in which country it is.
+        RADB and other routing registries say who originates an address; the delegated statistics of the RIRs say in
+        which country it is.  The old table stays until the new one is whole, and a table that lost 30 % of its ranges
+        is refused (exit code 3).
 
-        The old table stays until the new one is whole, and a table that lost
-        30 % of its ranges is refused (exit code 3).
+            mirrornet import-radb radb.db.gz --delegated delegated-extended --out world.table
         """
         from mirrornet.model.errors import InputError
         from mirrornet.radb import importer
 
-        if report is not None and not report.absolute().parent.is_dir():
-            raise InputError(f"{report}: there is no folder {report.absolute().parent}: make it first")
+        if report is not None:
+            if not report.absolute().parent.is_dir():
+                raise InputError(f"{report}: there is no folder {report.absolute().parent}: make it first")
+            if report.is_dir() or report.is_fifo():
+                raise InputError(f"{report}: the report is written to a file, and that is none")
+            if report.absolute() == out.absolute() or (report.exists() and out.exists() and report.samefile(out)):
+                raise InputError(f"{report}: is the table itself: give the report another name")
         with _progress() as progress:
             done = importer.import_radb(
                 dumps,
@@ -100,7 +116,8 @@ def _progress() -> Iterator[Tell]:
             if what not in seen:
                 seen.add(what)
                 size = f" ({total / 1e6:.1f} MB)" if total else ""
-                print(f"{what}{size} ...", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):
+                    print(f"{one_line(what)}{size} ...", file=sys.stderr, flush=True)
 
         yield say
         return

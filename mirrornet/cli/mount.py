@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mirrornet.cli.border import say
 from mirrornet.model.errors import InputError
 from mirrornet.model.names import suggest
 
@@ -34,31 +35,57 @@ def register(app: typer.Typer) -> None:
 
 def mount(
     source: Annotated[
-        str, typer.Argument(help="A select name (select.example.net), or repository URLs joined by commas.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A select name (select.example.net), or repository URLs joined by commas."
+        ),
     ],
-    name: Annotated[str, typer.Argument(help="The image.")],
-    mountpoint: Annotated[Path, typer.Argument(help="An empty folder; the image becomes MOUNTPOINT/NAME.raw.")],
-    root: Annotated[str, typer.Option(help="Whom to believe: a root.json, or its pin, sha256:HEX.")],
-    version: Annotated[int | None, typer.Option(min=1, help="An older version.  Default: the latest.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder for blocks.  Default: the system's cache folder.")] = None,
-    cache_size: Annotated[str, typer.Option(help="The cache's quota.")] = "10G",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The image's name, as it was published.")],
+    mountpoint: Annotated[
+        Path, typer.Argument(metavar="MOUNTPOINT", help="An empty folder; the image becomes MOUNTPOINT/NAME.raw.")
+    ],
+    root: Annotated[
+        str,
+        typer.Option(
+            metavar="ROOT",
+            help="Whom to believe: the pin that the publisher's `mirrornet keygen` printed (sha256:HEX), or the file "
+            "root.json that it belongs to.",
+        ),
+    ],
+    version: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="An older version.  Default: the latest.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep blocks there.  Default: the system's cache folder.")
+    ] = None,
+    cache_size: Annotated[str, typer.Option(metavar="SIZE", help="How large the cache may grow.")] = "10G",
     resolver: Annotated[
-        str, typer.Option(metavar="ADDR:PORT", help="Name server to ask instead of the system's.")
+        str, typer.Option(metavar="ADDR[:PORT]", help="Ask this name server instead of the system's.")
     ] = "",
     offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: mount what was verified and cached before.")
+        bool, typer.Option("--offline", help="Use no network: mount what was verified and kept here before.")
     ] = False,
     require_fresh: Annotated[bool, typer.Option("--require-fresh", help="Refuse metadata that has expired.")] = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground and log to stderr.")] = False,
-    state: Annotated[Path | None, typer.Option(help="Folder for trust.  Default: the system's state folder.")] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep what was verified there.  Default: the system's state folder."),
+    ] = None,
     log: Annotated[
-        Path | None, typer.Option(help="File for the log.  Default: the journal, or stderr in the foreground.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the log there.  Default: the journal, or stderr in the foreground."),
     ] = None,
     read_deadline: Annotated[
-        str, typer.Option(help="A read that takes longer fails with an input/output error.")
+        str, typer.Option(metavar="TIME", help="A read that takes longer fails with an input/output error.")
     ] = "30s",
 ) -> None:
-    """Mount an image, read-only, from the nearest mirrors; returns when the first read works."""
+    """Mount an image, read-only, from the nearest mirrors.
+
+    It returns when the first read works and leaves a process behind that answers reads until `mirrornet umount`.
+    MOUNTPOINT/NAME.raw is the whole disk; `mount -o loop,ro` shows the files in it.
+
+        mirrornet mount select.example.net debian /mnt --root sha256:...
+    """
     from mirrornet.app import daemon
     from mirrornet.app.folders import state_folder
     from mirrornet.app.mount import MountOptions, run
@@ -66,14 +93,18 @@ def mount(
     from mirrornet.model.units import parse_duration, parse_size
 
     try:
-        quota, deadline = parse_size(cache_size), parse_duration(read_deadline)
+        quota = parse_size(cache_size)
     except ValueError as error:
-        raise InputError(str(error)) from None
+        raise InputError(f"--cache-size: {error}") from None
+    try:
+        deadline = parse_duration(read_deadline)
+    except ValueError as error:
+        raise InputError(f"--read-deadline: {error}") from None
     options = MountOptions(
         source=source,
         name=name,
         mountpoint=_absolute(mountpoint),
-        root=root if root.startswith("sha256:") else str(Path(root).absolute()),
+        root=_root(root),
         version=version,
         cache=cache.absolute() if cache else None,
         cache_size=quota,
@@ -88,7 +119,7 @@ def mount(
 
     def told(warnings: list[str]) -> None:
         for warning in warnings:
-            typer.echo(f"mirrornet: warning: {warning}", err=True)
+            say(f"warning: {warning}")
 
     def work(pipe: daemon.Pipe) -> None:
         def ready(warnings: list[str]) -> None:
@@ -106,20 +137,24 @@ def mount(
 
 
 def umount(
-    mountpoint: Annotated[Path, typer.Argument(help="Where the image is mounted.")],
-    force: Annotated[bool, typer.Option("--force", help="Whoever holds it: reads fail from then on.")] = False,
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Where the image is mounted.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if something still holds it, whose reads fail from then on.")
+    ] = False,
 ) -> None:
-    """Unmount an image; names what still holds it."""
+    """Unmount an image, or say what still holds it."""
     from mirrornet.app import mounts
 
     mounts.umount(_absolute(mountpoint), force=force)
 
 
 def status(
-    mountpoint: Annotated[Path | None, typer.Argument(help="One mount.  Default: all of them.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: a list with one object per mount.")] = False,
+    mountpoint: Annotated[
+        Path | None, typer.Argument(metavar="[MOUNTPOINT]", help="One mount; all of this user's when left out.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list for programs, one object a mount.")] = False,
 ) -> None:
-    """What the mounts of this machine are doing: mirrors and blame, reads, stalls, cache."""
+    """Tell what the mounts of this machine do: their mirrors and what those are blamed for, reads, stalls, cache."""
     import json
 
     from mirrornet.app.mounts import statuses, text
@@ -129,6 +164,16 @@ def status(
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
         typer.echo("\n\n".join(text(each) for each in found) or "no image is mounted")
+
+
+def _root(text: str) -> str:
+    """ROOT in one form: "sha256:hex", or the absolute path of a file.  Raises InputError."""
+    word = text.strip()
+    if word.lower().startswith("sha256:"):
+        return word.lower()
+    if len(word) == 64 and not set(word.lower()) - set("0123456789abcdef") and not Path(word).exists():
+        raise InputError(f"--root {word}: a pin is written with its kind: --root sha256:{word.lower()}")
+    return str(Path(text).absolute())
 
 
 def _absolute(mountpoint: Path) -> Path:

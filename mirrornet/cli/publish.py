@@ -17,6 +17,8 @@ from typing import Annotated
 
 import typer
 
+from mirrornet.cli.border import say
+
 _KEYS = typer.Option(help="The folder of keys, as `mirrornet keygen` made it.", metavar="DIR")
 _REPO = typer.Option(help="The repository: the folder that mirrors serve.", metavar="DIR")
 
@@ -32,37 +34,48 @@ def register(app: typer.Typer) -> None:
 def keygen(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, outside of any repository.")],
 ) -> None:
-    """Make the keys of a new repository; prints the pin that clients are given.
+    """Make the keys of a new repository and print the pin, which clients give as --root.
 
-    Keys are encrypted with a passphrase from MIRRORNET_PASSPHRASE, or asked for on a terminal.  Put root.pem and
-    targets.pem away after the first publish: daily work needs snapshot.pem, timestamp.pem and images/ only.
+    The pin is the SHA-256 of DIR/root.json, should you lose it.  Keys are encrypted with a passphrase from
+    MIRRORNET_PASSPHRASE, or asked for on a terminal.  Put root.pem and targets.pem away after the first publish: daily
+    work needs snapshot.pem, timestamp.pem and images/ only.
     """
     from mirrornet.image import keys
 
     passphrase = _new_passphrase()
     pin = keys.keygen(folder, passphrase=passphrase)
     if not passphrase:
-        _say(f"{folder}: the keys are NOT encrypted (no terminal, no MIRRORNET_PASSPHRASE); only mode 0600 guards them")
-    _say(f"{folder}/root.pem and targets.pem belong offline after the first publish of each image")
+        say(f"{folder}: the keys are NOT encrypted (no terminal, no MIRRORNET_PASSPHRASE); only mode 0600 guards them")
+    say(f"{folder}/root.pem and targets.pem belong offline after the first publish of each image")
     print(pin)
 
 
 def publish(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A raw disk image or a block device.")],
-    name: Annotated[str, typer.Option(help="What clients call the image, such as debian.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="What clients call the image, such as debian.")],
     repo: Annotated[Path, _REPO],
     keys: Annotated[Path, _KEYS],
-    codec: Annotated[str, typer.Option(help="zlib (clients can also see a .cloop), zstd or stored.")] = "zlib",
+    codec: Annotated[
+        str, typer.Option(metavar="CODEC", help="How blocks are compressed: zlib, zstd, or stored (not at all).")
+    ] = "zlib",
     level: Annotated[
         int | None,
         typer.Option(
-            help="zlib: 1-3 fast (ISA-L), 4-9 small; zstd: 1-19.  [default: zlib 4, zstd 9]", show_default=False
+            metavar="N",
+            help="zlib: 1-3 fast (ISA-L), 4-9 small; zstd: 1-19.  [default: zlib 4, zstd 9]",
+            show_default=False,
         ),
     ] = None,
-    block_size: Annotated[str, typer.Option(help="64K to 4M, a power of two.")] = "256K",
+    block_size: Annotated[str, typer.Option(metavar="SIZE", help="64K to 4M, a power of two.")] = "256K",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Publish IMAGE as the next version of a name: new blocks, an index, signed metadata."""
+    """Publish IMAGE as the next version of NAME: new blocks, an index, signed metadata.
+
+    The first publish makes the repository.  What was published before stays until the new version is whole.  Nobody
+    may write to IMAGE meanwhile: publish a snapshot or a copy of a disk in use.
+
+        mirrornet publish debian.img --name debian --repo repo --keys keys
+    """
     import dataclasses
 
     from mirrornet.image.block import Codec
@@ -102,12 +115,16 @@ def publish(
 
 
 def resign(repo: Annotated[Path, _REPO], keys: Annotated[Path, _KEYS]) -> None:
-    """Renew the timestamp (3 days) and, past half its life, the snapshot (30 days).  Run it daily from a timer."""
+    """Renew the signatures that expire: run it daily from a timer.
+
+    The timestamp is good for 3 days and is renewed each time, the snapshot for 30 days and is renewed past half of
+    them.  Copy metadata/ to the mirrors afterwards; clients warn of, or refuse, what has expired.
+    """
     from mirrornet.image.publish import resign as work
 
     report = work(repo, keys, now=time.time(), passphrase=_passphrase(keys))
     for warning in report.warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     expires = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(report.expires))
     print(f"timestamp version {report.timestamp}, snapshot version {report.snapshot}; valid until {expires}")
 
@@ -131,7 +148,7 @@ def versions(
         print(json.dumps([{key: getattr(version, key) for key in keep} for version in found]))
         return
     if metadata.expired:
-        _say(f"warning: {repo}: the signed metadata has expired; clients refuse it until `mirrornet resign`")
+        say(f"warning: {repo}: the signed metadata has expired; clients refuse it until `mirrornet resign`")
     print(f"{'NAME':<20} {'VERSION':>7} {'CREATED':<20} {'SIZE':>10} {'STORED':>10} CODEC")
     for version in found:
         note = f" (again version {version.rollback_of})" if version.rollback_of else ""
@@ -139,10 +156,6 @@ def versions(
             f"{version.name:<20} {version.version:>7} {version.created:<20} {format_size(version.size):>10} "
             f"{format_size(version.stored):>10} {version.codec}{note}"
         )
-
-
-def _say(line: str) -> None:
-    print(f"mirrornet: {line}", file=sys.stderr)
 
 
 def _new_passphrase() -> bytes | None:
@@ -171,7 +184,7 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
             nonlocal tenths
             if done * 10 // total > tenths:
                 tenths = done * 10 // total
-                _say(f"{title}: {tenths * 10} %")
+                say(f"{title}: {tenths * 10} %")
 
         yield line
         return

@@ -13,9 +13,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def serve(
-        zones: Annotated[
-            list[Path], typer.Argument(metavar="ZONE.yaml...", help="Zone files; see zones/example.yaml.")
-        ],
+        zones: Annotated[list[Path], typer.Argument(metavar="ZONE.yaml", help="Zone files; see zones/example.yaml.")],
         listen: Annotated[
             list[str] | None,
             typer.Option(metavar="ADDR:PORT", help="Answer DNS here, by UDP and TCP.  Default: `server: listen`."),
