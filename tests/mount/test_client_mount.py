@@ -101,6 +101,14 @@ def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
+def _ended(pid: int) -> bool:
+    """Whether the process has ended; its parent, which is not ours to hurry, may not have noticed yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def test_the_file_is_the_image_and_status_tells_where_from(machine: Machine, image: world.Published) -> None:
     machine.mounted()
     assert list(machine.point.iterdir()) == [machine.file]
@@ -186,7 +194,7 @@ def test_a_corrupt_block_is_never_seen_and_the_liar_is_named(
 def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
     machine: Machine, image: world.Published, three: list[world.Mirror]
 ) -> None:
-    machine.mounted()
+    machine.mounted("--read-deadline", "1s")
     with machine.file.open("rb", buffering=0) as file:
         assert os.pread(file.fileno(), 3 * UNIT, 0) == image.content[: 3 * UNIT]
         _until(lambda: machine.status()["reads_waiting"] == 0)
@@ -197,7 +205,7 @@ def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
         begun = time.monotonic()
         with pytest.raises(OSError) as error:
             os.pread(file.fileno(), 10, 33 * UNIT)
-        assert error.value.errno == errno.EIO and time.monotonic() - begun < 6
+        assert error.value.errno == errno.EIO and time.monotonic() - begun < 5
         begun = time.monotonic()
         assert machine.file.stat().st_size == len(image.content)
         assert os.statvfs(machine.point).f_blocks > 0
@@ -314,14 +322,14 @@ def test_sigterm_refuses_new_opens_and_leaves_when_nobody_holds_it(machine: Mach
         assert refused.value.errno == errno.ESHUTDOWN
         assert os.pread(file.fileno(), UNIT, 20 * UNIT) == image.content[20 * UNIT : 21 * UNIT]
     _until(lambda: not machine.is_mounted())
-    _until(lambda: not Path(f"/proc/{pid}").exists())
+    _until(lambda: _ended(pid))
 
 
 def test_a_stale_mount_is_cleaned_by_the_next(machine: Machine, image: world.Published) -> None:
     machine.mounted()
     pid = machine.status()["pid"]
     os.kill(pid, signal.SIGKILL)
-    _until(lambda: not Path(f"/proc/{pid}").exists())
+    _until(lambda: _ended(pid))
     with pytest.raises(OSError) as dead:
         list(machine.point.iterdir())
     assert dead.value.errno == errno.ENOTCONN
