@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import mirrornet
+from mirrornet.dns import step
 from mirrornet.dns.control import ControlPage, plan_path
 from mirrornet.dns.counters import GAUGES, NAMES
 from mirrornet.dns.manners import Manners
@@ -182,6 +183,9 @@ class Workers:
         except OSError as error:
             self._close()
             raise LocalError(f"{self._state}: {error.strerror or error}: the state folder must be writable") from error
+        hindrance = await asyncio.to_thread(step.build, self._state)
+        if hindrance:
+            log.info("without the compiled step: %s", hindrance)
         self._lifelines = [-1] * self._count
         self._processes = [None] * self._count
         try:

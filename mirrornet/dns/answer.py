@@ -15,7 +15,7 @@ Pure: the plan and the TTLs are given, nothing is read from the world.  A new pl
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Address
 from struct import Struct
 from typing import Final
@@ -98,6 +98,10 @@ class Responder:
                 question = name + rtype.to_bytes(2, "big") + CLASS_IN.to_bytes(2, "big")
                 for before, with_opt in ((_BARE, False), (_EDNS, True)):
                     self._hot[before + question] = _Hot(question, with_opt, entry, plan)
+
+    def foreseen(self) -> Iterator[tuple[bytes, Entry]]:
+        """(question, entry) for all that the quick road answers: name in lower case, type, class."""
+        return ((hot.question, hot.entry) for hot in self._hot.values() if not hot.edns)
 
     def retime(self, ttls: Sequence[int]) -> None:
         """New TTLs for the same plan."""

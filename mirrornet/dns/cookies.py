@@ -40,6 +40,11 @@ class Cookies:
         self._current = secrets[0]
         self._accepted = tuple(secrets[1:])
 
+    @property
+    def current(self) -> bytes:
+        """The secret that makes cookies, for the compiled step."""
+        return self._current
+
     def reply(self, cookie: bytes, peer: bytes, now: int) -> tuple[bytes, bool]:
         """(data of the COOKIE option to send, whether `cookie` was valid) for the client at `peer`.
 

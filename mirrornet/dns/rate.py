@@ -31,16 +31,16 @@ ANSWER, SHORT, SILENCE = range(3)  # what a reply may be
 class Limiter:
     """Buckets of `rate` replies a second and network; `key`: 16 octets that nobody else knows."""
 
-    __slots__ = ("_burst", "_full", "_interval", "_key", "_limited")
+    __slots__ = ("_limited", "burst", "full", "interval", "key")  # public: the compiled step shares the buckets
 
     def __init__(self, rate: float, key: bytes) -> None:
         """Raises ValueError for a rate that is not positive, or a key that is not of 16 octets."""
         if rate <= 0 or len(key) != 16:
             raise ValueError("a limit is a positive number of replies a second, its key 16 octets")
-        self._interval = 1.0 / rate
-        self._burst = max(BURST, self._interval)
-        self._key = key
-        self._full = array("d", bytes(8 * PLACES))
+        self.interval = 1.0 / rate
+        self.burst = max(BURST, self.interval)
+        self.key = key
+        self.full = array("d", bytes(8 * PLACES))
         self._limited = 0
 
     def admit(self, peer: bytes, now: float) -> int:
@@ -48,14 +48,14 @@ class Limiter:
 
         A clock that does go back forgives nothing and harms nobody for longer than the burst.
         """
-        place = siphash(self._key, peer[:3] if len(peer) == 4 else peer[:7]) & PLACES - 1
-        full = self._full[place]
+        place = siphash(self.key, peer[:3] if len(peer) == 4 else peer[:7]) & PLACES - 1
+        full = self.full[place]
         if full < now:
             full = now
-        elif full - now > self._burst + self._interval:  # the clock went back
-            self._full[place] = full = now + self._burst
-        if full + self._interval - now <= self._burst + 1e-9:
-            self._full[place] = full + self._interval
+        elif full - now > self.burst + self.interval:  # the clock went back
+            self.full[place] = full = now + self.burst
+        if full + self.interval - now <= self.burst + 1e-9:
+            self.full[place] = full + self.interval
             return ANSWER
         self._limited += 1
         return SILENCE if self._limited % SLIP else SHORT

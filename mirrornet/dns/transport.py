@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 from mirrornet.dns import batch, counters, datagrams
 from mirrornet.dns.datagrams import Respond as Respond
+from mirrornet.dns.step import Step
 from mirrornet.dns.streams import Connection, Streams
 from mirrornet.dns.streams import Limits as Limits
 
@@ -32,15 +33,16 @@ def serve(
     limits: Limits | None = None,
     secure: Sequence[socket.socket] = (),
     tls: ssl.SSLContext | None = None,
+    step: Step | None = None,
 ) -> None:
     """Answers on `sockets` (bound UDP, listening TCP, of any family) until `current` returns None.
 
     `current` is called before every turn, at least once a second, and gives the function that answers in it.
     `wake`: file descriptors that end a wait when they become readable; at the end of one of them the loop ends.
     `counts`: as in dns/counters.py.  On the listening sockets `secure`, TLS is spoken by the context `tls`.  All
-    sockets are left open; connections are closed.
+    sockets are left open; connections are closed.  `step`: answers what it can of UDP (dns/step.py).
     """
-    loop = _Loop(current, [0] * len(counters.NAMES) if counts is None else counts, limits or Limits())
+    loop = _Loop(current, [0] * len(counters.NAMES) if counts is None else counts, limits or Limits(), step)
     try:
         loop.listen(sockets, None)
         loop.listen(secure, tls)
@@ -51,11 +53,15 @@ def serve(
 
 
 class _Loop:
-    def __init__(self, current: Callable[[], Respond | None], counts: list[int], limits: Limits) -> None:
+    def __init__(
+        self, current: Callable[[], Respond | None], counts: list[int], limits: Limits, step: Step | None
+    ) -> None:
         self.current = current
+        self.step = step
         self.counts = counts
         self.over = False
-        self.selector = selectors.DefaultSelector()
+        self.selector = selectors.EpollSelector() if step is not None else selectors.DefaultSelector()
+        self.selector_file = self.selector.fileno() if isinstance(self.selector, selectors.EpollSelector) else -1
         self.streams = Streams(self.selector, counts, limits)
 
     def listen(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
@@ -63,6 +69,8 @@ class _Loop:
             sock.setblocking(False)
             if sock.type == socket.SOCK_STREAM:
                 handler = self.streams.acceptor(sock, tls)
+            elif self.step is not None and self.step.add(sock):
+                continue
             else:
                 handler = (batch if batch.supported() else datagrams).turn(sock, self.counts)
             self.selector.register(sock, selectors.EVENT_READ, handler)
@@ -73,12 +81,21 @@ class _Loop:
 
     def run(self) -> None:
         """Turns, until `current` says None or a wake descriptor ends."""
-        streams = self.streams
+        streams, step = self.streams, self.step
+        respond: Respond | None = None
         while not self.over:
-            events = self.selector.select(0 if streams.busy else 1.0)
-            respond = self.current()
+            patience = 0.0 if streams.busy else 1.0
+            if step is not None:
+                step.wait(self.selector_file, patience)
+                patience = 0.0
+            events = self.selector.select(patience)
+            before, respond = respond, self.current()
             if respond is None:
+                if step is not None and before is not None:
+                    step.rest(before)  # these were read, so nobody else can answer them
                 return
+            if step is not None:
+                step.rest(respond)
             waiting: list[tuple[Connection, int]] = []
             for event, mask in events:
                 if isinstance(event.data, Connection):

@@ -26,7 +26,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mirrornet.dns import counters, planfile
+from mirrornet.dns import counters, planfile, step
 from mirrornet.dns.answer import Responder, not_ready
 from mirrornet.dns.control import ControlPage, plan_path
 from mirrornet.dns.manners import Keeper, Manners
@@ -64,6 +64,7 @@ class Worker:
         self.counts[counters.PID] = os.getpid()
         self.counts[counters.TCP_OPEN] = 0
         self.stopped = False
+        self.step = step.load(state, self.counts)
         self._respond: Respond = not_ready
         self._responder: Responder | None = None
         self._generation = 0
@@ -74,6 +75,8 @@ class Worker:
         """What `serve` asks before every turn: the function that answers in it, or None to stop."""
         page = self._page
         self.keeper.look()
+        if self.step is not None:
+            self.step.mind(self.keeper.gate)
         if page.generation != self._generation:
             self._take_up(page.generation)
         elif page.sequence != self._sequence:
@@ -94,14 +97,17 @@ class Worker:
             plan = _map(plan_path(self._state, generation))
             if plan.generation != generation or plan.slot_count > len(ttls):
                 raise LocalError(f"it is the plan of generation {plan.generation}, or its TTLs are missing")
-            self._responder = Responder(plan, ttls, nsid=self._nsid, counts=self.counts, gate=self.keeper.gate)
+            responder = Responder(plan, ttls, nsid=self._nsid, counts=self.counts, gate=self.keeper.gate)
+            if self.step is not None:
+                self.step.equip(responder, ttls)
         except (MirrornetError, OSError, ValueError, LookupError, TypeError) as error:
             self.counts[counters.PLAN_FAULTS] += 1
             self._retry = monotonic() + _RETRY
             path = plan_path(self._state, generation)
             _say(f"{path}: {error}; the old plan stays")
             return
-        self._respond = self._responder.respond
+        self._responder = responder
+        self._respond = responder.respond
         self._generation, self._sequence = generation, sequence
         self.counts[counters.GENERATION] = generation
         self.counts[counters.PLANS] += 1
@@ -112,6 +118,8 @@ class Worker:
         if self._responder is None or ttls is None or len(ttls) < self._responder.plan.slot_count:
             return
         self._responder.retime(ttls)
+        if self.step is not None:
+            self.step.retime(ttls)
         self._sequence = sequence
 
 
@@ -121,7 +129,8 @@ def _say(line: str) -> None:
 
 def _map(path: Path) -> planfile.Plan:
     with path.open("rb") as file:
-        return planfile.decode(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        # A copy on write that nobody writes: pages are shared as ever, and the step may have their addresses.
+        return planfile.decode(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -146,7 +155,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.set_wakeup_fd(alarmed)
     sockets, secure = ([socket.socket(fileno=number) for number in own] for own in (task.sockets, task.secure))
     wake = (task.lifeline, alarm)
-    serve(sockets, worker.current, wake=wake, counts=worker.counts, secure=secure, tls=worker.keeper.tls)
+    tls = worker.keeper.tls
+    serve(sockets, worker.current, wake=wake, counts=worker.counts, secure=secure, tls=tls, step=worker.step)
     worker.stopped = True
     worker.current()  # the last counts
     return 0

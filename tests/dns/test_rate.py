@@ -61,7 +61,7 @@ def test_memory_is_bounded_and_neighbours_are_safe():
             limiter.admit(bytes([10, 0, network, 1]), 0.0)
     limited = sum(limiter.admit(dice.randbytes(4), 0.0) != ANSWER for _ in range(10_000))
     assert limited <= 40, "expected: 10,000 * 100 / 131,072 = 8"
-    assert len(limiter._full) == rate.PLACES
+    assert len(limiter.full) == rate.PLACES
 
 
 def test_a_clock_that_goes_back_locks_nobody_out():
