@@ -104,7 +104,7 @@ _PARTS = {"loopback": "loopback", "peers": "loopback", "mount": "mount", "demo":
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The time by part, so that a part that outgrows its allowance (design §8) is seen."""
+    """The time by part, so that a part that outgrows the others is seen."""
     seconds: dict[str, float] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:

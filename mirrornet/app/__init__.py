@@ -9,5 +9,10 @@ answering.py  from a world and its verdicts to answers
 lock.py       one server a state folder
 trouble.py    what fails for hours is said once
 workers.py    the worker processes and their sockets
+manners.py    from `server:` in a zone file to what workers are told
 mount.py      `mirrornet mount`: resolver, repository, cache, reader, kernel
+mounts.py     `umount` and `status`: what they ask of the mounts of this machine
+control.py    the socket on which a running process is asked
+daemon.py     leaving a process behind, and hearing from it until it is ready
+verdicts.py   what `serve` knows of the mirrors, for `explain`
 """

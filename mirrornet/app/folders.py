@@ -1,4 +1,4 @@
-"""Where state, cache and sockets live: the system's folders for root, XDG's for everybody else (design §5, Folders)."""
+"""Where state, cache and sockets live: the system's folders for root, XDG's for everybody else."""
 
 from __future__ import annotations
 

@@ -65,9 +65,9 @@ def prepare(mountpoint: Path) -> None:
     Raises InputError where it is no folder, not empty or mounted already; LocalError without /dev/fuse.
     """
     if not Path("/dev/fuse").exists():
-        raise LocalError("there is no /dev/fuse here: load the kernel's module fuse, or use `mirrornet nbd`")
+        raise LocalError("there is no /dev/fuse here: load the kernel's module (modprobe fuse), as root")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise LocalError("/dev/fuse may not be opened by this user")
+        raise LocalError("/dev/fuse may not be opened by this user: run as root, or let it (chmod 666 /dev/fuse)")
     for _ in range(8):  # mounts may lie on each other
         try:
             entries = [entry.name for entry in mountpoint.iterdir()]

@@ -1,4 +1,4 @@
-"""From a select name to mirrors, by DNS: design §5, *Names served, and from a DNS answer to an HTTP request*.
+"""From a select name to mirrors, by DNS: from an answer to URLs, and to the addresses where they are dialled.
 
 URI, SRV, A, AAAA (and TXT, for networks that swallow new types) are asked at once.  Best first: the URI set names
 every mirror's URL; TXT says the same in words ("PRIORITY URL#MIRROR"); SRV names mirrors that serve under the select

@@ -31,5 +31,5 @@ Decisions
 - 2026-11-23: `ok` may not exceed `up`, and is the smaller of 2 and `up` when left out.  `probe` left out is block where
   there is a repository, else http.
 - 2026-11-23: loopback and private addresses of mirrors are taken without a word: who writes them into a zone file means
-  them (DESIGN: "refused unless the zone names them").
+  them.  Probes refuse such addresses only where a name resolves to them.
 """

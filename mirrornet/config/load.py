@@ -113,7 +113,7 @@ def _prove_files(zone: Zone, faults: Faults) -> str | None:
     if zone.repository is not None and zone.repository.root != Path():
         what = _cannot_open(zone.repository.root)
         if what:
-            hint = "copy metadata/root.json of the repository there; paths are relative to the zone file"
+            hint = "copy metadata/1.root.json of the repository there; paths are relative to the zone file"
             faults.add(("repository", "root"), f"{zone.repository.root}: {what}", hint)
     server = zone.server
     if server is not None:

@@ -157,7 +157,7 @@ class Section:
             yield name, ()
 
     def later(self, *keys: str) -> None:
-        """Keys of the design that this version cannot obey: refused by name, never ignored."""
+        """Keys of a later version, which this one cannot obey: refused by name, never ignored."""
         for key in keys:
             self._asked.add(key)
             if key in self._items:

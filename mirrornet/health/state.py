@@ -30,7 +30,7 @@ from mirrornet.model.zone import HealthSettings
 
 KEPT_CHANGES: Final = 8  # how many past changes of state a track remembers, for the status page
 KEPT_SUSPECTS: Final = 8  # how many bad blocks are asked for again before a corrupt mirror may return
-FLOOR: Final = 1.0  # seconds: no TTL is below this (DESIGN, Health)
+FLOOR: Final = 1.0  # seconds: no TTL is below this
 
 
 class Level(StrEnum):

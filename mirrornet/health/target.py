@@ -1,6 +1,6 @@
 """Where a probe may go: one mirror, at one address, under one host name.
 
-A mirror is a URL, not an address (DESIGN section 5).  What is asked for is `http://HOST:PORT/PATH`, but the connection
+A mirror is a URL, not an address (model/zone.py).  What is asked for is `http://HOST:PORT/PATH`, but the connection
 goes to the address under test, with Host and TLS name of the URL.  So a probe sees what a client of that address sees,
 and what the name resolves to today does not matter.
 

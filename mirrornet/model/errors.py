@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MirrornetError(Exception):
-    """The root.  `exit_code` as in the design: 1 it failed, 2 the input is wrong, 3 a limit was exceeded."""
+    """The root.  `exit_code`: 1 it failed, 2 the input is wrong, 3 a limit was exceeded."""
 
     exit_code = 1
 
