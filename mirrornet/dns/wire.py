@@ -7,7 +7,7 @@ followed, so time is linear in the packet, and at most `MAX_RECORDS` records are
     what arrives                                            what leaves
     under 12 octets, or QR=1                                nothing (an answer to an answer is a loop)
     opcode other than QUERY                                 NOTIMP, header only (RFC 8906 8.1.4: all sections empty)
-    no question, two, or one that cannot be read            FORMERR, header only
+    no question, two, or one that cannot be read; over 4096 FORMERR, header only
     garbage behind the question, two OPT, OPT elsewhere     FORMERR, question echoed, OPT as far as one was seen
     EDNS version over 0                                     BADVERS, OPT of version 0 (RFC 6891 6.1.3)
     a bad ECS or COOKIE option                              FORMERR (RFC 7871 6, RFC 7873 5.2.2)
@@ -45,6 +45,7 @@ RD: Final = 0x0100
 
 UDP_MINIMUM: Final = 512  # octets, RFC 1035 4.2.1: without EDNS
 TCP_MAXIMUM: Final = 65535  # octets: the length field of RFC 1035 4.2.2
+MAX_QUERY: Final = 4096  # octets: nobody asks with more, and by TCP 16,000 options would fit
 MAX_RECORDS: Final = 8  # behind the question; OPT, TSIG and an IXFR's SOA are three
 
 _HEADER = Struct("!6H")
@@ -97,6 +98,8 @@ def parse(data: bytes) -> Query | None:
         return None
     if flags & 0x7800:
         raise Malformed(NOTIMP, identifier, flags)
+    if size > MAX_QUERY:
+        raise Malformed(FORMERR, identifier, flags)
     name, qtype, qclass, at = b"", 0, 0, 12
     if questions:
         at = _end_of_name(data, 12, False)

@@ -240,6 +240,16 @@ def test_the_scope_that_is_sent(text, source, found, scope):
     assert subnet_of(text, source).scope(found) == scope
 
 
+def test_a_query_of_more_than_4096_octets_is_malformed():
+    option = b"\xff\xff\x0f\x80" + bytes(0xF80)
+    whole = HEADER[:10] + b"\0\1" + QUESTION + OPT[:-2] + len(option).to_bytes(2, "big") + option
+    assert len(whole) <= 4096 and parse(whole) is not None
+    option = b"\xff\xff\xf0\0" + bytes(0xF000)
+    with pytest.raises(Malformed) as fault:
+        parse(HEADER[:10] + b"\0\1" + QUESTION + OPT[:-2] + len(option).to_bytes(2, "big") + option)
+    assert fault.value.rcode == wire.FORMERR
+
+
 @pytest.mark.parametrize(
     ("size", "tcp", "limit"),
     [
