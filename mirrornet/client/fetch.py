@@ -215,12 +215,17 @@ def proxied(url: str) -> bool:
 
 
 def _plain(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
+        return f"its TLS certificate is not good: {reason}"
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return f"TLS fails: {error.os_error}"
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
         return f"no connection ({os.strerror(cause.errno).lower() if cause.errno else cause})"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the connection ended in the middle of the answer"
-    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError):
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError | ConnectionResetError):
         return "the connection was closed before an answer"
     return " ".join(f"{error or type(error).__name__}".split())
 

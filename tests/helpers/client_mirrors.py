@@ -10,6 +10,7 @@ import contextlib
 import random
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ from mirrornet.image.publish import publish
 class Mirror:
     """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect, moved or long; metadata stays good."""
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1", pem: Path | None = None) -> None:
+        """`pem`: a key and its certificate, for TLS."""
         self.folder = folder
         self.behave = "good"
         self.delay = 0.0  # seconds before the first byte
@@ -66,6 +68,10 @@ class Mirror:
                 return None  # a connection that was cut
 
         self._server = Server((address, 0), Handler)
+        if pem is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(pem)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.address, self.port = address, self._server.server_address[1]
         self.url = f"http://{address}:{self.port}"
         self.name = f"{address}:{self.port}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import errno
 import gzip
 import hashlib
@@ -18,9 +17,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from certificates import certificate
 
 from mirrornet.health import probe as module
 from mirrornet.health.fetch import Visit
@@ -442,35 +439,10 @@ async def test_an_unnamed_mirror_must_not_lead_into_our_own_network() -> None:
     assert await addresses(Mirror("a", "http://127.0.0.1:80/"), 2.0) == (ip_address("127.0.0.1"),)
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A key and a certificate for tokyo.example, which signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tokyo.example")])
-    begins = datetime.datetime.fromtimestamp(NOW, datetime.UTC) - datetime.timedelta(days=1)
-    built = (
-        x509.CertificateBuilder()
-        .issuer_name(name)
-        .subject_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begins)
-        .not_valid_after(begins + datetime.timedelta(days=30))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("tokyo.example")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "tokyo.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + built.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
-async def test_tls_asks_for_the_name_and_verifies_it(server: Server, certificate: Path) -> None:
+async def test_tls_asks_for_the_name_and_verifies_it(server: Server, tmp_path: Path) -> None:
+    pem = certificate(tmp_path / "tokyo.pem", "tokyo.example")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(pem)
     runner = web.ServerRunner(web.Server(server.handle), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, str(HERE), 0, ssl_context=context).start()
@@ -479,7 +451,7 @@ async def test_tls_asks_for_the_name_and_verifies_it(server: Server, certificate
     try:
         outcome = await server.probe(url=f"https://tokyo.example:{port}/os")
         assert outcome.kind is Kind.FAILED and "certificate is not good" in outcome.reason
-        trusting = ssl.create_default_context(cafile=str(certificate))
+        trusting = ssl.create_default_context(cafile=str(pem))
         async with Visit(HERE, AGENT, trusting) as visit:
             assert await visit.get(f"https://tokyo.example:{port}{TIMESTAMP}", 65536)
             with pytest.raises(Unreachable, match="certificate is not good"):
