@@ -7,6 +7,7 @@ an interface shows: of the loopback network that is 127.0.0.1.)
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -40,10 +41,27 @@ def free_port(address: str = "127.0.0.1") -> int:
             return port
 
 
+def quiet_addresses(count: int) -> list[str]:
+    """Loopback addresses of which nobody has port 53; resolvers insist on it for what they find by delegation."""
+    for _ in range(50):
+        third, fourth = random.randrange(1, 255), random.randrange(1, 250)
+        found = [f"127.53.{third}.{fourth + number}" for number in range(count)]
+        try:
+            for address in found:
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                    with socket.socket(type=kind) as sock:
+                        sock.bind((address, 53))
+        except OSError:
+            continue
+        return found
+    raise OSError("no loopback addresses with port 53 free, or no right to it")
+
+
 class Peers:
     """Servers in folders below `folder`, by a name of the test's own."""
 
     free_port = staticmethod(free_port)
+    quiet_addresses = staticmethod(quiet_addresses)
 
     def __init__(self, folder: Path) -> None:
         self.root = folder

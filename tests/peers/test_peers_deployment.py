@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,26 +72,10 @@ ns2.select A {ns2}
 """
 
 
-def three_addresses() -> list[str]:
-    """Loopback addresses of which nobody has port 53."""
-    for _ in range(50):
-        third, fourth = random.randrange(1, 255), random.randrange(1, 250)
-        found = [f"127.53.{third}.{fourth + number}" for number in range(3)]
-        try:
-            for address in found:
-                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                    with socket.socket(type=kind) as sock:
-                        sock.bind((address, 53))
-        except OSError:
-            continue
-        return found
-    pytest.fail("no loopback addresses with port 53 free")
-
-
 class Deployment:
     def __init__(self, peers: Any) -> None:
         self.peers = peers
-        self.parent, self.ns1, self.ns2 = three_addresses()
+        self.parent, self.ns1, self.ns2 = peers.quiet_addresses(3)
         self.zone = ZONE.format(ns1=self.ns1, ns2=self.ns2)
 
     def name_server(self, name: str, address: str) -> None:
@@ -153,19 +136,13 @@ def test_resolvers_as_they_come_find_the_nearest_and_one_server_may_die(deployme
         assert texts(deployment.resolve(resolver, f"dallas.{SELECT}", "AAAA")) == []
         assert texts(deployment.resolve(resolver, f"_tcp.{SELECT}", "A")) == []
         assert len(texts(deployment.resolve(resolver, SELECT, "NS"))) == 2
-    number = 0
-    for dead, alive, address in (("ns1", "ns2", deployment.ns1), ("ns2", "ns1", deployment.ns2)):
-        deployment.peers.stop(dead, kill=True)
-        assert deployment.peers.processes[alive].poll() is None
-        for resolver in RESOLVERS:
-            for _ in range(10):  # names that no cache holds
-                number += 1
-                fresh = deployment.resolve(resolver, f"nobody-{number}.{SELECT}", "A")
-                assert fresh.rcode() == dns.rcode.NXDOMAIN, (resolver, dead, fresh)
-        missing = {"ns1": "paris", "ns2": "tokyo"}[dead]
-        for resolver in RESOLVERS:
-            assert len(texts(deployment.resolve(resolver, f"_http._tcp.{missing}.{SELECT}", "URI"))) == 3
-        deployment.name_server(dead, address)
+    deployment.peers.stop("ns1", kill=True)
+    for resolver in RESOLVERS:
+        for number in range(15):  # names that no cache holds
+            fresh = deployment.resolve(resolver, f"nobody-{number}.{SELECT}", "A")
+            assert fresh.rcode() == dns.rcode.NXDOMAIN, (resolver, fresh)
+        assert len(texts(deployment.resolve(resolver, f"_http._tcp.paris.{SELECT}", "URI"))) == 3
+        assert texts(deployment.resolve(resolver, f"paris.{SELECT}", "A")) == ["203.0.113.20"]
 
 
 def test_two_servers_with_the_same_files_give_the_same_answers(deployment: Deployment) -> None:
