@@ -102,7 +102,7 @@ def refuse_empty(arguments: list[str]) -> None:
 
 
 def _of_the_system(error: OSError) -> str:
-    if error.filename:
+    if error.filename and not isinstance(error.filename, int):  # a descriptor tells nobody anything
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     if error.errno == errno.ENOENT:
         try:

@@ -11,6 +11,7 @@
     cut.py        an image cut into blocks on all cores
     publish.py    publish and resign
     files.py      files that are whole or absent; folders that one process changes at a time
+    small.py      small files that somebody names, read without waiting and up to a limit
 
 Decisions
 ---------

@@ -41,7 +41,10 @@ class Source:
         status = os.fstat(handle)
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
             raise InputError(f"{path}: is neither a file nor a block device")
-        self.size = os.lseek(handle, 0, os.SEEK_END)
+        try:
+            self.size = os.lseek(handle, 0, os.SEEK_END)
+        except OSError as error:  # such as /proc/self/mem
+            raise InputError(f"{path}: has no size ({error.strerror}); name an image file or block device") from None
         if self.size == 0:
             raise InputError(f"{path}: is empty; there is nothing to publish")
         self._state = (status.st_size, status.st_mtime_ns)
@@ -93,7 +96,7 @@ class Source:
 def opened(path: Path, block_size: int) -> Iterator[Source]:
     """A Source of the image at `path`.  Raises InputError where there is none."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe is not waited for
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name an image file or block device") from None
     try:

@@ -14,7 +14,9 @@ repository.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -32,11 +34,13 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization.json import JSONSerializer
 
-from mirrornet.image.files import write_whole
+from mirrornet.image.files import locked, write_whole
+from mirrornet.image.small import KEY_LIMIT, METADATA_LIMIT, read_small
 from mirrornet.image.verify import open_root, utc
-from mirrornet.model.errors import InputError, Untrusted
+from mirrornet.model.errors import InputError, LocalError, Untrusted
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
+_FILES: Final = ("root.json", *(f"{role}.pem" for role in ROLES))
 ROOT_LIFE: Final = 365 * 86400  # seconds
 
 
@@ -48,16 +52,36 @@ def pin_of(root: bytes) -> str:
 def keygen(keys: Path, *, passphrase: bytes | None, now: float | None = None) -> str:
     """Makes the keys of the four top-level roles and the first root.json in the folder `keys`; returns the pin.
 
-    Raises InputError where keys are there already, or the folder lies in a repository.
+    Raises InputError where keys are there already, or the folder lies in a repository; LocalError where the disk
+    refuses, and then there are none.
     """
     refuse_inside_repository(keys)
-    present = [role for role in ROLES if (keys / f"{role}.pem").exists()] or (keys / "root.json").exists()
-    if present:
-        raise InputError(f"{keys}: holds keys already; name a new folder (lost keys cannot be made again)")
-    keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if keys.exists() and not keys.is_dir():
+        raise InputError(f"{keys}: is not a folder; name a new one")
+    made = not keys.exists()
+    try:
+        keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locked(keys, "another keygen is at work here"):
+            if any(os.path.lexists(keys / name) for name in _FILES):
+                raise InputError(f"{keys}: holds keys already; name a new folder (lost keys cannot be made again)")
+            try:
+                return _make_all(keys, passphrase, time.time() if now is None else now)
+            except BaseException:  # half a set of keys is of no use, and the next try would be refused
+                for name in _FILES:
+                    (keys / name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    (keys / "images").rmdir()
+                    if made:
+                        keys.rmdir()
+                raise
+    except OSError as error:
+        raise LocalError(f"{error.filename or keys}: {error.strerror}; no keys were made") from None
+
+
+def _make_all(keys: Path, passphrase: bytes | None, now: float) -> str:
     (keys / "images").mkdir(mode=0o700, exist_ok=True)
     signers = {role: new_key(keys / f"{role}.pem", passphrase) for role in ROLES}
-    expires = utc((time.time() if now is None else now) + ROOT_LIFE)
+    expires = utc(now + ROOT_LIFE)
     root = Root(version=1, expires=expires, consistent_snapshot=True)
     for role, signer in signers.items():
         root.add_key(signer.public_key, role)
@@ -85,7 +109,7 @@ def load_key(keys: Path, role: str, passphrase: bytes | None) -> CryptoSigner:
     """The signer of `role`.  Raises InputError: its file is missing, unreadable, or asks for another passphrase."""
     path = key_path(keys, role)
     try:
-        pem = path.read_bytes()
+        pem = read_small(path, KEY_LIMIT)
     except FileNotFoundError:
         raise InputError(f"{path}: the key of the role {role} is not here; bring it from where `keygen` ran") from None
     except OSError as error:
@@ -106,7 +130,10 @@ def load_key(keys: Path, role: str, passphrase: bytes | None) -> CryptoSigner:
 def is_encrypted(keys: Path) -> bool:
     """Whether a passphrase will be needed."""
     path = keys / "timestamp.pem"
-    return path.is_file() and b"ENCRYPTED" in path.read_bytes()
+    try:
+        return b"ENCRYPTED" in read_small(path, KEY_LIMIT)
+    except OSError:  # `load_key` says what is wrong with it
+        return False
 
 
 def first_root(keys: Path) -> bytes:
@@ -122,13 +149,14 @@ def first_root(keys: Path) -> bytes:
 def read_root(path: Path) -> bytes:
     """The first root.json of a repository, in the file `path`.  Raises InputError where it is none."""
     try:
-        data = path.read_bytes()
+        data = read_small(path, METADATA_LIMIT)
+        root = open_root(data)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; give a root.json, or its sha256: pin") from None
-    try:
-        root = open_root(data)
-    except Untrusted as error:
-        raise InputError(f"{path}: no root.json that signs itself ({error})") from None
+    except Untrusted:
+        raise InputError(
+            f"{path}: is no root.json that signs itself; copy metadata/1.root.json of the repository there"
+        ) from None
     if root.version != 1:
         raise InputError(f"{path}: is root version {root.version}; the first is asked for (metadata/1.root.json)")
     return data

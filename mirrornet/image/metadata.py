@@ -31,6 +31,7 @@ from tuf.api.metadata import Metadata as Signed
 
 from mirrornet.image.files import write_whole
 from mirrornet.image.keys import ROOT_LIFE
+from mirrornet.image.small import METADATA_LIMIT, read_small
 from mirrornet.image.verify import Verified, open_role, open_root, utc, verify_set, versions_of
 from mirrornet.image.versions import (
     ImageVersion,
@@ -40,7 +41,7 @@ from mirrornet.image.versions import (
     target_path,
     to_custom,
 )
-from mirrornet.model.errors import InputError, MirrornetError, PeerError
+from mirrornet.model.errors import InputError, PeerError
 
 DAY: Final = 86400  # seconds
 LIFE: Final = {"timestamp": 3 * DAY, "snapshot": 30 * DAY, "targets": 365 * DAY, "root": ROOT_LIFE}
@@ -59,6 +60,8 @@ class Shelf:
         self.first_root = first_root
         self._pending: dict[str, bytes] = {}
         self.verified = self._read() if (self.folder / "timestamp.json").exists() else None
+        if self.verified is None and (lost := self._lost()):
+            raise InputError(f"{self.folder}: holds {lost}, but no timestamp.json; copy that from a mirror")
         if self.verified is None:
             self.root = open_root(first_root)
             self.targets = Targets(expires=utc(now + LIFE["targets"]))
@@ -73,24 +76,41 @@ class Shelf:
             self.snapshot, self.timestamp = self.verified.snapshot, self.verified.timestamp
             self.images = dict(self.verified.images)
 
+    def _lost(self) -> str:
+        """A file that proves that there was a timestamp.json.  To start again would use versions twice.
+
+        A first publish that was killed leaves first versions only, and may be tried again.
+        """
+        names = (path.name for path in self.folder.glob("*.snapshot.json"))
+        return max((name for name in names if name != "1.snapshot.json"), default="")
+
     def _read(self) -> Verified:
         roots: list[bytes] = []
         while (path := self.folder / f"{len(roots) + 1}.root.json").exists():
-            roots.append(path.read_bytes())
+            roots.append(self._bytes(path.name))
         if not roots or roots[0] != self.first_root:
-            raise InputError(f"{self.repository}: was published with other keys; name the keys it was made with")
+            raise InputError(
+                f"{self.repository}: was published with other keys, or its 1.root.json is damaged; name the keys it "
+                "was made with"
+            )
         try:
             root = open_root(roots[-1])
-            timestamp = (self.folder / "timestamp.json").read_bytes()
+            timestamp = self._bytes("timestamp.json")
             stamp = open_role(Timestamp, timestamp, root, "timestamp", "timestamp.json")
-            snapshot = (self.folder / f"{stamp.snapshot_meta.version}.snapshot.json").read_bytes()
+            snapshot = self._bytes(f"{stamp.snapshot_meta.version}.snapshot.json")
             meta = open_role(Snapshot, snapshot, root, "snapshot", "snapshot.json").meta
-            files = {name: (self.folder / f"{m.version}.{name}").read_bytes() for name, m in meta.items()}
+            files = {name: self._bytes(f"{m.version}.{name}") for name, m in meta.items()}
             images = {name: data for file, data in files.items() if (name := name_of(file.removesuffix(".json")))}
             return verify_set(roots, timestamp, snapshot, files["targets.json"], images)
         except (PeerError, OSError, KeyError) as error:
-            reason = error if isinstance(error, MirrornetError) else f"{error}"
+            if isinstance(error, OSError):
+                reason = f"{Path(error.filename or self.folder).name}: {error.strerror}"
+            else:  # the advice after the semicolon is for clients, who have other mirrors
+                reason = str(error).partition(";")[0]
             raise InputError(f"{self.folder}: does not hold together ({reason}); restore it from a mirror") from None
+
+    def _bytes(self, name: str) -> bytes:
+        return read_small(self.folder / name, METADATA_LIMIT)
 
     def next_version(self, name: str) -> int:
         """The version that the next publish of `name` makes: never one that was ever used, retired ones included."""

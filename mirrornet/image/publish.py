@@ -33,6 +33,7 @@ from mirrornet.image.files import locked, write_whole
 from mirrornet.image.index import Head
 from mirrornet.image.keys import first_root, is_encrypted, key_path, load_key, new_key, pin_of, refuse_inside_repository
 from mirrornet.image.metadata import LIFE, Shelf, expiries, index_path
+from mirrornet.image.small import METADATA_LIMIT, read_small
 from mirrornet.image.versions import ImageVersion, Metadata, check_name, role_of
 from mirrornet.model.errors import InputError, LocalError
 
@@ -135,10 +136,12 @@ def resign(repo: Path, keys: Path, *, now: float, passphrase: bytes | None = Non
     Raises InputError (no repository, other keys), LocalError (a publish at work: its timestamp is fresh anyway).
     """
     root = first_root(keys)
-    if not (repo / "metadata" / "timestamp.json").exists():
+    if not (repo / "metadata" / "1.root.json").exists():
         raise InputError(f"{repo}: no repository; `mirrornet publish` makes one")
     with _at_work(repo, keys) as staging:
         shelf = Shelf(repo, root, now)
+        if shelf.verified is None:
+            raise InputError(f"{repo}: nothing is published here yet; `mirrornet publish` does")
         ring = Ring(keys, passphrase)
         ends = expiries(shelf)
         if ends["snapshot"] - now < LIFE["snapshot"] / 2:
@@ -234,9 +237,11 @@ def listed(repo: Path, now: float) -> Metadata:
     Raises InputError where there is none, or it does not hold together.
     """
     try:
-        root = (repo / "metadata" / "1.root.json").read_bytes()
-    except OSError:
+        root = read_small(repo / "metadata" / "1.root.json", METADATA_LIMIT)
+    except FileNotFoundError:
         raise InputError(f"{repo}: no repository (it has no metadata/1.root.json)") from None
+    except OSError as error:
+        raise InputError(f"{error.filename or repo}: {error.strerror}; this is no repository") from None
     shelf = Shelf(repo, root, now)
     if shelf.verified is None:
         raise InputError(f"{repo}: nothing is published here yet")

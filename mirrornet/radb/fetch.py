@@ -133,7 +133,7 @@ def ahead(stream: Stream, tell: Callable[[], None] = lambda: None) -> Iterator[b
             yield item
     finally:
         stopped.set()
-        thread.join(timeout=5)
+        thread.join(timeout=0.5)  # it may be waiting for a server; it is a daemon, and ends with that
 
 
 def public_name(url: str) -> str:
