@@ -78,10 +78,6 @@ class Cache:
         self.figures.hits += 1
         return data
 
-    def holds(self, ref: BlockRef) -> bool:
-        """Whether something is kept under `ref`."""
-        return (self._folder / block_path(ref.hash)).exists()
-
     def discard(self, ref: BlockRef) -> None:
         """What is kept under `ref` proved corrupt: it goes."""
         path = self._folder / block_path(ref.hash)

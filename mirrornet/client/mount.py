@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 FOREVER: Final = 86400.0  # seconds that the kernel may keep names and attributes
 GRACE: Final = 5.0  # seconds beyond the reader's deadline after which a handler is cut off
+AGAIN: Final = 0.5  # seconds between two looks whether somebody still holds the mount
 TASKS: Final = points.MAX_BACKGROUND + 64
 _FILE: Final = pyfuse3.InodeT(2)
 
@@ -233,12 +234,12 @@ class Mount:
         await self._ended.wait()
         return True
 
-    async def leave_when_free(self, pause: float = 0.5) -> None:
+    async def leave_when_free(self) -> None:
         """Refuses new opens, and unmounts as soon as nobody holds the mount."""
         self.operations.refusing = True
         while not await self.leave(force=False):
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(AGAIN):
                     await self._ended.wait()
                     return
             except TimeoutError:

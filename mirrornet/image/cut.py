@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from mirrornet.image.block import BlockRef, Codec, block_path, open_block, pack_block
+from mirrornet.image.block import BlockRef, Codec, block_path, pack_block
 from mirrornet.image.files import sync_folder, write_whole
-from mirrornet.image.index import PAGE_ENTRIES, PREAMBLE, Head, Page, page_of, summed, zero_stream
+from mirrornet.image.index import PAGE_ENTRIES, PREAMBLE, Head, page_of, summed, zero_stream
 from mirrornet.model.errors import InputError
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
@@ -223,9 +223,3 @@ def cut(source: Source, store: Store, codec: Codec, level: int, progress: Progre
         preamble=PREAMBLE if codec is Codec.ZLIB else b"",
         zero_stream=zero,
     )
-
-
-def read_page(repository: Path, head: Head, number: int) -> Page:
-    """Page `number` of an index whose blocks lie in the folder `repository`.  Raises Untrusted, OSError."""
-    ref = head.pages[number]
-    return Page.parse(open_block((repository / block_path(ref.hash)).read_bytes(), ref), head, number)

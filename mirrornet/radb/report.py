@@ -76,10 +76,6 @@ class ImportReport:
     def object_count(self) -> int:
         return sum(sum(classes.values()) for classes in self.objects.values())
 
-    @property
-    def rejected_count(self) -> int:
-        return sum(rejects.count for rejects in self.rejected.values())
-
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}

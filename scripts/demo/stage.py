@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,11 +160,3 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> floa
             raise Failed(f"waited {seconds:.0f} s in vain for {what}")
         time.sleep(0.05)
     return time.monotonic() - begin
-
-
-@contextlib.contextmanager
-def timed(title: str) -> Iterator[None]:
-    """Prints how long the block took."""
-    begin = time.monotonic()
-    yield
-    print(f"   ({title}: {time.monotonic() - begin:.1f} s)", flush=True)

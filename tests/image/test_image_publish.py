@@ -14,14 +14,18 @@ import pytest
 
 from mirrornet.image import cut as cut_module
 from mirrornet.image.block import Codec, open_block
-from mirrornet.image.cut import read_page
 from mirrornet.image.files import locked
-from mirrornet.image.index import Head
+from mirrornet.image.index import Head, Page
 from mirrornet.image.keys import first_root, is_encrypted, keygen, load_key
 from mirrornet.image.publish import listed, publish, resign
 from mirrornet.model.errors import InputError, LocalError
 
 NOW, SMALL, DAY = 1_800_000_000.0, 65536, 86400
+
+
+def page(repo: Path, head: Head, number: int) -> Page:
+    ref = head.pages[number]
+    return Page.parse(open_block((repo / ref.path).read_bytes(), ref), head, number)
 
 
 def content(repo: Path, name: str = "demo", version: int | None = None) -> bytes:
@@ -31,7 +35,7 @@ def content(repo: Path, name: str = "demo", version: int | None = None) -> bytes
     head = Head.parse((repo / image.index_path).read_bytes())
     out = []
     for number in range(len(head.pages)):
-        for ref in read_page(repo, head, number).refs:
+        for ref in page(repo, head, number).refs:
             out.append(open_block((repo / ref.path).read_bytes(), ref) if ref else bytes(head.block_size))
     return b"".join(out)[: head.size]
 
@@ -309,7 +313,7 @@ def test_progress(publisher: Any, data: Callable[..., bytes]) -> None:
 def test_a_block_of_the_wrong_length_is_written_again(publisher: Any, data: Callable[..., bytes]) -> None:
     publisher.publish(data(SMALL))
     image = listed(publisher.repo, NOW).latest("demo")
-    ref = read_page(publisher.repo, Head.parse((publisher.repo / image.index_path).read_bytes()), 0).refs[0]
+    ref = page(publisher.repo, Head.parse((publisher.repo / image.index_path).read_bytes()), 0).refs[0]
     assert ref is not None
     (publisher.repo / ref.path).write_bytes(b"")
     assert publisher.publish(data(SMALL)).new_blocks == 1
