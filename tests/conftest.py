@@ -59,13 +59,19 @@ def data() -> Callable[[str], Path]:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """A loopback port nobody listens on just now, for programs that cannot be told to pick one."""
+    """A loopback port that is free by TCP and UDP just now, for programs that cannot be told to pick one."""
 
     def pick() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
+        for _ in range(50):
+            with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+                tcp.bind(("127.0.0.1", 0))
+                port: int = tcp.getsockname()[1]
+                try:
+                    udp.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+                return port
+        raise RuntimeError("no port is free by TCP and by UDP")
 
     return pick
 

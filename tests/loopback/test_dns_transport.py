@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 import dns.message
 import dns.name
 import pytest
 
+from mirrornet.app.workers import open_sockets
 from mirrornet.dns import batch, counters
 from mirrornet.dns.answer import Responder
 from mirrornet.dns.transport import Limits, serve
@@ -60,18 +62,9 @@ def start() -> Iterator[Callable[..., Server]]:
     cleanup: list[Callable[[], None]] = []
 
     def begin(hosts: list[str] = HOSTS, limits: Limits | None = None) -> Server:
-        server, sockets = Server(), []
-        for host in hosts:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            udp = socket.socket(family, socket.SOCK_DGRAM)
-            udp.bind((host, 0))
-            tcp = socket.socket(family, socket.SOCK_STREAM)
-            if family == socket.AF_INET6:
-                tcp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            tcp.bind((host, udp.getsockname()[1]))
-            tcp.listen(1024)
-            server.ports[host] = udp.getsockname()[1]
-            sockets += [udp, tcp]
+        server = Server()
+        (sockets,), bound = open_sockets([(ip_address(host), 0) for host in hosts], 1)
+        server.ports.update((str(address), port) for address, port in bound)
         responder = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"test", counts=server.counts)
         lifeline, end = os.pipe()
         thread = threading.Thread(
