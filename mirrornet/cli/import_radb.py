@@ -51,8 +51,6 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 metavar="FILE",
                 help="Anycast prefixes, one a line, # comments.",
-                exists=True,
-                dir_okay=False,
                 show_default=False,
             ),
         ] = None,

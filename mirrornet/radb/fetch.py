@@ -14,7 +14,9 @@ by EOFError without its name and reads 8 KiB at a time.
 
 from __future__ import annotations
 
+import errno
 import queue
+import re
 import threading
 import time
 import urllib.error
@@ -79,7 +81,10 @@ class Stream:
 @contextmanager
 def opened(name: str, limits: Limits = DEFAULT_LIMITS) -> Generator[Stream]:
     """Opens the dump `name`.  Raises InputError, Missing, Unreachable or LocalError."""
-    scheme = urlsplit(name).scheme.lower()
+    try:
+        scheme = urlsplit(name).scheme.lower()
+    except ValueError as error:  # http://[::1
+        raise InputError(f"{name}: not a URL: {error}") from None
     if scheme in ("http", "https"):
         with _http(name, limits) as stream:
             yield stream
@@ -96,7 +101,8 @@ def opened(name: str, limits: Limits = DEFAULT_LIMITS) -> Generator[Stream]:
         except OSError as error:
             if error.filename is None:
                 error.filename = name
-            kind = InputError if isinstance(error, FileNotFoundError | IsADirectoryError) else LocalError
+            circle = error.errno == errno.ELOOP
+            kind = InputError if circle or isinstance(error, FileNotFoundError | IsADirectoryError) else LocalError
             raise kind(f"{error.filename}: cannot be read: {error.strerror}") from None
 
 
@@ -195,6 +201,7 @@ def _ftp(url: str, limits: Limits) -> Generator[Stream]:
         text = str(error.reason)
         if "550" in text:
             raise Missing(f"{name}: the server does not have this: check the URL") from None
+        text = _innermost(error.reason) if isinstance(error.reason, BaseException) else text
         raise Unreachable(f"{name}: cannot be fetched: {text}") from None
     except ValueError as error:
         raise InputError(f"{name}: not a URL: {error}") from None
@@ -221,7 +228,14 @@ def _innermost(error: BaseException) -> str:
     while error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
     reason = getattr(error, "reason", None)
-    return _innermost(reason) if isinstance(reason, BaseException) else str(error).split(">: ")[-1]
+    if isinstance(reason, BaseException):
+        return _innermost(reason)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).split(">: ")[-1]
+    if "WRONG_VERSION_NUMBER" in text:
+        return "no TLS is spoken there: is it http:// ?"
+    return re.sub(r"^HTTPS?Connection\(.*?\): ", "", re.sub(r"\[Errno -?\d+\] ", "", text))
 
 
 def _unpacked(raw: Iterator[bytes], name: str) -> Iterator[bytes]:

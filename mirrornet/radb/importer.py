@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.image.files import replacing, sync_folder, to_disk
+from mirrornet.image.small import read_small
 from mirrornet.model.address import Family, Prefix, parse_prefix
-from mirrornet.model.errors import InputError, LimitError
+from mirrornet.model.errors import InputError, LimitError, LocalError
 from mirrornet.model.place import Evidence
-from mirrornet.model.table import WorldTable
+from mirrornet.model.table import MAGIC, WorldTable
 from mirrornet.radb import columns
 from mirrornet.radb import delegated as statistics
 from mirrornet.radb.fetch import DEFAULT_LIMITS, Limits, Stream, ahead, opened
@@ -33,6 +34,7 @@ from mirrornet.radb.sources import rank
 Progress = Callable[[str, int, int | None], None]  # what is being done, bytes so far, bytes in all if known
 
 SHRINK_LIMIT: Final = 0.30
+ANYCAST_LIMIT: Final = 8 << 20  # bytes; the known anycast prefixes are some 300 KB
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 _DELEGATED_RANK: Final = 2  # statistics about an AS number: after an authoritative aut-num, before a third party's
 _RPSL_LINE = re.compile(rb"^[A-Za-z*][A-Za-z0-9_*-]*:", re.MULTILINE)
@@ -65,6 +67,8 @@ def import_radb(
         raise InputError(f"{out}: there is no folder {out.absolute().parent}: make it first")
     if out.exists() and not out.is_file():
         raise InputError(f"{out}: is no regular file: name the file that the table is to be")
+    if not force:
+        _refuse_stranger(out)
     for name in dumps:
         _read_dump(name, records, report, tell, bogons, limits)
     for name in delegated:
@@ -77,7 +81,10 @@ def import_radb(
     if not force:
         _guard(out, compiled, report)
     tell("writing", 0, None)
-    report.bytes_written = write_table(out, compiled.pieces)
+    try:
+        report.bytes_written = write_table(out, compiled.pieces)
+    except OSError as error:
+        raise LocalError(f"{out}: cannot be written: {error.strerror}; what was there before stands") from None
     report.seconds = time.monotonic() - began
     return report
 
@@ -85,14 +92,18 @@ def import_radb(
 def read_anycast(path: Path) -> list[Prefix]:
     """One prefix a line, "#" comments.  Raises InputError that names the line."""
     found: dict[Prefix, None] = {}
-    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+    try:
+        data = read_small(path, ANYCAST_LIMIT)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: anycast prefixes are read from a file") from None
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
         try:
             prefix = parse_prefix(text)
-        except ValueError as error:
-            raise InputError(f"{path}:{number}: {error}") from None
+        except ValueError:
+            raise InputError(f"{path}:{number}: {text[:40]!r} is not a prefix, such as 192.0.2.0/24") from None
         if not prefix.length:
             raise InputError(f"{path}:{number}: {text} is the whole Internet: name the anycast prefixes")
         found[prefix] = None
@@ -255,6 +266,19 @@ def _fill(report: ImportReport, compiled: Compiled, records: Records) -> None:
             report.conflict_samples.append(f"{prefix}: AS{asn} ({name(source, 'no source')}) before {passed}")
     if records.sources.dropped:
         report.warnings.append(f"more than 255 sources: {len(records.sources.dropped)} of them lost their names")
+
+
+def _refuse_stranger(out: Path) -> None:
+    """A dump, a zone file, whatever a slip named: what is there and was never a table is not replaced."""
+    if not out.exists():
+        return
+    try:
+        with out.open("rb") as file:
+            start = file.read(len(MAGIC))
+    except OSError as error:
+        raise LocalError(f"{out}: {error.strerror}") from None
+    if start not in (MAGIC, b""):
+        raise InputError(f"{out}: is there and is no table, so it stays: name another file, or --force replaces it")
 
 
 def _guard(out: Path, compiled: Compiled, report: ImportReport) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 GARBAGE = Path(__file__).parents[1] / "vectors" / "rpsl" / "garbage.db"
@@ -61,3 +64,53 @@ def test_a_report_that_cannot_be_written_is_told_before_any_work(tmp_path: Path)
     assert done.returncode == 2
     assert "there is no folder" in done.stderr
     assert not (tmp_path / "world.table").exists()
+
+
+def test_what_is_no_table_is_not_replaced_by_a_slip(tmp_path: Path) -> None:
+    dump = tmp_path / "radb.db"
+    dump.write_bytes(GARBAGE.read_bytes())
+    done = run(dump, "--out", dump)
+    assert done.returncode == 2 and "is no table, so it stays" in done.stderr and done.stderr.count("\n") == 1
+    assert dump.read_bytes() == GARBAGE.read_bytes()
+    assert run(GARBAGE, "--out", tmp_path / "table").returncode == 0
+    clash = run(GARBAGE, "--out", tmp_path / "table", "--report", tmp_path / "table")
+    assert clash.returncode == 2 and "is the table itself" in clash.stderr
+    assert (tmp_path / "table").read_bytes().startswith(b"MNWORLD1")
+    assert run(GARBAGE, "--force", "--out", dump).returncode == 0
+
+
+def test_an_anycast_list_is_a_file_and_its_faults_are_short(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "binary").write_bytes(b"\xff" * 10_000)
+    for name, told in (("pipe", "is no regular file"), ("binary", "binary:1: "), ("absent", "No such file")):
+        done = run(GARBAGE, "--out", tmp_path / "table", "--anycast", tmp_path / name)
+        assert done.returncode == 2 and told in done.stderr and len(done.stderr) < 500, done.stderr
+
+
+def test_urls_that_lead_nowhere_are_told_in_words(tmp_path: Path) -> None:
+    for url, code, told in (
+        ("http://[::1", 2, "not a URL"),
+        ("http://127.0.0.1:1/x", 1, "Connection refused"),
+        ("ftp://127.0.0.1:1/x", 1, "Connection refused"),
+    ):
+        done = run(url, "--out", tmp_path / "table")
+        assert done.returncode == code and told in done.stderr and "Errno" not in done.stderr, done.stderr
+
+
+def test_a_full_disk_leaves_the_old_table(tmp_path: Path, need: Callable[..., None]) -> None:
+    need("root", "mount", "umount")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=True)
+    try:
+        table = disk / "world.table"
+        assert run(GARBAGE, "--out", table).returncode == 0
+        old = table.read_bytes()
+        with (disk / "fill").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        done = run(GARBAGE, "--out", table)
+        assert done.returncode == 1 and "No space left on device; what was there before stands" in done.stderr
+        assert table.read_bytes() == old and len(list(disk.iterdir())) == 2
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
