@@ -118,7 +118,7 @@ class Visit:
                 raise Missing(f"HTTP {answer.status} for {there.path}")
             if answer.status != 200:
                 raise Refused(f"HTTP {answer.status} for {there.path}", _seconds(answer.headers.get("Retry-After")))
-            encoding = answer.headers.get("Content-Encoding", "identity")
+            encoding = answer.headers.get("Content-Encoding", "identity").lower()
             if encoding != "identity":
                 raise Unreachable(f"sends Content-Encoding {encoding!r} though asked for identity: switch it off")
             if (answer.content_length or 0) > limit:
