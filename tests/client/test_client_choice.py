@@ -140,6 +140,13 @@ def test_one_corrupt_block_is_ten_minutes_even_with_a_good_block_between() -> No
     assert choice.records()[0].blames[Blame.CORRUPT] == 1 and choice.records()[0].last_blame == "liar"
 
 
+def test_who_lies_again_when_he_may_prove_himself_is_out_for_twice_as_long() -> None:
+    choice = _choice("a", "b")
+    choice.failed("a", Blame.CORRUPT, "liar", 0.0)
+    choice.failed("a", Blame.CORRUPT, "liar", CORRUPT_OFF)
+    assert choice.records()[0].out_until == CORRUPT_OFF + 2 * CORRUPT_OFF
+
+
 def test_a_404_is_about_one_block() -> None:
     choice = _choice("a", "b")
     choice.lacks("a", b"x", 0.0)

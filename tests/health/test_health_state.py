@@ -190,6 +190,9 @@ def test_the_worst_address_decides_and_is_named() -> None:
     assert (both.kind, both.reason) == (Kind.FAILED, "2001:db8::1: connection refused")
     assert (both.version, both.rtt_ms, both.serves_select, both.at) == (6, 5, True, 11)
     assert worst([("192.0.2.1", bad)]).reason == "connection refused"
+    some = (replace(good, images={"a": True, "b": False}), replace(good, images={"a": False, "b": True, "c": True}))
+    for pair in (some, some[::-1]):
+        assert worst([("x", outcome) for outcome in pair]).images == {"a": False, "b": False, "c": True}
 
 
 def test_a_family_we_cannot_route_is_no_evidence_unless_it_is_all() -> None:
