@@ -1,7 +1,7 @@
 # What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup clean bench-dns
 demo: setup
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
@@ -19,3 +19,8 @@ setup:
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The name server beside gdnsd, Knot and PowerDNS; MIRRORNET_TABLE names a whole world.table, FULL=1 takes every prefix.
+bench-dns: setup
+	@$(PYTHON) bench/dns/compare.py $(if $(FULL),--full)
+	@$(PYTHON) bench/dns/flip.py
