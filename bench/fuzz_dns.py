@@ -3,7 +3,7 @@
     python bench/fuzz_dns.py [MILLIONS [SEED]]        ten by default, on all processors, at low priority
 
 Two packets of five are composed, sound in form and anything in content.  The others begin as the queries of
-tests/vectors/wire, and a few made to be slow: names of 127 labels, OPT records full of options, records in a row,
+tests/vectors, and a few made to be slow: names of 127 labels, OPT records full of options, records in a row,
 pointers.  Then octets are set, flipped, cut, doubled or spliced with those of another packet.  For every packet:
 
     nothing is raised, and no bug of ours is answered with SERVFAIL
@@ -42,7 +42,8 @@ SECRET = b"sixteen octets, "
 
 def seeds() -> list[bytes]:
     """Packets to begin with."""
-    found = [bytes.fromhex(case["query"]) for case in json.loads((VECTORS / "queries.json").read_text())]
+    files = VECTORS / "queries.json", VECTORS.parent / "compliance" / "cases.json"
+    found = [bytes.fromhex(case["query"]) for file in files for case in json.loads(file.read_text())]
     head, select = b"\x12\x34\1\0\0\1\0\0\0\0", b"\6select\7example\3org\0\0\1\0\1"
     cookie = Cookies([SECRET]).make(bytes(8), PEERS[0], 1000)
 

@@ -6,6 +6,8 @@ million ranges, and to say why.
 What a packet is, and what is answered:
 
     wire.py         one strict pass over a query; the writing of a reply
+    edns.py         its OPT record, and the options of ours
+    gate.py         who gets a full answer: cookies.py (DNS Cookies) and rate.py (replies a second to a network)
     lookup.py       RFC 1034 section 4.3.2 over the tree of names
     answer.py       the answering path proper: from a plan, with prebuilt answers
     packing.py      the reference's replies, by dnslib
@@ -33,7 +35,10 @@ Who gets which mirrors:
 Processes (the supervisor's side is app/workers.py):
 
     worker.py       one process: maps the plan, answers
-    transport.py    its loop over UDP and TCP, for any `respond`
+    transport.py    its loop over UDP, TCP and TLS, for any `respond`
+    batch.py        UDP by recvmmsg and sendmmsg; datagrams.py where there are none
+    streams.py      TCP and TLS connections
+    manners.py      secrets and certificates, read again when they change
     control.py      the page that supervisor and workers share
     counters.py     what a worker counts
 
@@ -51,6 +56,21 @@ Decisions
 - 2026-11-23: negative answers have scope 0 even where others get data under that name and type (RFC 7871 7.4).
 - 2026-11-23: before the first plan we answer SERVFAIL with "Not Ready" at once instead of waiting, so that a resolver
   goes to our sibling.  A replaced worker has its plan before it reads its first query.
+- 2026-11-23: cookies are always on, since BIND sends one to everybody and a valid one proves an asker at 56 ns: the
+  operator's file of secrets, or a secret of our own.  Without pressure an invalid one costs nobody his answer (RFC 7873
+  5.2.4, choice 3); under the rate limit it is BADCOOKIE.
+- 2026-11-23: SipHash-2-4 is siphashc's (kept, one C function); the standard library has it for hash() only, keyless.
+- 2026-11-23: the rate limit is off unless set.  Public resolvers ask for half the world from a few networks and send no
+  cookie, and a limit that is right for a small zone would halve the answers of a great one; gdnsd, Knot and BIND, too,
+  leave it to the operator.  Where it is on, it is one limit for all replies to a network, split among the workers.
+- 2026-11-23: "all mirrors are down" is an Extended Error with code 0 and a text, for RFC 8914 has no code for it; it is
+  a mark in the plan (Entry.last_resort), and such answers take the long road.  Refusals say why (20, 21).
+- 2026-11-23: class CH is refused whole: who we are is NSID's to say, which version is nobody's business.
+- 2026-11-23: a query of over 4096 octets is malformed.  By TCP 64 KiB of options would fit, 2.5 ms of work each.
+- 2026-11-23: TLS is spoken in the workers' own loop by the standard library.  One turn serves 16 connections, with 64
+  queries each; before, a thousand busy ones made UDP wait for all of them.
+- 2026-11-23: an ECS address beside the /96 that carries IPv4 gets a scope longer than 64, which keeps the /96 out: the
+  map has 64 bits, the wire has 128.
 - 2026-11-23: a worker leaves by the end of a pipe, not by PR_SET_PDEATHSIG, which tells of a thread's end, not of a
   process's; and is woken for a new plan by a byte in it.
 - 2026-11-23: estimates are whole 1/64 ms, so that numpy and plain code never part over the last bit of a sine.

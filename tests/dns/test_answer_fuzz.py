@@ -14,11 +14,18 @@ from hypothesis import strategies as st
 
 from mirrornet.dns import counters
 from mirrornet.dns.answer import Responder
+from mirrornet.dns.cookies import Cookies
+from mirrornet.dns.gate import Gate
+from mirrornet.dns.rate import Limiter
 
 WORLD = runpy.run_path(str(Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"))
-RESPONDER = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"here")
-SLOW = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"here")
+NOW = 1_800_000_000
+COOKIES = Cookies([b"sixteen octets, "])
+GATE = Gate(COOKIES, now=float(NOW))
+RESPONDER = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"here", gate=GATE)
+SLOW = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"here", gate=GATE)
 SLOW._hot.clear()
+LIMITED = Responder(WORLD["PLAN"], WORLD["TTLS"], gate=Gate(COOKIES, Limiter(1, bytes(16)), float(NOW)))
 
 NAMES = ["select.example.org", "_http._tcp.select.example.org", "mail.example.org", "example.org", "example.net"]
 NAMES += ["nothing.example.org", "www.example.org", "child.example.org", "x.wild.example.org", "big.example.org", "."]
@@ -53,8 +60,14 @@ def queries(draw: st.DrawFn) -> bytes:
         if address is not None:
             source = draw(st.integers(0, 32 if address.version == 4 else 128))
             options.append(dns.edns.ECSOption(str(address), source))
-        if draw(st.booleans()):
+        if draw(st.integers(0, 3)) == 0:
             options.append(dns.edns.NSIDOption(b""))
+        if draw(st.booleans()):
+            client = draw(st.binary(min_size=8, max_size=8))
+            age = draw(st.sampled_from([None, 0, 1000, 2000, 4000]))
+            server = draw(st.binary(max_size=34).filter(lambda octets: not 0 < len(octets) < 8))
+            cookie = client + server if age is None else COOKIES.make(client, draw(st.sampled_from(PEERS)), NOW - age)
+            options.append(dns.edns.GenericOption(10, cookie))
         size = draw(st.sampled_from([0, 512, 600, 1232, 4096]))
         query.use_edns(0, draw(st.sampled_from([0, 0x8000])), size, options=options)
     return query.to_wire()
@@ -63,6 +76,16 @@ def queries(draw: st.DrawFn) -> bytes:
 @given(query=queries(), peer=st.sampled_from(PEERS), tcp=st.booleans())
 def test_both_roads_say_the_same(query, peer, tcp):
     assert check(query, peer, tcp) == SLOW.respond(query, peer, tcp)
+
+
+@given(query=queries(), peer=st.sampled_from(PEERS))
+def test_a_limited_reply_is_short_or_none(query, peer):
+    """Whatever is asked; and by both roads it is no larger than an answer without records and with a cookie."""
+    for _ in range(8):
+        reply = LIMITED.respond(query, peer, 0)
+        assert LIMITED.counts[counters.SERVFAIL] == 0
+        if reply is not None and reply[2] & 2:
+            assert reply[6:10] == bytes(4), "no records beside TC"
 
 
 @given(data=st.binary(max_size=600), peer=st.sampled_from(PEERS), tcp=st.booleans())
