@@ -11,7 +11,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_network
 
 from mirrornet.config.faults import Wrong, quote
-from mirrornet.model.address import Address, Prefix, parse_address, parse_prefix
+from mirrornet.model.address import Address, Prefix, bracketed, parse_address, parse_prefix
 
 _CARRIERS = tuple(IPv6Network(text) for text in ("::ffff:0:0/96", "64:ff9b::/96", "2002::/16", "2001::/32"))
 _ENDPOINT = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*)):([0-9]{1,5})")
@@ -96,4 +96,4 @@ def _endpoint_hint(text: str) -> str:
         address = parse_address(text.strip("[]"))
     except ValueError:
         return "write 127.0.0.1:53 or [::1]:53"
-    return f"the port is missing: {address}:53" if address.version == 4 else f"did you mean [{address}]:53?"
+    return f"the port is missing: {address}:53" if address.version == 4 else f"did you mean {bracketed(address)}:53?"

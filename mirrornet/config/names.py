@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from mirrornet.config.faults import Wrong, quote
-from mirrornet.model.address import parse_address
+from mirrornet.model.address import bracketed, parse_address
 from mirrornet.model.url import default_port
 
 URL_LENGTH: Final = 180  # octets; "PRIORITY URL#MIRROR" must fit a TXT string of 255 (RFC 1035 3.3.14)
@@ -116,4 +116,4 @@ def _url_host(host: str, text: str) -> str:
         address = parse_address(host)
     except ValueError:
         return host_name(host)
-    return f"[{address}]" if address.version == 6 else str(address)
+    return bracketed(address)

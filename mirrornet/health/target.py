@@ -12,10 +12,9 @@ the host of the URL.  A redirect stays on the host (model/url.py), and always go
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
-from mirrornet.model.address import Address, parse_address
+from mirrornet.model.address import Address, bracketed, parse_address
 from mirrornet.model.errors import Unreachable
 from mirrornet.model.url import default_port, redirected
 from mirrornet.model.zone import Mirror
@@ -38,8 +37,7 @@ class Target:
     @property
     def literal_url(self) -> str:
         """The URL with the address in place of the host name."""
-        text = f"[{self.address}]" if isinstance(self.address, IPv6Address) else str(self.address)
-        return f"{self.scheme}://{text}:{self.port}{self.path}"
+        return f"{self.scheme}://{bracketed(self.address)}:{self.port}{self.path}"
 
     @property
     def host_header(self) -> str:

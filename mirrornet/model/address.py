@@ -94,6 +94,11 @@ def key(address: Address) -> tuple[Family, int]:
     return 6, int(folded) >> 64
 
 
+def bracketed(address: Address) -> str:
+    """`address` as it stands in a URL and before a port: an IPv6 one in brackets (RFC 3986 section 3.2.2)."""
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
 def is_public(address: Address) -> bool:
     """Whether `address`, folded, is one host's of the public Internet: global, unicast, not reserved."""
     folded = fold(address)

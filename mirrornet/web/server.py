@@ -16,6 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
+from mirrornet.model.address import bracketed, parse_address
 from mirrornet.model.errors import LocalError
 from mirrornet.web.metrics import CONTENT_TYPE, Metrics
 from mirrornet.web.page import STYLE, render
@@ -65,9 +66,9 @@ class Window:
             await web.TCPSite(runner, address, port).start()
         except OSError as error:
             await runner.cleanup()
-            where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            where = bracketed(parse_address(address))
             raise LocalError(
-                f"{where}: the status page cannot listen ({_short(error)}): end that, or give another --http"
+                f"{where}:{port}: the status page cannot listen ({_short(error)}): end that, or give another --http"
             ) from None
         self._runner = runner
         self._port = int(runner.addresses[0][1])
