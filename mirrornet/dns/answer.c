@@ -1,10 +1,11 @@
 /* The common packet, without the interpreter: queries in, answers out, 64 a system call.
 
-   What it knows is what nearly every resolver sends: one question that the plan answers with records, in any case of
-   letters, bare or with an OPT record that holds nothing, ECS, a COOKIE, or both.  Everything else - other options,
-   names that do not exist, what is malformed, an answer that is too long, a client over its limit, a cookie that is
-   not plainly good - is left in its slot for Python's Responder.respond(), which alone says what is right.  What is
-   answered here is octet for octet what respond() would say; tests/properties/test_dns_step.py holds it so.
+   What it knows is what nearly every resolver sends: one question that the plan answers with records, or a name or type
+   that plainly does not exist (a flood of random names is the cheapest attack there is), in any case of letters, bare
+   or with an OPT record that holds nothing, ECS, a COOKIE, or both.  Everything else - other options, wildcards,
+   aliases, delegations, what is malformed, an answer that is too long, a client over its limit, a cookie that is not
+   plainly good - is left in its slot for Python's Responder.respond(), which alone says what is right.  What is answered
+   here is octet for octet what respond() would say; tests/properties/test_dns_step.py holds it so.
 
    It owns no memory: all tables are Python's (dns/step.py), or the mapped plan itself.  It is compiled by the `cc` of
    the machine it runs on; where there is none, dns/batch.py does the same work. */
@@ -30,6 +31,7 @@ enum {
     FRESH = 1800,   /* cookies.py, seconds */
     AHEAD = 300,    /* likewise */
     LEFT = -1,      /* this packet is Python's */
+    NXDOMAIN = 3,
 };
 
 /* ---- tables; dns/step.py has the same structures ---- */
@@ -52,8 +54,8 @@ struct partition {
 
 struct entry {
     uint32_t key, key_size; /* lower-case name, type and class in `keys` */
-    int32_t partition;      /* -1: one answer for everybody */
-    uint32_t first;         /* of its answers */
+    int32_t partition;      /* -1: one answer for everybody; for what is not there: octets of the zone's name */
+    uint32_t first;         /* of its answers; for what is not there: the SOA, or NONE where it is not that plain */
 };
 
 struct table {
@@ -88,7 +90,7 @@ struct step {
     const struct gate *gate;
     struct port *ports[PORTS];
     int32_t port_count, left; /* left: the port whose batch waits for Python, or -1 */
-    uint64_t udp, ecs, unsent;
+    uint64_t udp, ecs, unsent, nodata, nxdomain;
 };
 
 /* ---- SipHash-2-4 (Aumasson and Bernstein, 2012) ---- */
@@ -168,6 +170,29 @@ static const struct entry *found(const struct table *t, const uint8_t *key, size
             return e;
     }
     return NULL;
+}
+
+/* What says that the question of `size` octets at `key` has no answer: the entry of its zone's SOA; or none.
+
+   A name that exists has a key that ends in type and class 0; one below which nothing else exists, nor a wildcard, has
+   besides one that ends in class 1 (step.py).  Types that are not data are Python's. */
+static const struct entry *missing(const struct table *t, uint8_t *key, size_t size, int *rcode)
+{
+    uint32_t type = (uint32_t)key[size - 4] << 8 | key[size - 3];
+    if (!type || type == 41 || (type >= 128 && type < 256) || key[size - 2] || key[size - 1] != 1)
+        return NULL;
+    memset(key + size - 4, 0, 4);
+    const struct entry *e = found(t, key, size);
+    *rcode = e ? 0 : NXDOMAIN;
+    for (size_t at = 0; !e && key[at];) {
+        at += 1 + key[at];
+        if (found(t, key + at, size - at)) {
+            key[size - 1] = 1;
+            e = found(t, key + at, size - at);
+            break;
+        }
+    }
+    return e && e->first != UINT32_MAX ? e : NULL;
 }
 
 static uint32_t look4(const struct partition *p, uint32_t value, int *scope)
@@ -342,11 +367,13 @@ int step_answer(struct step *s, const uint8_t *in, size_t size, const uint8_t *p
         return LEFT;
     memcpy(key + at - 12, in + at, 4);
     at += 4;
+    if (!two(in + at - 4) || two(in + at - 2) != 1)
+        return LEFT; /* in the table, type 0 is not a type */
     const struct entry *e = found(t, key, at - 12);
-    if (!e)
+    int edns = in[11], carried = 0, scope = 0, rcode = 0, negative = !e;
+    if (negative && !(e = missing(t, key, at - 12, &rcode)))
         return LEFT;
 
-    int edns = in[11], carried = 0, scope = 0;
     uint32_t flags = 0, most = UDP_MINIMUM, number = 0;
     struct options o = {0};
     if (edns) {
@@ -359,7 +386,7 @@ int step_answer(struct step *s, const uint8_t *in, size_t size, const uint8_t *p
             return LEFT;
     } else if (size != at)
         return LEFT;
-    const struct partition *p = e->partition < 0 ? NULL : t->partitions + e->partition;
+    const struct partition *p = negative || e->partition < 0 ? NULL : t->partitions + e->partition;
     if (o.subnet) {
         if (o.subnet_size < 5)
             return LEFT;
@@ -407,13 +434,17 @@ int step_answer(struct step *s, const uint8_t *in, size_t size, const uint8_t *p
 
     memcpy(out, in, at);
     out[2] |= 0x84; /* QR, AA */
-    out[3] = 0;
-    put_two(out + 6, a->count);
+    out[3] = (uint8_t)rcode;
+    put_two(out + (negative ? 8 : 6), a->count);
     uint8_t *to = out + at;
     memcpy(to, t->records + a->at, a->size);
     if (a->slot >= 0)
         for (uint8_t *record = to; record < to + a->size; record += 12 + two(record + 10))
             put_four(record + 6, t->ttls[a->slot]);
+    if (negative) { /* its owner is the zone, which ends the question's name */
+        put_two(to, (uint32_t)(0xc000 | (at - 4 - (size_t)e->partition)));
+        *(rcode ? &s->nxdomain : &s->nodata) += 1;
+    }
     to += a->size;
     if (edns) {
         memcpy(to, "\0\0\x29\x04\xd0\0\0", 7);

@@ -11,7 +11,7 @@ The planner names every empty non-terminal; those it left out are added here, fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -79,6 +79,20 @@ class Tree:
         if qclass != CLASS_IN or qtype in (AXFR, IXFR):
             return Found(Kind.REFUSED, error=NOT_SUPPORTED)
         return self.find(name, qtype)
+
+    def missing(self) -> Iterator[tuple[bytes, ZoneInfo, bool, bool]]:
+        """For each name of ours that exists: (name, zone, plain NODATA, plain NXDOMAIN), for the compiled step.
+
+        Plain NODATA: a type without an entry here is not there.  Plain NXDOMAIN: neither is a name below this one,
+        if none is between the two.
+        """
+        for name, node in self.nodes.items():
+            found = self.find(name, 0)
+            if found.zone is None:
+                continue
+            exists = found.kind is Kind.NODATA and not any(entry.last_resort for entry in node.entries.values())
+            alone = found.kind is not Kind.REFERRAL and _WILDCARD + name not in self.nodes
+            yield name, found.zone, exists, alone
 
     def find(self, name: bytes, qtype: int) -> Found:
         """What `name` (lower-case wire form) and `qtype` get, class IN."""

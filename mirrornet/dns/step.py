@@ -31,13 +31,25 @@ from mirrornet.dns import counters
 from mirrornet.dns.answer import Responder
 from mirrornet.dns.datagrams import BATCH, QUERY, Respond, anywhere
 from mirrornet.dns.gate import Gate
+from mirrornet.dns.lookup import Tree
 from mirrornet.dns.planfile import Plan
 
 SOURCE: Final = Path(__file__).with_name("answer.c")
 SWITCH: Final = "MIRRORNET_STEP"  # environment: "off" leaves everything to Python
 _ODD, _CONTROL, _PORTS, _REPLY = 64, 64, 64, 2048
 _LEFT: Final = -1
+_NONE: Final = 0xFFFFFFFF
 _COMPILE: Final = 60  # seconds
+
+
+# What the step counts, and where that is added.
+_COUNTED: Final = {
+    "udp": counters.UDP,
+    "ecs": counters.ECS,
+    "unsent": counters.UNSENT,
+    "nodata": counters.NODATA,
+    "nxdomain": counters.NXDOMAIN,
+}
 
 
 class _Answer(Structure):
@@ -95,7 +107,7 @@ class _Step(Structure):
         ("ports", POINTER(_Port) * _PORTS),
         ("port_count", c_int32),
         ("left", c_int32),
-        *((name, c_uint64) for name in ("udp", "ecs", "unsent")),
+        *((name, c_uint64) for name in _COUNTED),
     )
 
 
@@ -211,6 +223,17 @@ class Step:
                 records.append(octets)
                 size += len(octets)
                 answer_count += 1
+        for name, zone, exists, alone in Tree(responder.plan.zones, responder.plan.nodes).missing():
+            for plain, what in ((exists, b"\0\0\0\0"), (alone, b"\0\0\0\1")):
+                if plain or what[3] == 0:  # that a name exists is always told
+                    entries.extend((len(keys), len(name) + 4, len(zone.apex), answer_count if plain else _NONE))
+                    keys += name + what
+                    entry_count += 1
+            soa = zone.soa.wire(zone.negative_ttl)
+            answers.extend((size, len(soa), _NONE, 1))  # TTL as written
+            records.append(soa)
+            size += len(soa)
+            answer_count += 1
         kept: list[Any] = []
 
         def held(data: Any) -> int:
@@ -263,11 +286,10 @@ class Step:
     def wait(self, other: int, seconds: float) -> None:
         """Answers for `seconds`, or until `other` is readable, a signal comes, or something is left for `rest`."""
         self._run(byref(self._step), other, int(seconds * 1000))
-        step, counts = self._step, self.counts
-        counts[counters.UDP] += step.udp
-        counts[counters.ECS] += step.ecs
-        counts[counters.UNSENT] += step.unsent
-        step.udp = step.ecs = step.unsent = 0
+        for name, number in _COUNTED.items():
+            if count := getattr(self._step, name):
+                self.counts[number] += count
+                setattr(self._step, name, 0)
 
     def rest(self, respond: Respond) -> None:
         """What was left of the batch is answered by `respond`, and the batch sent."""

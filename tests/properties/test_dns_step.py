@@ -40,7 +40,9 @@ NAMES += NAMES[:1] * 3 + [
     "huge.example.org",
     ".",
 ]
-TYPES = ["A", "AAAA", "TXT", "URI", "SOA", "MX", "ANY", "TYPE666"]
+NAMES += ["huge.example.org", "x.y.example.net", "empty.example.org", "b.c.example.org", "q.deep.wild.example.org"]
+NAMES += ["child.example.org", "below.child.example.org", "x.mail.example.org", "x.www.example.org", "example", "com"]
+TYPES = ["A", "AAAA", "TXT", "URI", "SOA", "MX", "DS", "CNAME", "ANY", "AXFR", "OPT", "TYPE0", "TYPE666"]
 PEERS = [bytes([10, 1, 2, 3]), bytes([198, 51, 100, 1]), bytes.fromhex("20010db8000100000000000000000001")]
 PEERS += [bytes(10) + b"\xff\xff\x0a\x01\x00\x00", bytes.fromhex("20020a010203") + bytes(10)]
 
@@ -120,7 +122,7 @@ def test_equal_on_what_has_been_damaged(library: Path) -> None:
     dice = random.Random(3)
     fast, truth = pair(library)
     seeds = []
-    for name in NAMES[:5]:
+    for name in [*NAMES[:5], "nothing.example.org"]:
         for options in ([], [dns.edns.ECSOption("10.1.2.0", 24)], [dns.edns.GenericOption(10, b"clientck")]):
             query = dns.message.make_query(name, "A")
             query.use_edns(0, 0, 1232, options=options + [dns.edns.ECSOption("2001:db8::", 56)] * (not options))
