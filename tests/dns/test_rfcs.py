@@ -166,6 +166,9 @@ def test_rfc_3225_3_do_is_copied_and_rfc_4035_3_1_6_ad_and_cd_are_clear():
     reply = raw(packet(opt(flags=0x8000), flags=0x0030))
     assert not reply[3] & 0x30 and reply.endswith(opt(flags=0x8000))
     assert raw(packet(opt())).endswith(opt())
+    for options in (ecs(1, 24, 0, b"\x0a\1\2"), option(10, bytes(8)), option(3)):
+        query = packet(opt(options, flags=0x8000))
+        assert dns.message.from_wire(raw(query)).ednsflags == 0x8000
 
 
 def test_rfc_5001_2_1_nsid_only_for_who_asks():
