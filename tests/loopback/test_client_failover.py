@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import client_mirrors as world
 import pytest
+from waiting import eventually
 
 from mirrornet.client.cache import Cache
 from mirrornet.client.choice import Blame, Choice
@@ -66,14 +67,6 @@ async def client(
     finally:
         await fetcher.close()
         pool.shutdown()
-
-
-async def _until(condition: Callable[[], bool], seconds: float = 8.0) -> None:
-    for _ in range(int(seconds * 100)):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"not so after {seconds} s")
 
 
 async def test_any_range_is_exactly_those_bytes(
@@ -178,7 +171,7 @@ async def test_a_reader_does_not_sit_behind_a_prefetch_of_a_silent_mirror(
             if server.name == best:
                 server.behave = "hang"
         prefetch = asyncio.create_task(c.reader._prefetch(15))
-        await _until(lambda: bool(c.reader._flights))
+        await eventually(lambda: bool(c.reader._flights))
         begun = time.monotonic()
         assert await c.reader.read(15 * 262144, 10) == image.content[15 * 262144 :][:10]
         assert time.monotonic() - begun < 0.45, "before the silent mirror's own deadline, which is 0.5 s here"
@@ -208,9 +201,9 @@ async def test_a_mirror_that_was_out_comes_back_by_a_verified_block(
     async with client(image, three, tmp_path) as c:
         watch = asyncio.create_task(c.failover.watch(c.head.pages[0], lambda: True))
         await c.reader.read(0, len(image.content))
-        await _until(lambda: c.record(three[0]).out_until is not None)
+        await eventually(lambda: c.record(three[0]).out_until is not None)
         three[0].behave = "good"
-        await _until(lambda: c.record(three[0]).out_until is None and c.record(three[0]).blocks >= 1)
+        await eventually(lambda: c.record(three[0]).out_until is None and c.record(three[0]).blocks >= 1)
         watch.cancel()
 
 

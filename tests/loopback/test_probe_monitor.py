@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
+from waiting import eventually
 
 from mirrornet.health.monitor import LIMIT, Monitor
 from mirrornet.image.keys import keygen, load_key
@@ -132,14 +133,6 @@ async def watch(network: Network, expected_warnings: list[str]) -> AsyncIterator
 async def until(monitor: Monitor, **states: State) -> None:
     """Waits until these mirrors are in these states, 10 s at most."""
     await eventually(lambda: {name: monitor.verdicts()[name].state for name in states} == states, monitor.verdicts)
-
-
-async def eventually(holds: Callable[[], bool], told: Callable[[], object] = lambda: None) -> None:
-    """Waits until `holds()`, 10 s at most."""
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, told()
-        await asyncio.sleep(0.02)
 
 
 async def test_the_first_round_decides_at_once(network: Network, expected_warnings: list[str]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import client_mirrors as world
 import pytest
+from waiting import until
 
 from mirrornet.app.mounts import statuses, text, umount
 from mirrornet.client.mountpoint import mounted_at
@@ -92,13 +93,6 @@ def machine(
     made = Machine(tmp_path, image, [server.url for server in three])
     yield made
     made.end()
-
-
-def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"not so after {seconds} s"
-        time.sleep(0.02)
 
 
 def _ended(pid: int) -> bool:
@@ -197,7 +191,7 @@ def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
     machine.mounted("--read-deadline", "1s")
     with machine.file.open("rb", buffering=0) as file:
         assert os.pread(file.fileno(), 3 * UNIT, 0) == image.content[: 3 * UNIT]
-        _until(lambda: machine.status()["reads_waiting"] == 0)
+        until(lambda: machine.status()["reads_waiting"] == 0)
         machine.drop_pages()
         for server in three:
             server.stop()
@@ -233,7 +227,7 @@ def test_with_200_reads_waiting_nothing_else_waits_and_force_ends_them(
     threads = [threading.Thread(target=read, args=(number,), daemon=True) for number in range(200)]
     for thread in threads:
         thread.start()
-    _until(lambda: machine.status()["reads_waiting"] >= 64)
+    until(lambda: machine.status()["reads_waiting"] >= 64)
     begun = time.monotonic()
     assert machine.file.stat().st_size == len(image.content)
     assert os.statvfs(machine.point).f_blocks > 0
@@ -308,7 +302,7 @@ def test_umount_names_a_loop_device(machine: Machine, need: Callable[..., None])
             umount(machine.point, force=False)
         return not machine.is_mounted()
 
-    _until(left)
+    until(left)
 
 
 def test_sigterm_refuses_new_opens_and_leaves_when_nobody_holds_it(machine: Machine, image: world.Published) -> None:
@@ -316,20 +310,20 @@ def test_sigterm_refuses_new_opens_and_leaves_when_nobody_holds_it(machine: Mach
     pid = machine.status()["pid"]
     with machine.file.open("rb", buffering=0) as file:
         os.kill(pid, signal.SIGTERM)
-        _until(lambda: machine.status()["leaving"])
+        until(lambda: machine.status()["leaving"])
         with pytest.raises(OSError) as refused:
             machine.file.open("rb")
         assert refused.value.errno == errno.ESHUTDOWN
         assert os.pread(file.fileno(), UNIT, 20 * UNIT) == image.content[20 * UNIT : 21 * UNIT]
-    _until(lambda: not machine.is_mounted())
-    _until(lambda: _ended(pid))
+    until(lambda: not machine.is_mounted())
+    until(lambda: _ended(pid))
 
 
 def test_a_stale_mount_is_cleaned_by_the_next(machine: Machine, image: world.Published) -> None:
     machine.mounted()
     pid = machine.status()["pid"]
     os.kill(pid, signal.SIGKILL)
-    _until(lambda: _ended(pid))
+    until(lambda: _ended(pid))
     with pytest.raises(OSError) as dead:
         list(machine.point.iterdir())
     assert dead.value.errno == errno.ENOTCONN
@@ -374,7 +368,7 @@ def test_foreground_ends_by_ctrl_c(machine: Machine) -> None:
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        _until(machine.file.exists)
+        until(machine.file.exists)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=10)
         assert process.returncode == 0 and "Traceback" not in said
