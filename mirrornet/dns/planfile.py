@@ -10,7 +10,8 @@ verdict is about to flip shortens TTLs without a new plan; slot -1 means the rec
 
     header       "MNPLAN01", u64 generation, u64 size of the names section, u64 number of partitions, 32 bytes SHA-256
                  of all that follows, 64 bytes in all
-    names        JSON, UTF-8: zones, nodes, entries (rdata in base 64), TTL slots
+    names        JSON, UTF-8: zones, nodes, entries, TTL slots, each rdata once (base 64), size of the notes
+    notes        JSON, UTF-8, which a worker never reads
     partitions   per partition u64 n4, u64 n6, then starts u32[n4], answers u32[n4], scopes u8[n4],
                  starts u64[n6], answers u32[n6], scopes u8[n6], each padded to 8 bytes
 
@@ -35,8 +36,9 @@ import hashlib
 import json
 import struct
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from mirrornet.dns.rrset import RRset
@@ -128,6 +130,27 @@ class ZoneInfo:
     negative_ttl: int
 
 
+class Notes(Mapping[str, Any]):
+    """A plan's notes as they lie in its file, decoded when somebody reads them: half a second for 500 mirrors."""
+
+    def __init__(self, octets: memoryview) -> None:
+        self._octets = octets
+
+    @cached_property
+    def _read(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(bytes(self._octets))
+        return found
+
+    def __getitem__(self, key: str) -> Any:
+        return self._read[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read)
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All zones of a process.  Names are lower-case wire form.
@@ -152,19 +175,22 @@ def encode(plan: Plan) -> list[bytes]:
     """
     entries: list[Any] = []
     nodes = []
+    rdatas: dict[bytes, int] = {}
+
+    def numbered(one: RRset | None) -> list[Any] | None:
+        return None if one is None else [one.rtype, one.ttl, [rdatas.setdefault(d, len(rdatas)) for d in one.rdatas]]
+
     for name, node in plan.nodes.items():
         numbers = {}
         for rtype, entry in node.entries.items():
             numbers[str(rtype)] = len(entries)
-            sets = [None if r is None else [r.rtype, r.ttl, [_text(d) for d in r.rdatas]] for r in entry.rrsets]
-            entries.append([sets, entry.slots, entry.partition, sorted(entry.last_resort)])
+            entries.append([list(map(numbered, entry.rrsets)), entry.slots, entry.partition, sorted(entry.last_resort)])
         nodes.append([_text(name), numbers, node.cut])
     soas = [[_text(z.apex), z.soa.ttl, [_text(d) for d in z.soa.rdatas], z.negative_ttl] for z in plan.zones.values()]
-    names = json.dumps(
-        {"zones": soas, "nodes": nodes, "entries": entries, "slots": plan.slot_count, "notes": plan.notes},
-        separators=(",", ":"),
-    ).encode()
-    body = [_padded(names)]
+    notes = json.dumps(dict(plan.notes), separators=(",", ":")).encode()
+    told = {"zones": soas, "nodes": nodes, "entries": entries, "rdatas": list(map(_text, rdatas))}
+    names = json.dumps(told | {"slots": plan.slot_count, "notes": len(notes)}, separators=(",", ":")).encode()
+    body = [_padded(names), _padded(notes)]
     for partition in plan.partitions:
         body.append(_COUNTS.pack(len(partition.ranges4.starts), len(partition.ranges6.starts)))
         for ranges in (partition.ranges4, partition.ranges6):
@@ -187,6 +213,9 @@ def decode(data: bytes | memoryview, verify: bool = True) -> Plan:
     at = _HEADER.size
     names = json.loads(bytes(view[at : at + names_size]))
     at += names_size + -names_size % 8
+    notes_size = names["notes"]
+    notes = Notes(view[at : at + notes_size])
+    at += notes_size + -notes_size % 8
     partitions = []
     for _ in range(partition_count):
         count4, count6 = _COUNTS.unpack(view[at : at + _COUNTS.size])
@@ -205,9 +234,10 @@ def decode(data: bytes | memoryview, verify: bool = True) -> Plan:
                 at += length + -length % 8
             families.append(Ranges(*columns))
         partitions.append(Partition(*families))
+    rdata = list(map(_bytes, names["rdatas"])).__getitem__
     entries = [
         Entry(
-            tuple(None if s is None else RRset(s[0], s[1], tuple(map(_bytes, s[2]))) for s in sets),
+            tuple(None if s is None else RRset(s[0], s[1], tuple(map(rdata, s[2]))) for s in sets),
             tuple(slots),
             partition,
             frozenset(last_resort),
@@ -221,7 +251,7 @@ def decode(data: bytes | memoryview, verify: bool = True) -> Plan:
     zones = {}
     for apex, ttl, rdatas, negative_ttl in names["zones"]:
         zones[_bytes(apex)] = ZoneInfo(_bytes(apex), RRset(6, ttl, tuple(map(_bytes, rdatas))), negative_ttl)
-    return Plan(generation, zones, nodes, partitions, names["slots"], names["notes"])
+    return Plan(generation, zones, nodes, partitions, names["slots"], notes)
 
 
 def _padded(piece: bytes) -> bytes:
