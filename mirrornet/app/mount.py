@@ -153,7 +153,7 @@ class Session:
             )
         except MirrornetError as error:
             if self._warnings:
-                raise type(error)(f"{error} ({'; '.join(self._warnings)})") from None
+                raise type(error)(f"{'; '.join(self._warnings)} ({error})") from None  # the cause comes first
             raise
 
     def _make(self, trusted: Trusted) -> Mount:

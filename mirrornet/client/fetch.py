@@ -219,9 +219,13 @@ def _plain(error: Exception) -> str:
         reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
         return f"its TLS certificate is not good: {reason}"
     if isinstance(error, aiohttp.ClientConnectorSSLError):
+        if getattr(error.os_error, "reason", "") in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+            return "no TLS is spoken there: is it http:// ?"
         return f"TLS fails: {error.os_error}"
     if isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
+        if isinstance(cause, socket.gaierror):
+            return f"its host is not found ({(cause.strerror or str(cause)).lower()})"
         return f"no connection ({os.strerror(cause.errno).lower() if cause.errno else cause})"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "the connection ended in the middle of the answer"

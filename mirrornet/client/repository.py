@@ -14,6 +14,7 @@ An attempt runs in a thread and fetches through the event loop's fetcher, hence 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import re
@@ -113,15 +114,50 @@ class Repository:
 
     async def _root_by_pin(self, endpoints: Sequence[Endpoint], pool: ThreadPoolExecutor) -> bytes:
         """The root.json that the pin names, from the first mirror that has it."""
-        failures = []
-        for endpoint in endpoints:
-            try:
-                return await _in(pool, trust.obtain_root, self._root, self._bridge(endpoint))
-            except PeerError as error:
-                failures.append(_named(endpoint, error))
+        failures: list[str] = []
+        root = await self._first_of(endpoints, pool, functools.partial(trust.obtain_root, self._root), failures)
+        if root is not None:
+            return root
         if not failures:
-            raise Unreachable("the root is given as a pin, and there is no mirror to fetch it from: give a root.json")
+            raise Unreachable("nothing of this repository is kept here, and there is no mirror to fetch it from")
         raise Untrusted("no mirror has the root.json of this pin: " + "; ".join(failures))
+
+    async def _first_of(
+        self,
+        endpoints: Sequence[Endpoint],
+        pool: ThreadPoolExecutor,
+        work: Callable[[Bridge], T],
+        failures: list[str],
+    ) -> T | None:
+        """What `work` makes of the first mirror that serves it; None where none does, and `failures` says why.
+
+        A mirror that does not answer within a MOMENT has a second asked beside it: one that hangs costs half a second.
+        """
+        waiting = list(endpoints)
+        running: dict[asyncio.Task[T], tuple[Endpoint, Bridge]] = {}
+        try:
+            while waiting or running:
+                if waiting and len(running) < SIDE_BY_SIDE:
+                    endpoint = waiting.pop(0)
+                    bridge = self._bridge(endpoint)
+                    running[asyncio.create_task(_in(pool, work, bridge))] = (endpoint, bridge)
+                patience = MOMENT if waiting and len(running) < SIDE_BY_SIDE else None
+                done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    endpoint, _ = running.pop(task)
+                    error = task.exception()
+                    if error is None:
+                        return task.result()
+                    if not isinstance(error, PeerError):
+                        raise error
+                    failures.append(_named(endpoint, error))
+            return None
+        finally:
+            for task, (_, bridge) in running.items():
+                bridge.stop()
+                task.cancel()
+            if running:
+                await asyncio.wait(running)
 
     async def _update(
         self,
@@ -213,15 +249,18 @@ class Repository:
         wanted = [newest] if version is None else [metadata.version(name, version)]
         if version is None and not endpoints:
             wanted = list(reversed(metadata.images[name]))
-        last: PeerError = Missing(f"the index of {name} is not kept here")
+        failures: list[str] = []
         for image in wanted:
-            for fetch in (None, *(self._bridge(endpoint) for endpoint in endpoints)):
-                try:
-                    data = await _in(pool, trust.index_head, folder, image, fetch)
-                    return image, Head.parse(data)
-                except PeerError as error:
-                    last = error
-        raise last
+            with contextlib.suppress(PeerError):  # kept here, and what it should be
+                return image, Head.parse(await _in(pool, trust.index_head, folder, image, None))
+
+            def fetched(bridge: Bridge, image: trust.ImageVersion = image) -> Head:
+                return Head.parse(trust.index_head(folder, image, bridge))
+
+            head = await self._first_of(endpoints, pool, fetched, failures)
+            if head is not None:
+                return image, head
+        raise Missing(f"the index of {name} is not kept here" + "".join(f"; {line}" for line in failures))
 
     def _bridge(self, endpoint: Endpoint) -> Bridge:
         async def get(path: str, limit: int) -> bytes:

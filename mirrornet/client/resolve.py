@@ -71,7 +71,8 @@ class Resolver:
         self._resolver.timeout = 1.5
         # Whoever names a resolver on a network of his own says that this network is his (source.py).
         self._allow_local = server is not None and not is_public(parse_address(server[0]))
-        self._told: set[str] = set()
+        self._told: dict[str, None] = {}
+        self._silence: dict[str, Exception] = {}
 
     async def mirrors(self, select: SelectName, near: str = "") -> Resolution:
         """The mirrors of a select name now; `near`: those near that mirror, whoever asks.
@@ -101,7 +102,7 @@ class Resolver:
                 for rank, address in enumerate(self._permitted(plain, name))
             ]
         if not endpoints:
-            raise Unreachable(f"{name}: DNS names no mirror (asked URI, TXT, SRV, A and AAAA)")
+            raise Unreachable(self._no_mirror(name))
         ttl = min((record.ttl for record in found.values() if isinstance(record, _Answer)), default=TTL[0])
         return Resolution(tuple({endpoint.name: endpoint for endpoint in endpoints}.values()), ttl)
 
@@ -175,12 +176,31 @@ class Resolver:
             )
         except (dns.exception.DNSException, OSError, ValueError) as error:
             log.debug("%s %s: %s", name, kind, error)
+            self._silence[name] = error
             return None
+        self._silence.pop(name, None)
         return _Answer(answer.rrset, float(answer.rrset.ttl)) if answer.rrset is not None else None
+
+    def _no_mirror(self, name: str) -> str:
+        """Why there is none, as far as the last answers tell: a person mends each in another place."""
+        error = self._silence.get(name)
+        port = "" if self._resolver.port == 53 else f" port {self._resolver.port}"
+        servers = f"the name server {', '.join(map(str, self._resolver.nameservers))}{port}"
+        if isinstance(error, dns.resolver.NXDOMAIN):
+            return f"{name}: {servers} says that there is no such name: is it spelt right?"
+        if isinstance(error, dns.resolver.NoNameservers):
+            codes = {str(text) for *_, text, _ in error.kwargs.get("errors", ()) if isinstance(text, str)}
+            said = f" ({', '.join(sorted(codes))[:80]})" if codes else ""
+            return f"{name}: {servers} has no answer of use{said}: name another with --resolver"
+        if error is not None:
+            return f"{name}: {servers} does not answer: is it the right one, and the network up?"
+        if self._told:
+            return f"{name}: DNS names no mirror that may be used: {next(iter(self._told))}"
+        return f"{name}: DNS names no mirror (asked URI, TXT, SRV, A and AAAA): is it a select name?"
 
     def _tell(self, line: str) -> None:
         if line not in self._told and len(self._told) < 100:
-            self._told.add(line)
+            self._told[line] = None
             log.warning("%s", line)
 
 
