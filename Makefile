@@ -1,7 +1,7 @@
 # What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint setup clean bench-dns
+.PHONY: demo test lint setup clean bench-dns bench-failover
 demo: setup
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
@@ -24,3 +24,7 @@ clean:
 bench-dns: setup
 	@$(PYTHON) bench/dns/compare.py $(if $(FULL),--full)
 	@$(PYTHON) bench/dns/flip.py
+
+# Six minutes: how long a dead mirror stays in what resolvers give, ours beside gdnsd's (bench/failover.py).
+bench-failover: setup
+	@$(PYTHON) bench/failover.py

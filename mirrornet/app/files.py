@@ -17,7 +17,7 @@ from typing import Final
 
 from mirrornet.app.world import World, load_world
 from mirrornet.config.load import examine
-from mirrornet.model.errors import LocalError
+from mirrornet.model.errors import InputError, LocalError
 from mirrornet.model.zone import Zone
 
 log = logging.getLogger(__name__)
@@ -59,16 +59,26 @@ class Files:
         self._read: Look = {}  # as they were when they were read last
         self._last: Look = {}  # as they were at the last look
 
-    def load(self) -> World:
-        """Reads and proves everything.  Raises InputError with every fault, or Moving; what was seen is remembered."""
+    def load(self, before: World | None = None) -> World:
+        """Reads and proves everything.  Raises InputError with every fault, or Moving; what was seen is remembered.
+
+        A server that starts may go without a table that is still to be made.  One that has a world (`before`) with a
+        table does not give it up because somebody moves files about.
+        """
         for _ in range(_ATTEMPTS):
             paths = sorted({*self.zones, *named_by(examine(self.zones)[0])})
-            before = look(paths)
+            seen = look(paths)
             try:
                 world = load_world(self.zones)
             finally:
                 self._read = self._last = look(paths)
-            if self._read == before:
+            if self._read == seen:
+                if before is not None and before.table is not None and world.table is None:
+                    gone = next((zone.world for zone in world.zones if zone.world is not None), None)
+                    if gone is not None:
+                        raise InputError(
+                            f"{gone}: there is no such file any more: make it with `mirrornet import-radb`"
+                        )
                 return world
         self._read = {}  # whatever it is when it rests, it has not been read
         raise Moving("the files change while they are read; they are read again when they have come to rest")

@@ -173,7 +173,7 @@ class Supervisor:
                 reload.clear()
                 self._unread.reason = ""  # who asks is told, again if need be
             try:
-                world = await asyncio.to_thread(self.files.load)
+                world = await asyncio.to_thread(self.files.load, self.world)
                 await self._adopt(world)
             except Moving as error:
                 log.info("%s", error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -41,6 +43,13 @@ mirrors:
   paris: {{url: "http://paris.serve.test:{mirrors}/", addresses: [127.0.0.42], place: {{country: FR}}}}
 server: {{listen: ["127.0.0.1:{dns}"], http: "127.0.0.1:{http}", workers: 2, nsid: here}}
 """
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
@@ -145,10 +154,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def place(made: Path, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Place]:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    place = Place(tmp_path, free_port)
+@contextlib.contextmanager
+def _ending(place: Place) -> Iterator[Place]:
     yield place
     for process in place.processes.values():
         process.terminate()
@@ -161,7 +168,40 @@ def place(made: Path, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[
 
 
 @pytest.fixture
+def place(made: Path, tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Place]:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    with _ending(Place(tmp_path, free_port)) as place:
+        yield place
+
+
+@pytest.fixture
 def running(place: Place) -> Place:
     place.mirror("tokyo", "paris")
     place.serve()
     return place
+
+
+@pytest.fixture(scope="module")
+def standing(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("standing")
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    with _ending(Place(folder, _free_port)) as place:
+        yield place
+
+
+@pytest.fixture
+def steady(standing: Place, made: Path) -> Place:
+    """A server that other tests have used before, brought back to where `running` begins; its log begins anew."""
+    for name in ("static.zone", "world.table"):
+        shutil.copyfile(made / name, standing.folder / name)
+    standing.write_zone(ZONE)
+    standing.mirror(*(name for name in ADDRESSES if name not in standing.processes))
+    if "serve" not in standing.processes:
+        standing.serve()
+    os.truncate(standing.folder / "serve.log", 0)
+    standing.processes["serve"].send_signal(signal.SIGHUP)
+    wait_for(lambda: "reloaded" in standing.log(), "the files to be as they were")
+    wait_for(lambda: standing.addresses(Place.TOKYO) == ["127.0.0.41"], "tokyo")
+    wait_for(lambda: standing.addresses(Place.FRANKFURT) == ["127.0.0.42"], "paris")
+    os.truncate(standing.folder / "serve.log", 0)
+    return standing

@@ -72,100 +72,102 @@ def serial(place: Any) -> int:
     return number
 
 
-def test_a_flip_an_edit_a_table_and_a_hangup_lose_no_query(running: Any, made: Path) -> None:
-    stream = Stream(running.ports["dns"])
+def test_a_flip_an_edit_a_table_and_a_hangup_lose_no_query(steady: Any, made: Path) -> None:
+    stream = Stream(steady.ports["dns"])
     stream.start()
     # A zone edit, noticed without being told.
-    running.write_zone(running.ZONE.replace("serial: 7", "serial: 8"))
-    running.wait_for(lambda: serial(running) == 8, "the edit to be noticed")
+    steady.write_zone(steady.ZONE.replace("serial: 7", "serial: 8"))
+    steady.wait_for(lambda: serial(steady) == 8, "the edit to be noticed")
     # A new world.table, by rename, in which the Japanese client is in France.
-    statistics = (running.TREE / "zones" / "demo" / "delegated.txt").read_text().replace("|JP|", "|FR|")
-    (running.folder / "moved.txt").write_text(statistics)
-    routes = str(running.TREE / "zones" / "demo" / "routes.db")
-    running.run("import-radb", routes, "--delegated", "moved.txt", "--out", "world.table")
-    running.wait_for(lambda: running.addresses(running.TOKYO) == ["127.0.0.42"], "the new table")
+    statistics = (steady.TREE / "zones" / "demo" / "delegated.txt").read_text().replace("|JP|", "|FR|")
+    (steady.folder / "moved.txt").write_text(statistics)
+    routes = str(steady.TREE / "zones" / "demo" / "routes.db")
+    steady.run("import-radb", routes, "--delegated", "moved.txt", "--out", "world.table")
+    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.42"], "the new table")
     # The old table again, copied over it in place, as `cp` does it.
-    shutil.copyfile(made / "world.table", running.folder / "world.table")
-    running.wait_for(lambda: running.addresses(running.TOKYO) == ["127.0.0.41"], "the old table")
+    shutil.copyfile(made / "world.table", steady.folder / "world.table")
+    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.41"], "the old table")
     # A verdict flips, and back.
-    running.kill("tokyo")
-    running.wait_for(lambda: running.addresses(running.TOKYO) == ["127.0.0.42"], "tokyo to leave")
-    running.mirror("tokyo")
-    running.wait_for(lambda: running.addresses(running.TOKYO) == ["127.0.0.41"], "tokyo to return")
+    steady.kill("tokyo")
+    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.42"], "tokyo to leave")
+    steady.mirror("tokyo")
+    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.41"], "tokyo to return")
     # A signal, with an edit that has had no time to rest.
-    running.write_zone(running.ZONE.replace("serial: 7", "serial: 9"))
-    running.processes["serve"].send_signal(signal.SIGHUP)
-    running.wait_for(lambda: serial(running) == 9, "the signal to be heard")
+    steady.write_zone(steady.ZONE.replace("serial: 7", "serial: 9"))
+    steady.processes["serve"].send_signal(signal.SIGHUP)
+    steady.wait_for(lambda: serial(steady) == 9, "the signal to be heard")
     assert stream.end() == (0, 0)
-    assert "Traceback" not in running.log()
-    assert status(running)["counters"]["restarts"] == 0
+    assert "Traceback" not in steady.log()
+    assert status(steady)["counters"]["restarts"] == 0
 
 
-def test_a_faulty_edit_is_told_once_and_mended_without_a_word(running: Any) -> None:
-    running.write_zone(running.ZONE.replace("serial: 7", "serial: nine"))
-    running.wait_for(lambda: "reload refused" in running.log(), "the refusal")
-    assert "zone.yaml:4" in running.log()
-    (running.folder / "static.zone").write_text("www IN A 192.0.2.1\nwww IN A 300.1.1.1\n")
-    running.write_zone(running.ZONE.replace("serial: 7", "serial: 8"))
-    running.wait_for(lambda: "static.zone:2" in running.log(), "the fault in the records file")
-    told = running.log().count("reload refused")
-    assert serial(running) == 7
-    assert str(running.ask("www.serve.test", "CNAME").answer[0][0]) == "select.serve.test."
-    (running.folder / "static.zone").unlink()
-    running.wait_for(lambda: running.log().count("reload refused") > told, "the missing file to be told")
-    (running.folder / "static.zone").write_text("www IN A 192.0.2.1\n")
-    running.wait_for(lambda: serial(running) == 8, "the mended files")
-    assert str(running.ask("www.serve.test", "A").answer[0][0]) == "192.0.2.1"
-    assert running.log().count("reload refused") == told + 1
+def test_a_faulty_edit_is_told_once_and_mended_without_a_word(steady: Any) -> None:
+    steady.write_zone(steady.ZONE.replace("serial: 7", "serial: nine"))
+    steady.wait_for(lambda: "reload refused" in steady.log(), "the refusal")
+    assert "zone.yaml:4" in steady.log()
+    (steady.folder / "static.zone").write_text("www IN A 192.0.2.1\nwww IN A 300.1.1.1\n")
+    steady.write_zone(steady.ZONE.replace("serial: 7", "serial: 8"))
+    steady.wait_for(lambda: "static.zone:2" in steady.log(), "the fault in the records file")
+    told = steady.log().count("reload refused")
+    assert serial(steady) == 7
+    assert str(steady.ask("www.serve.test", "CNAME").answer[0][0]) == "select.serve.test."
+    (steady.folder / "static.zone").unlink()
+    steady.wait_for(lambda: steady.log().count("reload refused") > told, "the missing file to be told")
+    (steady.folder / "static.zone").write_text("www IN A 192.0.2.1\n")
+    steady.wait_for(lambda: serial(steady) == 8, "the mended files")
+    assert str(steady.ask("www.serve.test", "A").answer[0][0]) == "192.0.2.1"
+    assert steady.log().count("reload refused") == told + 1
 
 
-def test_a_damaged_table_keeps_the_old_one(running: Any) -> None:
-    table = running.folder / "world.table"
+def test_a_table_that_is_damaged_or_gone_keeps_the_old_one(steady: Any) -> None:
+    table = steady.folder / "world.table"
     table.write_bytes(table.read_bytes()[:-100])
-    running.wait_for(lambda: "reload refused" in running.log(), "the refusal")
-    assert "world.table" in running.log()
-    assert running.addresses(running.TOKYO) == ["127.0.0.41"]
+    steady.wait_for(lambda: "reload refused" in steady.log(), "the refusal")
+    assert "world.table" in steady.log()
+    table.unlink()
+    steady.wait_for(lambda: "there is no such file any more" in steady.log(), "the second refusal")
+    assert steady.addresses(steady.TOKYO) == ["127.0.0.41"]
 
 
-def test_mirrors_that_stay_keep_their_memory_and_new_ones_are_probed_first(running: Any) -> None:
-    running.kill("paris")
-    running.wait_for(lambda: mirrors(running)["paris"]["state"] == "down", "paris to be down")
-    before = mirrors(running)
-    running.write_zone(running.ZONE.replace("server:", OSAKA + "server:"))
-    running.processes["serve"].send_signal(signal.SIGHUP)
-    running.wait_for(lambda: "osaka" in mirrors(running), "the new mirror")
-    after = mirrors(running)
+def test_mirrors_that_stay_keep_their_memory_and_new_ones_are_probed_first(steady: Any) -> None:
+    steady.kill("paris")
+    steady.wait_for(lambda: mirrors(steady)["paris"]["state"] == "down", "paris to be down")
+    before = mirrors(steady)
+    steady.write_zone(steady.ZONE.replace("server:", OSAKA + "server:"))
+    steady.processes["serve"].send_signal(signal.SIGHUP)
+    steady.wait_for(lambda: "osaka" in mirrors(steady), "the new mirror")
+    after = mirrors(steady)
     assert after["osaka"]["state"] == "up"
     assert after["paris"]["state"] == "down"
     assert after["paris"]["since"] == before["paris"]["since"]
     assert after["tokyo"]["since"] == before["tokyo"]["since"]
     assert after["tokyo"]["flips"] == before["tokyo"]["flips"]
-    running.mirror("paris")
-    running.wait_for(lambda: mirrors(running)["paris"]["state"] == "up", "paris to be watched still")
+    steady.mirror("paris")
+    steady.wait_for(lambda: mirrors(steady)["paris"]["state"] == "up", "paris to be watched still")
 
 
-def test_what_only_a_start_can_change_is_said(running: Any) -> None:
-    running.write_zone(running.ZONE.replace("workers: 2", "workers: 1").replace("serial: 7", "serial: 8"))
-    running.wait_for(lambda: serial(running) == 8, "the rest of the edit")
-    running.wait_for(lambda: "takes effect when the server is started anew" in running.log(), "the hint")
-    lines = [line for line in running.log().splitlines() if "started anew" in line]
+def test_what_only_a_start_can_change_is_said(steady: Any) -> None:
+    steady.write_zone(steady.ZONE.replace("workers: 2", "workers: 1").replace("serial: 7", "serial: 8"))
+    steady.wait_for(lambda: serial(steady) == 8, "the rest of the edit")
+    steady.wait_for(lambda: "takes effect when the server is started anew" in steady.log(), "the hint")
+    lines = [line for line in steady.log().splitlines() if "started anew" in line]
     assert len(lines) == 1
     assert "server: workers:" in lines[0]
-    assert status(running)["counters"]["workers"] == 2
+    assert status(steady)["counters"]["workers"] == 2
 
 
-def test_a_state_folder_serves_one_server(running: Any) -> None:
-    running.zone.with_name("other.yaml").write_text(
-        running.zone.read_text().replace(f":{running.ports['dns']}", ":0").replace(f":{running.ports['http']}", ":0")
+def test_a_state_folder_serves_one_server(steady: Any) -> None:
+    steady.zone.with_name("other.yaml").write_text(
+        steady.zone.read_text().replace(f":{steady.ports['dns']}", ":0").replace(f":{steady.ports['http']}", ":0")
     )
-    told = running.run("serve", "other.yaml", "--state", "state", code=1).strip().splitlines()
+    told = steady.run("serve", "other.yaml", "--state", "state", code=1).strip().splitlines()
     assert len(told) == 1
-    assert f"process {running.processes['serve'].pid}" in told[0]
+    assert f"process {steady.processes['serve'].pid}" in told[0]
     assert "--state" in told[0]
-    assert running.addresses(running.TOKYO) == ["127.0.0.41"]
-    running.kill("serve")  # SIGKILL leaves the file, and not the lock
-    running.serve()
-    running.wait_for(lambda: running.addresses(running.TOKYO) == ["127.0.0.41"], "the next server")
+    assert steady.addresses(steady.TOKYO) == ["127.0.0.41"]
+    steady.kill("serve")  # SIGKILL leaves the file, and not the lock
+    steady.serve()
+    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.41"], "the next server")
 
 
 @pytest.fixture
