@@ -54,6 +54,19 @@ class Server:
         return client_context().wrap_socket(sock) if tls else sock
 
 
+def bound(host: str) -> tuple[socket.socket, socket.socket]:
+    """UDP and listening TCP on one port of `host`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(50):
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        udp.bind((host, 0))
+        try:
+            return udp, socket.create_server((host, udp.getsockname()[1]), family=family, backlog=1024)
+        except OSError:  # somebody has it by TCP
+            udp.close()
+    raise RuntimeError("no port is free by TCP and by UDP")
+
+
 def client_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -66,14 +79,9 @@ def client_context() -> ssl.SSLContext:
 def server() -> Iterator[Server]:
     plain, secure, found = [], [], Server({}, {})
     for host in HOSTS:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        udp = socket.socket(family, socket.SOCK_DGRAM)
-        udp.bind((host, 0))
-        found.ports[host] = udp.getsockname()[1]
-        for port, into in ((found.ports[host], plain), (0, secure)):
-            tcp = socket.create_server((host, port), family=family, backlog=100)
-            into.append(tcp)
-        plain.append(udp)
+        plain += bound(host)
+        found.ports[host] = plain[-1].getsockname()[1]
+        secure.append(socket.create_server((host, 0), family=plain[-1].family, backlog=100))
         found.secure[host] = secure[-1].getsockname()[1]
     gate = Gate(Cookies([b"sixteen octets, "]), now=1_800_000_000.0)
     responder = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"test", gate=gate)

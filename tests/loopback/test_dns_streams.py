@@ -40,7 +40,8 @@ class Server:
     port: int = 0
     secure: int = 0
     counts: list[int] = field(default_factory=lambda: [0] * len(counters.NAMES))
-    seen: list[int] = field(default_factory=list)  # the transport of every query
+    seen: list[tuple[int, bytes]] = field(default_factory=list)  # the transport of every query, and who asked
+    going: threading.Event = field(default_factory=threading.Event)
 
     def connect(self, source: str = LOOPBACK, tls: bool = False) -> socket.socket:
         sock = socket.create_connection((LOOPBACK, self.secure if tls else self.port), 5, (source, 0))
@@ -52,6 +53,19 @@ class Server:
         sock.settimeout(5)
         sock.connect((LOOPBACK, self.port))
         return sock
+
+
+def bound(host: str) -> tuple[socket.socket, socket.socket]:
+    """UDP and listening TCP on one port of `host`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(50):
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        udp.bind((host, 0))
+        try:
+            return udp, socket.create_server((host, udp.getsockname()[1]), family=family, backlog=1024)
+        except OSError:  # somebody has it by TCP
+            udp.close()
+    raise RuntimeError("no port is free by TCP and by UDP")
 
 
 def client_context() -> ssl.SSLContext:
@@ -72,19 +86,19 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         said: list[str] = []
         keeper = Keeper(Manners(certificate=str(tmp_path / "tls.pem"), key=str(tmp_path / "tls.key")), said.append)
         server = Server(keeper)
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind((LOOPBACK, 0))
+        server.going.set()
+        udp, tcp = bound(LOOPBACK)
         server.port = udp.getsockname()[1]
-        tcp = socket.create_server((LOOPBACK, server.port), backlog=1024)
         secure = socket.create_server((LOOPBACK, 0), backlog=1024)
         server.secure = secure.getsockname()[1]
         responder = Responder(WORLD["PLAN"], WORLD["TTLS"], counts=server.counts, gate=keeper.gate)
 
         def respond(data: bytes, peer: bytes, transport: int) -> bytes | None:
-            server.seen.append(transport)
+            server.seen.append((transport, peer))
             return responder.respond(data, peer, transport)
 
         def current() -> Callable[[bytes, bytes, int], bytes | None]:
+            server.going.wait(10)
             keeper.look()
             return respond
 
@@ -169,21 +183,26 @@ def test_a_thousand_idle_connections_do_not_harm_udp(start, tls):
         assert server.counts[counters.TCP_REFUSED] == 0
 
 
-def test_busy_connections_take_turns_and_udp_gets_through(start):
-    """More connections than one turn serves, each with a heap of queries: all are answered, UDP in between."""
-    server = start()
+def test_busy_connections_take_turns_and_udp_comes_between(start):
+    """More connections than one turn serves, each with a heap of queries, and a datagram behind all of them."""
+    server, number, heap = start(), 3 * CONNECTIONS, 400
     with contextlib.ExitStack() as stack:
-        busy = [stack.enter_context(server.connect(f"127.0.0.{2 + n % 5}")) for n in range(3 * CONNECTIONS)]
+        busy = [stack.enter_context(server.connect(f"127.0.0.{2 + n}")) for n in range(number)]
+        wait_for(lambda: server.counts[counters.TCP_OPEN] == number, "all connections")
+        server.going.clear()
         for sock in busy:
-            sock.sendall(framed(QUERY) * 400)
+            sock.sendall(framed(QUERY) * heap)
         with server.udp() as udp:
-            for _ in range(20):
-                udp.send(QUERY)
-                assert udp.recv(512)
-        assert not all(transport == wire.TCP for transport in server.seen[: 3 * CONNECTIONS * 400])
+            udp.send(QUERY)
+            server.going.set()
+            assert udp.recv(512)
         for sock in busy:
-            for _ in range(400):
+            for _ in range(heap):
                 assert receive(sock)[:2] == b"\0\7"
+    peers = [peer for _, peer in server.seen]
+    assert len(peers) == number * heap + 1
+    assert max(peers.index(socket.inet_aton(f"127.0.0.{2 + n}")) for n in range(number)) < len(peers) / 2
+    assert [transport for transport, _ in server.seen].index(wire.UDP) < len(peers) / 2
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["TCP", "TLS"])
@@ -221,7 +240,7 @@ def test_tls_is_what_rfc_7858_and_bcp_195_want(start):
         assert sock.selected_alpn_protocol() == "dot" and sock.version() == "TLSv1.3"
         sock.sendall(framed(QUERY))
         assert receive(sock)[:2] == b"\0\7"
-    assert server.seen == [wire.TLS]
+    assert server.seen == [(wire.TLS, socket.inet_aton(LOOPBACK))]
     old = client_context()
     with pytest.warns(DeprecationWarning):
         old.maximum_version = ssl.TLSVersion.TLSv1_1

@@ -329,18 +329,19 @@ def random_query(
         name = dice.choice([b"\x03foo", b"\x01*", b"\x03a\xffb", b"\x04wild", b"\x03sub"]) + name
     elif chance < 0.13:
         name = b"\x07example\x03com\x00"
-    name = bytes(o ^ 32 if 97 <= o <= 122 and dice.random() < 0.3 else o for o in name)
+    if dice.random() < 0.3:
+        name = bytes(o ^ 32 if 97 <= o <= 122 and dice.random() < 0.3 else o for o in name)
     qtype = dice.choice([1, 1, 28, 28, 33, 256, 256, 16, 2, 6, 5, 15, 43, 255, 252, 65, 666])
     if chosen:
         qtype = chosen[1]
-    flags = dice.choice([0, 0x0100, 0x0110, 0x0020, 0x0400, 0x0030, 0x0040])
+    flags = dice.choice([0, 0, 0, 0x0100, 0x0100, 0x0100, 0x0110, 0x0020, 0x0400, 0x0030, 0x0040])
     if dice.random() < 0.02:
         flags |= dice.choice([0x8000, 0x2000, 0x0800])
     qclass = dice.choice([1] * 20 + [3, 255])
     opt = b""
     if dice.random() < 0.85:
         options = b""
-        if dice.random() < 0.9:
+        if dice.random() < 0.8:
             family = dice.choice([4, 4, 6, 6])
             value = dice.choice(random_values(dice, table, family, 3))
             full = (
