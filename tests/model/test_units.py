@@ -50,7 +50,16 @@ def test_sizes_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.085, "85 ms"), (2.5, "2.5 s"), (720, "12 min"), (10800, "3.0 h"), (172800, "2.0 d")],
+    [
+        (0.085, "85 ms"),
+        (1, "1.0 s"),
+        (2.5, "2.5 s"),
+        (120, "2 min"),
+        (720, "12 min"),
+        (7200, "2.0 h"),
+        (10800, "3.0 h"),
+        (172800, "2.0 d"),
+    ],
 )
 def test_durations_printed(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
@@ -58,7 +67,7 @@ def test_durations_printed(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (512, "512 B"), (1536, "1.5 KiB"), (20 << 20, "20.0 MiB"), (3 << 40, "3.0 TiB")],
+    [(0, "0 B"), (512, "512 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (20 << 20, "20.0 MiB"), (3 << 40, "3.0 TiB")],
 )
 def test_sizes_printed(size: int, text: str) -> None:
     assert format_size(size) == text
