@@ -166,9 +166,6 @@ class Streams:
         if more is None or (connection.finished and not more and not connection.outbox):
             self._drop(connection)
             return
-        if connection.shaking:
-            self._want(connection, stuck)
-            return
         wanted = (selectors.EVENT_WRITE if connection.outbox else 0) | stuck & selectors.EVENT_WRITE
         if not connection.finished and not more and len(connection.outbox) < _OUTBOX:
             wanted |= selectors.EVENT_READ
