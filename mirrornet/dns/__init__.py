@@ -90,11 +90,11 @@ Decisions
   promise covers these, and it could come in.
 - 2026-11-23: the four places where an IPv6 carries an IPv4 count as different from their neighbours, always; only where
   the whole world has one answer may a scope cover them.
-- 2026-11-23: an alias into a delegation is answered without the referral that Knot adds: a resolver asks again by itself.
-  All else that is static agrees with Knot, rcode, flags, authority and glue (tests/peers/test_peers_static.py).
+- 2026-11-23: an alias into a delegation is answered without the referral that Knot adds: a resolver asks again anyway.
+  All else that is static agrees with Knot: rcode, flags, authority and glue (tests/peers/test_peers_static.py).
 - 2026-11-23: the control page is written whole when it is made: a sparse one is a bus error on a full disk.
-- 2026-11-23: changed files are seen by looking once a second, not by inotify: it is blind on NFS and to a rename over the
-  file it watches, and a second passes anyway until we believe that an edit has come to rest.
-- 2026-11-23: a reload publishes its plan first and moves the probes after it; a zone whose probes would be the same keeps
-  its monitor, and no mirror that stays is probed an extra time, for the TTL's promise rests on the interval.
+- 2026-11-23: changed files are seen by looking once a second, not by inotify: it is blind on NFS and to a rename over
+  the file it watches, and a second passes anyway until we believe that an edit has come to rest.
+- 2026-11-23: a reload publishes its plan first and moves the probes after it; a zone whose probes would be the same
+  keeps its monitor, and no mirror that stays is probed an extra time, for the TTL's promise rests on the interval.
 """
