@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -81,13 +80,6 @@ class Client:
         return trust.load(self.folder, names or ("demo",), now)
 
 
-def some_bytes(size: int, seed: int = 1) -> bytes:
-    """Bytes that compress to about half."""
-    dice = random.Random(seed)
-    words = [dice.randbytes(5) for _ in range(200)]
-    return b"".join(dice.choices(words, k=size // 5 + 1))[:size]
-
-
 @pytest.fixture
 def publisher(tmp_path: Path) -> Publisher:
     return Publisher(tmp_path)
@@ -115,9 +107,3 @@ def client(tmp_path: Path) -> Callable[..., Client]:
         return Client(tmp_path / name, root)
 
     return make
-
-
-@pytest.fixture
-def data() -> Callable[..., bytes]:
-    """data(size, seed): bytes that compress to about half."""
-    return some_bytes

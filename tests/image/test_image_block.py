@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable
 
 import pytest
 import zstandard
+from contents import some_bytes
 
 from mirrornet.image.block import BlockRef, Codec, block_path, check_level, open_block, pack_block, stored_limit
 from mirrornet.model.errors import InputError, Untrusted
@@ -23,8 +23,8 @@ def named(stored: bytes, codec: Codec, size: int = SIZE) -> BlockRef:
     ("codec", "level"),
     [(Codec.STORED, 0), *((Codec.ZLIB, level) for level in (1, 2, 3, 4, 6, 9)), (Codec.ZSTD, 1), (Codec.ZSTD, 19)],
 )
-def test_there_and_back(data: Callable[..., bytes], codec: Codec, level: int) -> None:
-    raw = data(SIZE)
+def test_there_and_back(codec: Codec, level: int) -> None:
+    raw = some_bytes(SIZE)
     ref, stored = pack_block(raw, codec, level)
     assert ref == named(stored, codec)
     assert open_block(stored, ref) == raw
@@ -32,8 +32,8 @@ def test_there_and_back(data: Callable[..., bytes], codec: Codec, level: int) ->
         assert zlib.decompress(stored) == raw
 
 
-def test_level_9_is_plain_zlib(data: Callable[..., bytes]) -> None:
-    assert pack_block(data(SIZE), Codec.ZLIB, 9)[1] == zlib.compress(data(SIZE), 9)
+def test_level_9_is_plain_zlib() -> None:
+    assert pack_block(some_bytes(SIZE), Codec.ZLIB, 9)[1] == zlib.compress(some_bytes(SIZE), 9)
 
 
 def test_what_does_not_shrink() -> None:
@@ -49,8 +49,8 @@ def test_path() -> None:
     assert block_path(bytes([0xAB, *range(31)])).startswith("blocks/ab/ab0001")
 
 
-def test_truncated_and_corrupted_blocks(data: Callable[..., bytes]) -> None:
-    ref, stored = pack_block(data(SIZE), Codec.ZLIB, 6)
+def test_truncated_and_corrupted_blocks() -> None:
+    ref, stored = pack_block(some_bytes(SIZE), Codec.ZLIB, 6)
     with pytest.raises(Untrusted, match="ask another mirror"):
         open_block(stored[:-1], ref)
     with pytest.raises(Untrusted, match="ask another mirror"):
@@ -62,9 +62,9 @@ def test_truncated_and_corrupted_blocks(data: Callable[..., bytes]) -> None:
             open_block(bytes(changed), ref)
 
 
-def test_swapped_block(data: Callable[..., bytes]) -> None:
-    ref, stored = pack_block(data(SIZE), Codec.STORED, 0)
-    _, other = pack_block(data(SIZE, 7), Codec.STORED, 0)
+def test_swapped_block() -> None:
+    ref, stored = pack_block(some_bytes(SIZE), Codec.STORED, 0)
+    _, other = pack_block(some_bytes(SIZE, 7), Codec.STORED, 0)
     assert len(stored) == len(other)
     with pytest.raises(Untrusted):
         open_block(other, ref)

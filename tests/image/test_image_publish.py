@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contents import some_bytes
 
 from mirrornet.image import cut as cut_module
 from mirrornet.image.block import Codec, open_block
@@ -46,19 +47,19 @@ def files(repo: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("codec", list(Codec))
 @pytest.mark.parametrize("size", [1, SMALL - 1, SMALL, SMALL + 1, 10 * SMALL + 12345])
-def test_there_and_back(publisher: Any, data: Callable[..., bytes], codec: Codec, size: int) -> None:
-    report = publisher.publish(data(size), codec=codec)
-    assert content(publisher.repo) == data(size)
+def test_there_and_back(publisher: Any, codec: Codec, size: int) -> None:
+    report = publisher.publish(some_bytes(size), codec=codec)
+    assert content(publisher.repo) == some_bytes(size)
     assert (report.version, report.size, report.blocks) == (1, size, -(-size // SMALL))
     image = listed(publisher.repo, NOW).latest("demo")
     assert (image.size, image.stored, image.codec) == (size, report.stored, codec.name.lower())
     assert image.created == "2027-01-15T08:00:00Z"
 
 
-def test_the_same_again_writes_no_block(publisher: Any, data: Callable[..., bytes]) -> None:
-    first = publisher.publish(data(20 * SMALL))
+def test_the_same_again_writes_no_block(publisher: Any) -> None:
+    first = publisher.publish(some_bytes(20 * SMALL))
     before = files(publisher.repo)
-    second = publisher.publish(data(20 * SMALL), now=NOW + 60)
+    second = publisher.publish(some_bytes(20 * SMALL), now=NOW + 60)
     assert (first.version, first.new_blocks, second.version, second.new_blocks, second.new_bytes) == (1, 20, 2, 0, 0)
     after = files(publisher.repo)
     changed = {name for name in before if before[name] != after[name]}
@@ -66,17 +67,17 @@ def test_the_same_again_writes_no_block(publisher: Any, data: Callable[..., byte
     assert all(re.match(r"(metadata/2\.|files/demo/2/)", name) for name in after.keys() - before.keys())
 
 
-def test_an_update_writes_only_what_is_new(publisher: Any, data: Callable[..., bytes]) -> None:
-    old = data(20 * SMALL)
-    new = old[: 5 * SMALL] + data(SMALL, 9) + old[6 * SMALL :]
+def test_an_update_writes_only_what_is_new(publisher: Any) -> None:
+    old = some_bytes(20 * SMALL)
+    new = old[: 5 * SMALL] + some_bytes(SMALL, 9) + old[6 * SMALL :]
     publisher.publish(old)
     report = publisher.publish(new)
     assert (report.new_blocks, report.blocks) == (1, 20)
     assert content(publisher.repo, version=1) == old and content(publisher.repo, version=2) == new
 
 
-def test_zero_and_equal_blocks_are_stored_once_or_not_at_all(publisher: Any, data: Callable[..., bytes]) -> None:
-    block = data(SMALL)
+def test_zero_and_equal_blocks_are_stored_once_or_not_at_all(publisher: Any) -> None:
+    block = some_bytes(SMALL)
     report = publisher.publish(block + bytes(3 * SMALL) + block * 4)
     assert (report.blocks, report.new_blocks) == (8, 1)
     assert content(publisher.repo) == block + bytes(3 * SMALL) + block * 4
@@ -88,12 +89,12 @@ def test_all_zeroes(publisher: Any) -> None:
     assert content(publisher.repo) == bytes(5 * SMALL + 1)
 
 
-def test_holes_are_not_read(publisher: Any, monkeypatch: pytest.MonkeyPatch, data: Callable[..., bytes]) -> None:
+def test_holes_are_not_read(publisher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """100 GB of holes with a block in the middle and one at the end."""
     path = publisher.image(b"")
     with path.open("r+b") as file:
         file.seek(50_000_000_000 // SMALL * SMALL)
-        file.write(data(SMALL))
+        file.write(some_bytes(SMALL))
         file.seek(100_000_000_000 - 10)
         file.write(b"0123456789")
     read: list[int] = []
@@ -159,10 +160,10 @@ def test_only_the_keys_that_are_needed(publisher: Any) -> None:
 
 
 @pytest.mark.parametrize("role", ["snapshot", "timestamp", "targets"])
-def test_a_missing_key_is_found_before_the_work(publisher: Any, data: Callable[..., bytes], role: str) -> None:
+def test_a_missing_key_is_found_before_the_work(publisher: Any, role: str) -> None:
     (publisher.keys / f"{role}.pem").unlink()
     with pytest.raises(InputError, match=rf"{role}\.pem: the key of the role {role} is not here"):
-        publisher.publish(data(3 * SMALL))
+        publisher.publish(some_bytes(3 * SMALL))
     assert not list((publisher.repo / "blocks").iterdir())
 
 
@@ -261,8 +262,8 @@ def test_two_publishers_are_kept_apart(publisher: Any, monkeypatch: pytest.Monke
     assert publisher.publish(b"y").version == 2
 
 
-def test_a_full_disk(publisher: Any, monkeypatch: pytest.MonkeyPatch, data: Callable[..., bytes]) -> None:
-    publisher.publish(data(SMALL))
+def test_a_full_disk(publisher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher.publish(some_bytes(SMALL))
     before = files(publisher.repo)
 
     def full(*_: object, **__: object) -> None:
@@ -271,16 +272,14 @@ def test_a_full_disk(publisher: Any, monkeypatch: pytest.MonkeyPatch, data: Call
     with monkeypatch.context() as patch:
         patch.setattr(cut_module, "write_whole", full)
         with pytest.raises(LocalError, match="No space left on device; what was published before still stands"):
-            publisher.publish(data(9 * SMALL, 5))
+            publisher.publish(some_bytes(9 * SMALL, 5))
     assert files(publisher.repo) == before
-    assert publisher.publish(data(9 * SMALL, 5)).version == 2
+    assert publisher.publish(some_bytes(9 * SMALL, 5)).version == 2
 
 
-def test_killed_before_the_metadata(
-    publisher: Any, monkeypatch: pytest.MonkeyPatch, data: Callable[..., bytes]
-) -> None:
+def test_killed_before_the_metadata(publisher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a killed publish leaves is invisible to clients, and the next one uses it."""
-    publisher.publish(data(SMALL))
+    publisher.publish(some_bytes(SMALL))
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -288,36 +287,36 @@ def test_killed_before_the_metadata(
     with monkeypatch.context() as patch:
         patch.setattr("mirrornet.image.metadata.Shelf.write", die)
         with pytest.raises(KeyboardInterrupt):
-            publisher.publish(data(9 * SMALL, 5))
-    assert content(publisher.repo) == data(SMALL)
-    report = publisher.publish(data(9 * SMALL, 5))
+            publisher.publish(some_bytes(9 * SMALL, 5))
+    assert content(publisher.repo) == some_bytes(SMALL)
+    report = publisher.publish(some_bytes(9 * SMALL, 5))
     assert (report.version, report.new_blocks) == (2, 0)
-    assert content(publisher.repo) == data(9 * SMALL, 5)
+    assert content(publisher.repo) == some_bytes(9 * SMALL, 5)
 
 
-def test_an_image_that_changes_meanwhile(publisher: Any, data: Callable[..., bytes]) -> None:
+def test_an_image_that_changes_meanwhile(publisher: Any) -> None:
     def touch(done: int, total: int) -> None:
         os.utime(publisher.folder / "image.raw", ns=(1, 1))
 
     with pytest.raises(InputError, match="changed while it was read"):
-        publisher.publish(data(200 * SMALL), progress=touch)
+        publisher.publish(some_bytes(200 * SMALL), progress=touch)
     assert not (publisher.repo / "metadata" / "timestamp.json").exists()
 
 
-def test_progress(publisher: Any, data: Callable[..., bytes]) -> None:
+def test_progress(publisher: Any) -> None:
     seen: list[tuple[int, int]] = []
-    publisher.publish(data(200 * SMALL + 1), progress=lambda done, total: seen.append((done, total)))
+    publisher.publish(some_bytes(200 * SMALL + 1), progress=lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen) and seen[-1] == (200 * SMALL + 1, 200 * SMALL + 1) and len(seen) > 3
 
 
-def test_a_block_of_the_wrong_length_is_written_again(publisher: Any, data: Callable[..., bytes]) -> None:
-    publisher.publish(data(SMALL))
+def test_a_block_of_the_wrong_length_is_written_again(publisher: Any) -> None:
+    publisher.publish(some_bytes(SMALL))
     image = listed(publisher.repo, NOW).latest("demo")
     ref = page(publisher.repo, Head.parse((publisher.repo / image.index_path).read_bytes()), 0).refs[0]
     assert ref is not None
     (publisher.repo / ref.path).write_bytes(b"")
-    assert publisher.publish(data(SMALL)).new_blocks == 1
-    assert content(publisher.repo) == data(SMALL)
+    assert publisher.publish(some_bytes(SMALL)).new_blocks == 1
+    assert content(publisher.repo) == some_bytes(SMALL)
 
 
 def test_names_that_are_roles(publisher: Any) -> None:
