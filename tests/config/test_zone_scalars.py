@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mirrornet.config import values
+from mirrornet.config import names, values
 from mirrornet.config.faults import Wrong
 
 
@@ -22,6 +22,8 @@ from mirrornet.config.faults import Wrong
         (values.boolean, ("true", "false"), ("yes", "True", "1", "off")),
         (values.choice("tcp", "none"), ("tcp", "none"), ("TCP", "tcp ", "")),
         (values.country, ("JP", "NO"), ("jp", "UK", "EU", "Japan", "J")),
+        (names.host_name, ("a." * 126 + "a", "a" * 63 + ".b"), ("a." * 126 + "aa", "a" * 64 + ".b", "a..b", "1.2.3.4")),
+        (names.label, ("a", "a" * 63, "a-1"), ("", "a" * 64, "-a", "a-", "A", "a.b")),
         (values.image_name, ("a", "9", "a" * 63, "debian-12.1_x"), ("", "A", "-a", ".a", "a" * 64, "a/b")),
     ],
 )

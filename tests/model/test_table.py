@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -143,3 +144,16 @@ def test_any_damaged_table_is_refused_or_readable(data: st.DataObject) -> None:
     assert raw[128:] == small()[128:]
     for address in ("0.0.0.0", "10.1.2.3", "255.255.255.255", "::", "2001:db8::", "ffff::"):
         table.match(ip_address(address))
+
+
+def test_the_layout_octet_by_octet() -> None:
+    """What another program may rely on, written down once without our own encoder's help."""
+    table = small()
+    assert struct.unpack("<8sIId", table[:24]) == (b"MNWORLD1", 1, 128, 1.5)
+    offsets = struct.unpack("<8Q", table[24:88])
+    assert offsets == (128, 3, 176, 3, 232, 2, 296, 9)
+    assert table[88:120] == hashlib.sha256(table[128:]).digest() and table[120:128] == bytes(8)
+    assert table[128:140] == struct.pack("<3I", 0, 0x0A000000, 0x0B000000) and table[140:144] == bytes(4)
+    assert table[144:156] == struct.pack("<3I", 0, 1, 0)
+    assert table[232 + 32 : 296] == struct.pack("<I2sBBffHB13x", 2500, b"JP", 1, 2, 35.5, 139.75, 40, 5)
+    assert table[296:305] == b"RADB\nRIPE"
