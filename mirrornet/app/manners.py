@@ -15,10 +15,26 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.dns.manners import Keeper, Manners
-from mirrornet.model.errors import LocalError
+from mirrornet.model.errors import InputError, LocalError
+from mirrornet.model.problem import Problem
 from mirrornet.model.zone import ServerSettings
 
 COOKIES: Final = "cookies"  # the file in the state folder
+
+
+def faults(settings: ServerSettings, zone_file: Path) -> list[Problem]:
+    """What is wrong inside the files that `server:` names in `zone_file`."""
+    tls = settings.tls
+    found = []
+    for manners in (
+        Manners(cookies=str(settings.cookies or "")),
+        Manners(certificate=str(tls.certificate if tls else ""), key=str(tls.key if tls else "")),
+    ):
+        try:
+            Keeper(manners)
+        except InputError as error:
+            found.append(Problem(str(zone_file), 0, str(error)))
+    return found
 
 
 def manners_of(settings: ServerSettings | None, state: Path, workers: int) -> Manners:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirrornet.app import manners
 from mirrornet.config.load import examine
 from mirrornet.dns.rrset import RRset
 from mirrornet.dns.static import read_records
@@ -39,7 +40,7 @@ class World:
 
 
 def examine_all(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[Problem]]:
-    """Zones, static records, and every fault and warning of zone files and records files."""
+    """Zones, static records, and every fault and warning of zone files and of the files they name."""
     zones, problems = examine(paths)
     records: Records = {}
     for zone in zones:
@@ -47,6 +48,8 @@ def examine_all(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[
             text = zone.records.read_text(encoding="utf-8", errors="replace")
             records[zone.name], found = read_records(text, zone.name, str(zone.records))
             problems += found
+        if zone.server is not None:
+            problems += manners.faults(zone.server, zone.file)
     return zones, records, problems
 
 

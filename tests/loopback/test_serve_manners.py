@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
+
+from mirrornet.dns.cookies import Cookies
 
 EXAMPLE = Path(__file__).parents[2] / "zones" / "example"
 OLD, NEW = "dd3bdf9344b678b185a6f5cb60fca715", "445536bcd2513298075a5d379663c962"
@@ -88,12 +91,17 @@ def test_two_servers_share_a_secret_and_rotate_it_without_a_gap(place, free_port
         new.write_text(text)
         new.rename(secrets)
 
+    def everywhere(condition: Callable[[int], bool], what: str) -> None:
+        """Both servers, and by many ports both workers of each."""
+        for port in (one, two):
+            place.wait_for(lambda port=port: all(condition(port) for _ in range(20)), what)
+
     change(f"{OLD}\n{NEW}\n")
+    ahead = Cookies([bytes.fromhex(NEW)]).make(CLIENT, socket.inet_aton("127.0.0.1"), int(time.time()))
+    everywhere(lambda port: valid(port, ahead), "the second secret to be believed")
     assert valid(one, first) and valid(two, first)
     change(f"{NEW}\n{OLD}\n")
-    made_with_old = first[8:]
-    for port in (one, two):
-        place.wait_for(lambda port=port: exchange(port, cookie_query(first))[-16:] != made_with_old, "the new secret")
+    everywhere(lambda port: exchange(port, cookie_query(first))[-16:] != first[8:], "cookies of the new secret")
     second = given(one)
     assert valid(two, second) and valid(one, first) and valid(two, first), "nobody is turned away in between"
     change("what is this?\n")
@@ -101,9 +109,8 @@ def test_two_servers_share_a_secret_and_rotate_it_without_a_gap(place, free_port
     assert "line 1" in place.log() and NEW not in place.log() and "Traceback" not in place.log()
     assert valid(one, second) and valid(two, second)
     change(f"{NEW}\n")
-    for port in (one, two):
-        place.wait_for(lambda port=port: not valid(port, first), "the old secret to be gone")
-        assert valid(port, second)
+    everywhere(lambda port: not valid(port, first), "the old secret to be gone")
+    assert valid(one, second) and valid(two, second)
 
 
 def test_without_a_file_the_secret_is_the_servers_own_and_survives_a_restart(place):
@@ -194,8 +201,9 @@ def test_what_is_wrong_with_the_files_is_said_in_one_line(place, need):
         ('tls: {{certificate: empty, key: wrong.key, listen: ["127.0.0.1:0"]}}', "not a certificate"),
     ):
         configure(place, more)
-        told = place.run("serve", "zone.yaml", "--state", "state", code=2)
-        assert part in told and len(told.strip().splitlines()) == 1, told
+        for command in (["serve", "zone.yaml", "--state", "state"], ["check", "zone.yaml"]):
+            told = place.run(*command, code=2)
+            assert part in told and len(told.strip().splitlines()) == 1, told
 
 
 def test_who_asks_while_all_mirrors_are_down_is_told_so(place):
