@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import mirrornet
+from mirrornet.app import inherit
 from mirrornet.dns import step
 from mirrornet.dns.control import ControlPage, plan_path
 from mirrornet.dns.counters import GAUGES, NAMES
@@ -151,12 +152,14 @@ class Workers:
         count: int,
         manners: Manners = _PLAIN,
         secure: Sequence[Endpoint] = (),
+        grace: float = inherit.GRACE,
     ) -> None:
         self._listen = tuple(listen)
         self._state = state
         self._count = count
         self._manners = manners
         self._secure = tuple(secure)
+        self._grace = grace
         self._page: ControlPage | None = None
         self._slots: list[list[socket.socket]] = []
         self._secure_slots: list[list[socket.socket]] = []
@@ -169,7 +172,11 @@ class Workers:
         self.secure_addresses: list[Endpoint] = []
 
     async def start(self) -> None:
-        """Opens the sockets and starts the workers, which answer SERVFAIL until the first plan.  Raises LocalError."""
+        """Opens the sockets and starts the workers, which answer SERVFAIL until the first plan.  Raises LocalError.
+
+        Workers that a killed predecessor left behind end first (app/inherit.py).
+        """
+        await inherit.take_over(self._state)
         self._slots, self.addresses = open_sockets(self._listen, self._count)
         self._secure_slots = [[] for _ in range(self._count)]
         try:
@@ -295,7 +302,7 @@ class Workers:
         os.set_blocking(near, False)
         sockets = [sock.fileno() for sock in self._slots[slot]]
         secure = [sock.fileno() for sock in self._secure_slots[slot]]
-        task = Assignment(str(self._state), slot, sockets, secure, far, asdict(self._manners))
+        task = Assignment(str(self._state), slot, sockets, secure, far, self._grace, asdict(self._manners))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -305,6 +312,7 @@ class Workers:
                 json.dumps(asdict(task)),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # who reads ours waits for its end, and a worker may outlive us
                 pass_fds=(*sockets, *secure, far),
             )
         except BaseException as error:

@@ -34,11 +34,13 @@ def serve(
     secure: Sequence[socket.socket] = (),
     tls: ssl.SSLContext | None = None,
     step: Step | None = None,
+    lost: Callable[[], None] | None = None,
 ) -> None:
     """Answers on `sockets` (bound UDP, listening TCP, of any family) until `current` returns None.
 
     `current` is called before every turn, at least once a second, and gives the function that answers in it.
-    `wake`: file descriptors that end a wait when they become readable; at the end of one of them the loop ends.
+    `wake`: file descriptors that end a wait when they become readable; at the end of one of them `lost` is called,
+    or without it the loop ends.
     `counts`: as in dns/counters.py.  On the listening sockets `secure`, TLS is spoken by the context `tls`.  All
     sockets are left open; connections are closed.  `step`: answers what it can of UDP (dns/step.py).
     """
@@ -46,7 +48,7 @@ def serve(
     try:
         loop.listen(sockets, None)
         loop.listen(secure, tls)
-        loop.heed(wake)
+        loop.heed(wake, lost)
         loop.run()
     finally:
         loop.close()
@@ -75,9 +77,9 @@ class _Loop:
                 handler = (batch if batch.supported() else datagrams).turn(sock, self.counts)
             self.selector.register(sock, selectors.EVENT_READ, handler)
 
-    def heed(self, wake: Sequence[int]) -> None:
+    def heed(self, wake: Sequence[int], lost: Callable[[], None] | None) -> None:
         for descriptor in wake:
-            self.selector.register(descriptor, selectors.EVENT_READ, self._waker(descriptor))
+            self.selector.register(descriptor, selectors.EVENT_READ, self._waker(descriptor, lost))
 
     def run(self) -> None:
         """Turns, until `current` says None or a wake descriptor ends."""
@@ -108,9 +110,15 @@ class _Loop:
         self.streams.close()
         self.selector.close()
 
-    def _waker(self, descriptor: int) -> Callable[[Respond], None]:
+    def _waker(self, descriptor: int, lost: Callable[[], None] | None) -> Callable[[Respond], None]:
         def turn(_: Respond) -> None:
             with contextlib.suppress(BlockingIOError):
-                self.over = not os.read(descriptor, 4096) or self.over
+                if os.read(descriptor, 4096):
+                    return
+                self.selector.unregister(descriptor)
+                if lost is None:
+                    self.over = True
+                else:
+                    lost()
 
         return turn

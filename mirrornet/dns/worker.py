@@ -7,8 +7,9 @@ TLS) and `lifeline` (inherited file descriptors) and `manners` (dns/manners.py).
 nothing else: a worker is a few megabytes and is there again in a tenth of a second.
 
 The supervisor holds the other end of the lifeline.  A byte on it means "look at the control page"; its end means that
-the supervisor is gone, and the worker follows (PR_SET_PDEATHSIG was rejected: it fires when the *thread* that started
-us ends).  SIGTERM ends the worker after the turn it is in.  A plan that cannot be read leaves the old one standing.
+the supervisor was killed: the worker answers on for `grace` seconds, and then ends, unless its successor ends it before
+(app/inherit.py; PR_SET_PDEATHSIG was rejected: it fires when the *thread* that started us ends).  SIGTERM ends the
+worker after the turn it is in.  A plan that cannot be read leaves the old one standing.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Assignment:
     sockets: Sequence[int]
     secure: Sequence[int]
     lifeline: int
+    grace: float  # seconds to answer on once the lifeline has ended
     manners: Mapping[str, Any]  # of dns/manners.py
 
 
@@ -64,6 +66,7 @@ class Worker:
         self.counts[counters.PID] = os.getpid()
         self.counts[counters.TCP_OPEN] = 0
         self.stopped = False
+        self.until: float | None = None  # the end of an orphan's life, on the monotonic clock
         self.step = step.load(state, self.counts)
         self._respond: Respond = not_ready
         self._responder: Responder | None = None
@@ -84,6 +87,8 @@ class Worker:
         row = self._row
         for number, count in enumerate(self.counts):
             row[number] = count
+        if self.until is not None and monotonic() >= self.until:
+            return None
         return None if self.stopped else self._respond
 
     def _take_up(self, generation: int) -> None:
@@ -148,6 +153,10 @@ def main(arguments: Sequence[str]) -> int:
     def stop(*_: object) -> None:
         worker.stopped = True
 
+    def orphaned() -> None:
+        worker.until = monotonic() + task.grace
+        _say(f"the supervisor is gone; the last plan is in force for {task.grace:.0f} s more")
+
     signal.signal(signal.SIGTERM, stop)
     alarm, alarmed = os.pipe()
     for descriptor in (task.lifeline, alarm, alarmed):
@@ -156,7 +165,16 @@ def main(arguments: Sequence[str]) -> int:
     sockets, secure = ([socket.socket(fileno=number) for number in own] for own in (task.sockets, task.secure))
     wake = (task.lifeline, alarm)
     tls = worker.keeper.tls
-    serve(sockets, worker.current, wake=wake, counts=worker.counts, secure=secure, tls=tls, step=worker.step)
+    serve(
+        sockets,
+        worker.current,
+        wake=wake,
+        counts=worker.counts,
+        secure=secure,
+        tls=tls,
+        step=worker.step,
+        lost=orphaned,
+    )
     worker.stopped = True
     worker.current()  # the last counts
     return 0

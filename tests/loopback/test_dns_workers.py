@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import dns.message
 import dns.rcode
 import pytest
 
+from mirrornet.app.inherit import left_behind
 from mirrornet.app.workers import Workers, open_sockets
 from mirrornet.dns.manners import Manners
 from mirrornet.dns.planfile import encode
@@ -171,22 +173,95 @@ async def test_a_worker_that_cannot_start_is_tried_again(start, tmp_path, expect
     assert "No such file" in capfd.readouterr().err
 
 
-async def test_workers_end_with_their_supervisor(tmp_path):
-    script = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom ipaddress import ip_address\n"
-        "from mirrornet.app.workers import Workers\n"
-        "async def main():\n"
-        "    workers = Workers([(ip_address('127.0.0.1'), 0)], Path(sys.argv[1]), 2)\n"
-        "    await workers.start()\n    print(*workers.pids, flush=True)\n    await asyncio.sleep(60)\n"
-        "asyncio.run(main())\n"
+KILLED = """
+import asyncio, runpy, sys
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from mirrornet.app.workers import Workers
+from mirrornet.dns.planfile import encode
+
+async def main():
+    world = runpy.run_path(sys.argv[2])
+    workers = Workers([(ip_address("127.0.0.1"), 0)], Path(sys.argv[1]), 2, grace=float(sys.argv[3]))
+    await workers.start()
+    workers.publish(encode(world["PLAN"]), 1, world["TTLS"])
+    while workers.counters()["generation"] != 1:
+        await asyncio.sleep(0.005)
+    print(*workers.pids, workers.addresses[0][1], flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def supervisor_to_kill(state: Path, grace: float) -> tuple[asyncio.subprocess.Process, list[int], int]:
+    plan = Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", KILLED, str(state), str(plan), str(grace), stdout=subprocess.PIPE
     )
-    supervisor = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, str(tmp_path), stdout=subprocess.PIPE
-    )
-    assert supervisor.stdout is not None
-    pids = [int(word) for word in (await supervisor.stdout.readline()).split()]
+    assert process.stdout is not None
+    *pids, port = [int(word) for word in (await process.stdout.readline()).split()]
     assert len(pids) == 2
+    return process, pids, port
+
+
+async def test_answers_outlive_a_killed_supervisor_until_the_next_takes_over(start, tmp_path, expected_warnings):
+    """Under load: a query every few milliseconds, before the kill, after it, and through the change."""
+    expected_warnings.append("a supervisor was killed; its workers")
+    supervisor, pids, port = await supervisor_to_kill(tmp_path, 60)
+    query = dns.message.make_query("select.example.org", "A").to_wire()
+    answered: list[float] = []
+    over = False
+
+    def stream() -> None:
+        number = 0
+        while not over:
+            number += 1
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:  # either worker may get it
+                sock.settimeout(0.3)
+                sock.connect(("127.0.0.1", port))
+                with contextlib.suppress(OSError):
+                    sock.send(query)
+                    if dns.message.from_wire(sock.recv(4096)).rcode() == dns.rcode.NOERROR:
+                        answered.append(time.monotonic())
+
+    streaming = asyncio.create_task(asyncio.to_thread(stream))
+    try:
+        await until(lambda: len(answered) > 50)
+        supervisor.kill()
+        await supervisor.wait()
+        killed, before = time.monotonic(), len(answered)
+        await until(lambda: len(answered) > before + 500)
+        gaps = [b - a for a, b in zip(answered[before - 1 :], answered[before:], strict=False)]
+        assert max(gaps) < 0.25, "not one query waited for its timeout: nothing is lost"
+        assert all(running(pid) for pid in pids)
+        workers = await start(2, [(ip_address("127.0.0.1"), port)])
+        assert not any(running(pid) for pid in pids)
+        workers.publish(pieces(1), 1, TTLS)
+        taken = time.monotonic()
+        await until(lambda: answered[-1] > taken)
+        assert taken > killed
+    finally:
+        over = True
+        await streaming
+
+
+async def test_workers_without_a_supervisor_end_after_their_grace(tmp_path):
+    supervisor, pids, _ = await supervisor_to_kill(tmp_path, 0.3)
     supervisor.kill()
+    await supervisor.wait()
+    await until(lambda: not any(running(pid) for pid in pids))
+
+
+async def test_only_workers_of_this_folder_are_ended(tmp_path):
+    supervisor, pids, _ = await supervisor_to_kill(tmp_path, 1)
+    assert sorted(left_behind(tmp_path)) == sorted(pids)
+    shutil.copy(tmp_path / "control", tmp_path / "other")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "other").rename(tmp_path / "elsewhere" / "control")
+    assert left_behind(tmp_path / "elsewhere") == []
+    supervisor.terminate()
     await supervisor.wait()
     await until(lambda: not any(running(pid) for pid in pids))
 
