@@ -2,7 +2,7 @@
 
 A verb's module has `register(app)`, imports only typer and the standard library at its top, and what it needs of the
 house inside its functions, so that `mirrornet --help` costs no numpy and a client needs no server packages.  What a
-verb raises, and every signal, is `border`'s affair.
+verb raises, and every signal, is `border`'s affair; what a size or a duration means, `arguments`'.
 
 Help is plain text that the terminal's width shapes: no boxes, no colours, the same in a log, a pager and a mail.
 """

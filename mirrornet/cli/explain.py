@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mirrornet.cli.arguments import parsed
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb to `app`."""
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
         Its place and how we know; each mirror with its estimate, its verdict and why it is in or out; the answers,
         their TTLs and scopes.  Mirrors are taken as up where the state folder holds no verdicts.
         """
+        from mirrornet.app.folders import state_folder
         from mirrornet.app.verdicts import read
         from mirrornet.app.world import open_table
         from mirrornet.config.load import load_zone
@@ -38,17 +41,13 @@ def register(app: typer.Typer) -> None:
         from mirrornet.dns.rrset import name_to_text
         from mirrornet.dns.whereabouts import NOWHERE, placed_mirrors, whereabouts
         from mirrornet.model.address import Address, key, parse_address
-        from mirrornet.model.errors import InputError
         from mirrornet.model.table import Match
         from mirrornet.model.verdict import State, Verdict
 
-        try:
-            client = parse_address(address)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        client = parsed("ADDRESS", parse_address, address)
         zone = load_zone(zone_file)
         table = open_table(zone.world) if zone.world is not None else None
-        known = read(state or _default_state())
+        known = read(state or state_folder())
         verdicts = None if known is None else known.get(zone.name)
         assumed = verdicts is None
         if verdicts is None:
@@ -71,9 +70,3 @@ def register(app: typer.Typer) -> None:
             print(json.dumps({"explanations": [one.json() for one in found]}, indent=2, ensure_ascii=False))
         else:
             print("\n\n".join(text(one) for one in found))
-
-
-def _default_state() -> Path:
-    from mirrornet.app.folders import state_folder
-
-    return state_folder()

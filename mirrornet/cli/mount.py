@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mirrornet.cli.arguments import parsed
 from mirrornet.cli.border import say
 from mirrornet.model.errors import InputError
 from mirrornet.model.names import suggest
@@ -92,14 +93,8 @@ def mount(
     from mirrornet.app.mounts import socket_path
     from mirrornet.model.units import parse_duration, parse_size
 
-    try:
-        quota = parse_size(cache_size)
-    except ValueError as error:
-        raise InputError(f"--cache-size: {error}") from None
-    try:
-        deadline = parse_duration(read_deadline)
-    except ValueError as error:
-        raise InputError(f"--read-deadline: {error}") from None
+    quota = parsed("--cache-size", parse_size, cache_size)
+    deadline = parsed("--read-deadline", parse_duration, read_deadline)
     options = MountOptions(
         source=source,
         name=name,

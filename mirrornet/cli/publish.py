@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from mirrornet.cli.arguments import parsed
 from mirrornet.cli.border import say
 
 _KEYS = typer.Option(help="The folder of keys, as `mirrornet keygen` made it.", metavar="DIR")
@@ -85,10 +86,7 @@ def publish(
 
     if codec.upper() not in Codec.__members__:
         raise InputError(f"--codec {codec}: there are zlib, zstd and stored")
-    try:
-        size = parse_size(block_size)
-    except ValueError as error:
-        raise InputError(f"--block-size: {error}") from None
+    size = parsed("--block-size", parse_size, block_size)
     passphrase = _passphrase(keys)
     with _progress(f"publishing {name}") as progress:
         report = work(
