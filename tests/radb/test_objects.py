@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,20 @@ def test_ranges_that_are_rejected(key: str, reason: Reason) -> None:
     assert said.reason is reason
 
 
+@pytest.mark.parametrize(
+    ("key", "first", "last"),
+    [
+        ("8.8.8.8 - 8.8.8.8", "8.8.8.8", "8.8.8.8"),
+        ("8.8.8.8-8.8.8.9", "8.8.8.8", "8.8.8.9"),
+        ("8.0.0.0 - 8.255.255.255", "8.0.0.0", "8.255.255.255"),  # a /8 is the most that anybody was given
+        ("8.8.8.0/24", "8.8.8.0", "8.8.8.255"),
+    ],
+)
+def test_ranges_from_one_address_to_a_whole_8(key: str, first: str, last: str) -> None:
+    said = interpret(f"inetnum: {key}\ncountry: US\nsource: ARIN".encode())
+    assert said == Block(4, int(IPv4Address(first)), int(IPv4Address(last)), "US", None, "ARIN")
+
+
 def test_an_inet6num_longer_than_64_is_widened() -> None:
     said = interpret(b"inet6num: 2001:470:1:2:8000::/68\ncountry: us\nsource: RIPE")
     prefix = parse_prefix("2001:470:1:2::/64")
@@ -192,6 +207,14 @@ def test_a_geoloc_that_is_no_place_is_passed_over(geoloc: str) -> None:
     assert isinstance(said, Block)
     assert said.coordinates is None
     assert said.mends == (Mend.BAD_GEOLOC,)
+
+
+@pytest.mark.parametrize(
+    ("geoloc", "pair"), [("90 180", (90.0, 180.0)), ("-90 -180", (-90.0, -180.0)), ("0 1", (0, 1))]
+)
+def test_a_geoloc_may_be_at_the_edge_of_the_world(geoloc: str, pair: tuple[float, float]) -> None:
+    said = interpret(f"inetnum: 8.8.8.0 - 8.8.8.255\ngeoloc: {geoloc}\nsource: RIPE".encode())
+    assert said == Block(4, 0x08080800, 0x080808FF, "", pair, "RIPE")
 
 
 def test_the_seat_of_an_as() -> None:
