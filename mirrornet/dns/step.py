@@ -17,7 +17,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import platform
 import shutil
 import socket
 import sys
@@ -121,7 +120,7 @@ def wanted() -> bool:
 
 
 def _library(state: Path) -> Path:
-    version = hashlib.sha256(SOURCE.read_bytes() + platform.machine().encode()).hexdigest()[:16]
+    version = hashlib.sha256(SOURCE.read_bytes() + os.uname().machine.encode()).hexdigest()[:16]
     return state / f"answer-{version}.so"
 
 
