@@ -44,7 +44,7 @@ log = logging.getLogger("mirrornet.serve")
 
 SETTLE = 0.05  # seconds: verdicts that change together make one plan
 TTL_EVERY = 1.0  # seconds between updates of the TTL slots
-AGAIN = 2.0  # seconds after which a plan that could not be written is tried again
+AGAIN = 5.0  # seconds after which a plan that could not be written is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,8 @@ class Supervisor:
             except (MirrornetError, OSError) as error:
                 self._unplanned.met(error)
                 asyncio.get_running_loop().call_later(AGAIN, self._changed.set)
+            except Exception:  # a bug of ours in a plan must not end the answers of the last one
+                log.exception("making a plan broke, the last one stays in force")
             else:
                 self._unplanned.over()
 
@@ -181,7 +183,9 @@ class Supervisor:
                 self._unread.met(error)
             except (MirrornetError, OSError) as error:  # no fault of the files: they are tried again
                 self._unread.met(error)
-                self.files.forget()
+                asyncio.get_running_loop().call_later(AGAIN, self.files.forget)
+            except Exception:  # a bug of ours in a new world must not end the old one
+                log.exception("the reload broke, the old files stay in force")
             else:
                 self._unread.over()
                 log.info("reloaded %s", ", ".join(str(path) for path in self.options.zones))
