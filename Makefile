@@ -1,7 +1,7 @@
 # What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint setup clean bench-dns bench-failover
+.PHONY: demo test lint setup clean bench-dns bench-failover fuzz-dns
 demo: setup
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
@@ -24,6 +24,12 @@ clean:
 bench-dns: setup
 	@$(PYTHON) bench/dns/compare.py $(if $(FULL),--full)
 	@$(PYTHON) bench/dns/flip.py
+
+# A quarter of an hour of random packets: respond(), the compiled step under sanitizers, both engines side by side.
+fuzz-dns: setup
+	@$(PYTHON) bench/fuzz_dns.py
+	@$(PYTHON) bench/fuzz_step.py
+	@$(PYTHON) bench/equal_dns.py
 
 # Six minutes: how long a dead mirror stays in what resolvers give, ours beside gdnsd's (bench/failover.py).
 bench-failover: setup
