@@ -30,6 +30,7 @@ _KINDS: Final = {
     "nodata": "answers that the name exists without such a record",
     "referral": "referrals to a delegated child zone",
     "truncated": "answers cut short with TC set",
+    "limited": "queries over the rate limit, with a short reply or none",
     "dropped": "messages that get no reply: answers, and what is no message",
     "unsent": "replies that the kernel would not take",
 }

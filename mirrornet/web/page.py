@@ -57,6 +57,7 @@ _COUNTED: Final = {
     "servfail": "SERVFAIL",
     "truncated": "Truncated",
     "dropped": "Dropped",
+    "limited": "Over the limit",
 }
 
 
