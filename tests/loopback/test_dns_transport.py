@@ -19,7 +19,7 @@ import dns.name
 import pytest
 
 from mirrornet.app.workers import open_sockets
-from mirrornet.dns import batch, counters
+from mirrornet.dns import batch, counters, step
 from mirrornet.dns.answer import Responder
 from mirrornet.dns.transport import Limits, serve
 
@@ -49,12 +49,19 @@ class Server:
         return sock
 
 
-@pytest.fixture(params=["batch", "datagrams"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """UDP by recvmmsg, and by what is left without it."""
+@pytest.fixture(params=["step", "batch", "datagrams"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """UDP by the compiled step, by recvmmsg, and by what is left without it."""
     assert batch.supported(), "the machine of the tests has recvmmsg"
     if request.param == "datagrams":
         monkeypatch.setattr(batch, "supported", lambda: False)
+    if request.param == "step":
+        assert step.build(tmp_path) == ""
+        STEPS.append(tmp_path)
+        request.addfinalizer(STEPS.clear)
+
+
+STEPS: list[Path] = []  # where a compiled step lies, if one is to be used
 
 
 @pytest.fixture
@@ -66,12 +73,15 @@ def start() -> Iterator[Callable[..., Server]]:
         (sockets,), bound = open_sockets([(ip_address(host), 0) for host in hosts], 1)
         server.ports.update((str(address), port) for address, port in bound)
         responder = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"test", counts=server.counts)
+        compiled = step.load(STEPS[0], server.counts) if STEPS else None
+        if compiled is not None:
+            compiled.equip(responder, WORLD["TTLS"])
         lifeline, end = os.pipe()
         thread = threading.Thread(
             target=serve,
             args=(sockets, lambda: responder.respond),
             daemon=True,
-            kwargs={"wake": (lifeline,), "counts": server.counts, "limits": limits or Limits()},
+            kwargs={"wake": (lifeline,), "counts": server.counts, "limits": limits or Limits(), "step": compiled},
         )
         thread.start()
 
