@@ -44,7 +44,7 @@ log = logging.getLogger("mirrornet.serve")
 
 SETTLE = 0.05  # seconds: verdicts that change together make one plan
 TTL_EVERY = 1.0  # seconds between updates of the TTL slots
-AGAIN = 5.0  # seconds after which a plan that could not be written is tried again
+AGAIN = 3.0  # seconds after which a plan that could not be written is tried again
 
 
 @dataclass(frozen=True, slots=True)
