@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import stat
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +166,42 @@ def test_the_limit_holds_for_a_network_and_not_for_who_has_a_cookie(place, engin
     if engine == "fast":  # the reference counts nothing
         limited = 300 - counts["answer"]
         place.wait_for(lambda: counted(place) >= limited, "the count of limited queries")
+
+
+def test_who_is_there_in_truth_gets_through_a_flood(need, place):
+    """With a cookie after BADCOOKIE, without one by TCP after TC: dig does both by itself."""
+    need("dig")
+    configure(place, "rate_limit: 2")
+    place.serve()
+    over = threading.Event()
+
+    def flood() -> None:
+        query = dns.message.make_query("select.serve.test", "A", use_edns=0).to_wire()
+        with contextlib.ExitStack() as stack:
+            socks = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(8)]
+            for number in range(100_000):
+                if over.is_set():
+                    return
+                with contextlib.suppress(OSError):
+                    socks[number % 8].sendto(query, ("127.0.0.1", place.ports["dns"]))
+                time.sleep(0.001)  # the pace of the flood, not a wait
+
+    thread = threading.Thread(target=flood, daemon=True)
+    thread.start()
+    try:
+        place.wait_for(lambda: counted(place) > 50, "the limit to be in force")
+        command = ["dig", "@127.0.0.1", "-p", str(place.ports["dns"]), "select.serve.test", "A", "+time=1", "+tries=10"]
+        for kind, marker in (("+cookie", "BADCOOKIE, retrying"), ("+nocookie", "retrying in TCP mode")):
+            for _ in range(10):  # now and then it is his query that gets the second's one reply
+                done = subprocess.run([*command, kind], capture_output=True, text=True, timeout=30, check=False)
+                assert "status: NOERROR" in done.stdout and "127.0.0.4" in done.stdout, done.stdout
+                if marker in done.stdout:
+                    break
+            else:
+                pytest.fail(f"never: {marker}\n{done.stdout}")
+    finally:
+        over.set()
+        thread.join(5)
 
 
 def counted(place: Any) -> int:
