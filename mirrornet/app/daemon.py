@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
-from mirrornet.model.errors import LocalError, MirrornetError
+from mirrornet.model.errors import InputError, LocalError, MirrornetError
 
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _JOURNAL: Final = Path("/dev/log")
@@ -110,6 +110,10 @@ def _become_daemon(pipe: Pipe, work: Callable[[Pipe], None], prepare: Callable[[
         logging.getLogger(__name__).error("%s", error)
         pipe.tell(error=str(error), code=error.exit_code)
         code = error.exit_code
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("interrupted before it was ready")
+        pipe.tell(error="interrupted", code=130)
+        code = 130
     except BaseException as error:  # the last border: the command must hear of it
         logging.getLogger(__name__).exception("the daemon ends")
         pipe.tell(error=f"this is a bug in mirrornet: {type(error).__name__}: {error}", code=1)
@@ -121,9 +125,11 @@ def _become_daemon(pipe: Pipe, work: Callable[[Pipe], None], prepare: Callable[[
 def log_to(file: Path | None, fallback: Path, *, foreground: bool) -> None:
     """Where the log goes: `file` if given; stderr in the foreground; else the journal, or `fallback` without one.
 
-    Raises LocalError where the file cannot be written.
+    Raises LocalError where the file cannot be written, InputError where it is a named pipe.
     """
     handler: logging.Handler
+    if file is not None and file.is_fifo():  # to open it would wait for a reader
+        raise InputError(f"{file}: is a named pipe; name a file for the log")
     try:
         if file is not None:
             handler = logging.handlers.WatchedFileHandler(file, encoding="utf-8")

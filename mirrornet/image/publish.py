@@ -241,7 +241,7 @@ def listed(repo: Path, now: float) -> Metadata:
     except FileNotFoundError:
         raise InputError(f"{repo}: no repository (it has no metadata/1.root.json)") from None
     except OSError as error:
-        raise InputError(f"{error.filename or repo}: {error.strerror}; this is no repository") from None
+        raise InputError(f"{error.filename or repo}: cannot be read: {error.strerror}") from None
     shelf = Shelf(repo, root, now)
     if shelf.verified is None:
         raise InputError(f"{repo}: nothing is published here yet")
