@@ -151,7 +151,10 @@ def measure(servers: list[peers.Server], rounds: int, seconds: float, subnets: P
             continue
         told = []
         for other in others:
-            pairs = list(zip(runs[server.name]["ECS"], runs[other.name]["ECS"], strict=True))
+            both = zip(runs[server.name]["ECS"], runs[other.name]["ECS"], strict=True)
+            pairs = [(a, b) for a, b in both if b["cpu"] and b["qps"]]  # a run too short for the clock's 10 ms has none
+            if not pairs:
+                continue
             cpu = spread([a["cpu"] / b["cpu"] for a, b in pairs])
             told.append(f"{other.name} {cpu}, q/s {spread([a['qps'] / b['qps'] for a, b in pairs])}")
         print(f"  {server.name} / " + "; ".join(told))
