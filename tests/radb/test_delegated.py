@@ -50,6 +50,8 @@ def test_portions_do_not_matter(portion: int) -> None:
         ("apnic|JP|ipv6|2001:200::|129|20110414|allocated", Reason.BAD_LENGTH),
         ("apnic|JP|ipv6|2000::|3|20110414|allocated", Reason.TOO_SHORT),
         ("apnic|JP|asn|x|1|20110414|allocated", Reason.BAD_FIELDS),
+        ("apnic|JP|asn|2497|0|20110414|allocated", Reason.BAD_FIELDS),
+        ("apnic|JP|asn|2497|4097|20110414|allocated", Reason.BAD_FIELDS),
         ("apnic|JP|ipx|1|1|20110414|allocated", Reason.BAD_FIELDS),
         ("not statistics", Reason.BAD_FIELDS),
     ],

@@ -167,6 +167,9 @@ def test_the_metrics_say_the_same() -> None:
     assert value("mirrornet_mirror_state", zone="example.net", mirror="paris", state="corrupt") == 1
     assert value("mirrornet_mirror_rtt_seconds", **tokyo) == 0.0125
     assert value("mirrornet_mirror_flips_total", **tokyo) == 4
+    assert value("mirrornet_mirror_state_since_timestamp_seconds", **tokyo) == 900
+    assert value("mirrornet_mirror_repository_version", **tokyo) == 7
+    assert value("mirrornet_mirror_serves_select", zone="example.net", mirror="paris") == 0
     assert value("mirrornet_zone_usable_mirrors", zone="example.net") == 1
     assert value("mirrornet_dns_queries_total", transport="udp") == 90
     assert value("mirrornet_dns_responses_total", rcode="nxdomain") == 5
