@@ -9,6 +9,7 @@ answering.py  from a world and its verdicts to answers
 lock.py       one server a state folder
 trouble.py    what fails for hours is said once
 workers.py    the worker processes and their sockets
+inherit.py    how a new supervisor follows one that was killed
 manners.py    from `server:` in a zone file to what workers are told
 mount.py      `mirrornet mount`: resolver, repository, cache, reader, kernel
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
