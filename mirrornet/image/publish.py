@@ -32,7 +32,7 @@ from mirrornet.image.cut import Progress, Store, cut, opened
 from mirrornet.image.files import locked, write_whole
 from mirrornet.image.index import Head
 from mirrornet.image.keys import first_root, is_encrypted, key_path, load_key, new_key, pin_of, refuse_inside_repository
-from mirrornet.image.metadata import LIFE, Shelf, expiries, index_path
+from mirrornet.image.metadata import DAY, LIFE, Shelf, expiries, index_path
 from mirrornet.image.small import METADATA_LIMIT, read_small
 from mirrornet.image.versions import ImageVersion, Metadata, check_name, role_of
 from mirrornet.model.errors import InputError, LocalError
@@ -144,6 +144,7 @@ def resign(repo: Path, keys: Path, *, now: float, passphrase: bytes | None = Non
             raise InputError(f"{repo}: nothing is published here yet; `mirrornet publish` does")
         ring = Ring(keys, passphrase)
         ends = expiries(shelf)
+        before = ends["timestamp"]
         if ends["snapshot"] - now < LIFE["snapshot"] / 2:
             shelf.stage_snapshot(ring.sign)
         else:
@@ -151,6 +152,8 @@ def resign(repo: Path, keys: Path, *, now: float, passphrase: bytes | None = Non
         shelf.write(staging)
         ends = expiries(shelf)
     warnings = []
+    if ends["timestamp"] < before - DAY:  # not refused: it was ahead then, or it is behind now
+        warnings.append(f"the clock went back to {datetime.fromtimestamp(now, UTC):%Y-%m-%d}: is it right now?")
     for role, end in sorted(ends.items()):
         life = LIFE.get(role, LIFE["targets"])
         if role in ("snapshot", "timestamp") or end - now >= life / 3:

@@ -36,7 +36,10 @@ def fault(error: Exception, what: str) -> PeerError:
     if isinstance(error, exceptions.UnsignedMetadataError):
         return Untrusted(f"{what}: not signed by the keys that the trusted root names; is it this repository's mirror?")
     if isinstance(error, exceptions.ExpiredMetadataError):
-        return Expired(f"{what}: {error}; the mirror is stale or frozen, or the publisher must run `mirrornet resign`")
+        return Expired(
+            f"{what}: {error}; the mirror is stale or frozen, the publisher must run `mirrornet resign`, or the clock "
+            "of this machine is wrong"
+        )
     if isinstance(error, exceptions.BadVersionNumberError):
         return Untrusted(f"{what}: {error}; the mirror is stale or replays old metadata, ask another")
     if isinstance(error, exceptions.LengthOrHashMismatchError):

@@ -334,3 +334,10 @@ def test_did_you_mean(publisher: Any) -> None:
         metadata.latest("debain")
     with pytest.raises(InputError, match=r"no version 7 \(newest 1"):
         metadata.version("debian", 7)
+
+
+def test_resign_tells_that_the_clock_went_back(publisher: Any) -> None:
+    publisher.publish(b"x" * 1000)
+    assert resign(publisher.repo, publisher.keys, now=NOW + DAY).warnings == ()
+    told = resign(publisher.repo, publisher.keys, now=NOW - 5 * DAY).warnings
+    assert any("the clock went back to 2027-01-10" in line for line in told)
