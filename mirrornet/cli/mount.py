@@ -215,4 +215,6 @@ def fstab_arguments(argv: list[str]) -> list[str]:
         elif key not in _SYSTEM and not key.startswith(("x-", "comment")):
             hint = suggest(key, [*_FSTAB, "ro"]) or f"there are {', '.join(_FSTAB)}"
             raise InputError(f"mount.mirrornet: the option {option!r} is not known; {hint}")
+    if "--root" not in arguments:
+        raise InputError("mount.mirrornet: the option root is missing: -o root=sha256:HEX, or the path of a root.json")
     return arguments

@@ -101,7 +101,8 @@ def parse_url(text: str) -> str:
     if parts.scheme not in SCHEMES:
         raise InputError(f"{word!r} is not a repository URL: it starts with http://, https:// or file://")
     if parts.query or parts.username or parts.password:
-        raise InputError(f"{word!r}: a repository URL has no query and no password")
+        plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()  # a log is no place for it
+        raise InputError(f"{plain!r}: a repository URL has no query and no password")
     if parts.scheme == "file":
         if host or not parts.path.startswith("/"):
             raise InputError(f"{word!r}: write file:///absolute/path")

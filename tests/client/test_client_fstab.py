@@ -32,3 +32,8 @@ def test_a_line_of_fstab() -> None:
 def test_faults_have_a_hint(words: list[str], hint: str) -> None:
     with pytest.raises(InputError, match=hint):
         fstab_arguments(words)
+
+
+def test_a_line_without_root_says_how_fstab_writes_it() -> None:
+    with pytest.raises(InputError, match="-o root=sha256"):
+        fstab_arguments(["select.example.net#debian", "/mnt", "-o", "ro"])

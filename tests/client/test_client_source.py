@@ -68,3 +68,9 @@ def test_resolver_addresses() -> None:
 
 def test_a_url_keeps_what_matters() -> None:
     assert parse_url(" http://Host:8080/a/b/#frag ") == "http://Host:8080/a/b"
+
+
+def test_a_password_is_not_told_again() -> None:
+    with pytest.raises(InputError) as error:
+        parse_source("http://user:secret@a.example/os?token=hidden")
+    assert "secret" not in str(error.value) and "hidden" not in str(error.value) and "a.example" in str(error.value)
