@@ -11,6 +11,7 @@ is first bound without it, which fails where anybody else has it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import logging
@@ -36,7 +37,8 @@ from mirrornet.model.errors import LocalError
 
 log = logging.getLogger(__name__)
 
-_BUFFER: Final = 4 << 20  # bytes a UDP socket may hold while its worker is replaced; the kernel may give less
+_BUFFER: Final = 16 << 20  # bytes a UDP socket may hold while its worker is replaced; the kernel may give less
+_SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h: beyond net.core.rmem_max, for who has CAP_NET_ADMIN
 _BACKLOG: Final = 1024  # connections
 _QUICK: Final = 1.0  # seconds: a worker that lived no longer did not really start
 _PATIENCE: Final = 5.0  # seconds from SIGTERM to SIGKILL
@@ -62,6 +64,8 @@ def _bind(address: Address, port: int, kind: socket.SocketKind, share: bool) -> 
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
             if address.version == 4:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT)
         if share:
