@@ -326,7 +326,8 @@ def test_a_stale_mount_is_cleaned_by_the_next(machine: Machine, image: world.Pub
     until(lambda: _ended(pid))
     with pytest.raises(OSError) as dead:
         list(machine.point.iterdir())
-    assert dead.value.errno == errno.ENOTCONN
+    # The first thread may be a zombie a moment before the last lets go of /dev/fuse: what is asked then is aborted.
+    assert dead.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     machine.mounted()
     assert machine.file.read_bytes() == image.content
 
