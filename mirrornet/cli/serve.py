@@ -22,13 +22,21 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(metavar="ADDR:PORT", help="Status page, /status.json, /metrics, /healthz.")
         ] = "",
         state: Annotated[
-            Path | None, typer.Option(help="Folder for plans and verdicts.  Default: the system's state folder.")
+            Path | None,
+            typer.Option(metavar="DIR", help="Folder for plans and verdicts.  Default: the system's state folder."),
         ] = None,
-        workers: Annotated[int, typer.Option(min=0, help="Processes that answer.  Default: one a core.")] = 0,
+        workers: Annotated[
+            int, typer.Option(metavar="N", min=0, help="Processes that answer.  Default: one a core.")
+        ] = 0,
         engine: Annotated[
-            str, typer.Option(help="fast, or reference: 150 plain lines, for reading and comparing.")
+            str,
+            typer.Option(
+                metavar="fast|reference", help="fast, or reference: 150 plain lines, for reading and comparing."
+            ),
         ] = "fast",
-        log_level: Annotated[str, typer.Option(help="debug, info, warning or error; the log goes to stderr.")] = "info",
+        log_level: Annotated[
+            str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; the log goes to stderr.")
+        ] = "info",
     ) -> None:
         """Answer DNS for the zones: each asker gets the nearest healthy mirrors.  SIGHUP reads the files again."""
         import logging

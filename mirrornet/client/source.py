@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from mirrornet.model.address import is_public, parse_address
+from mirrornet.model.address import fold, is_public, parse_address
 from mirrornet.model.errors import InputError
 
 SCHEMES = ("http", "https", "file")
@@ -135,14 +135,17 @@ def endpoints_of(urls: Urls) -> tuple[Endpoint, ...]:
 
 
 def permitted(addresses: Iterable[str], allow_local: bool) -> tuple[str, ...]:
-    """Those of `addresses` (IP literals) that may be dialled; what is no address is left out."""
+    """Those of `addresses` (IP literals) that may be dialled; what is no address is left out.
+
+    Link-local addresses never are: no mirror has one, and 169.254.169.254 is where clouds keep their secrets.
+    """
     kept = []
     for text in addresses:
         try:
             address = parse_address(text)
         except ValueError:
             continue
-        if allow_local or is_public(address):
+        if is_public(address) or (allow_local and not fold(address).is_link_local):
             kept.append(text)
     return tuple(dict.fromkeys(kept))
 
