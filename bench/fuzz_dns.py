@@ -27,11 +27,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mirrornet.dns import counters, wire
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.cookies import Cookies
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.rate import Limiter
+from mirrornet.dns.message import wire
+from mirrornet.dns.message.cookies import Cookies
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.message.rate import Limiter
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.answer import Responder
 
 VECTORS = Path(__file__).parents[1] / "tests" / "vectors" / "wire"
 SLICE = 250_000  # packets of one task

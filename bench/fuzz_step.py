@@ -23,11 +23,12 @@ from typing import Any
 
 import fuzz_dns
 
-from mirrornet.dns import counters, step, wire
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.cookies import Cookies
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.rate import Limiter
+from mirrornet.dns.message import wire
+from mirrornet.dns.message.cookies import Cookies
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.message.rate import Limiter
+from mirrornet.dns.serving import counters, step
+from mirrornet.dns.serving.answer import Responder
 
 WATCHED = "MIRRORNET_WATCHED"  # environment: the sanitized library, for the second start of this program
 

@@ -21,11 +21,11 @@ import numpy as np
 
 from mirrornet.app.world import open_table
 from mirrornet.data.countries import COUNTRIES
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.plan import Planner
-from mirrornet.dns.planfile import Plan, Ranges
-from mirrornet.dns.rrset import URI, name_to_wire
-from mirrornet.dns.whereabouts import CARRIERS
+from mirrornet.dns.message.rrset import URI, name_to_wire
+from mirrornet.dns.planning.plan import Planner
+from mirrornet.dns.planning.planfile import Plan, Ranges
+from mirrornet.dns.ranking.whereabouts import CARRIERS
+from mirrornet.dns.serving.answer import Responder
 from mirrornet.model.address import Family, width
 from mirrornet.model.place import Place
 from mirrornet.model.verdict import State, Verdict

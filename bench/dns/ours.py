@@ -20,9 +20,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 import peers  # noqa: E402
 
 from mirrornet.app.workers import Workers  # noqa: E402
-from mirrornet.dns.manners import Manners  # noqa: E402
-from mirrornet.dns.planfile import BETWEEN, Entry, Node, Partition, Plan, Ranges, ZoneInfo, encode  # noqa: E402
-from mirrornet.dns.rrset import NS, SOA, A, RRset, name_to_wire  # noqa: E402
+from mirrornet.dns.message.manners import Manners  # noqa: E402
+from mirrornet.dns.message.rrset import NS, SOA, A, RRset, name_to_wire  # noqa: E402
+from mirrornet.dns.planning.planfile import BETWEEN, Entry, Node, Partition, Plan, Ranges, ZoneInfo, encode  # noqa: E402
 
 LIMIT = 1e9  # replies a second: the buckets are kept, and never empty
 MAIN = [sys.executable, "-c", "import sys; from mirrornet.cli import main; sys.exit(main())"]

@@ -20,12 +20,13 @@ from mirrornet.app.trouble import Trouble
 from mirrornet.app.verdicts import FILE, write
 from mirrornet.app.workers import Endpoint, Workers, open_secure, open_sockets
 from mirrornet.app.world import World
-from mirrornet.dns import counters, planfile
-from mirrornet.dns.answer import not_ready
-from mirrornet.dns.manners import Keeper, Manners
-from mirrornet.dns.plan import Planner
+from mirrornet.dns.message.manners import Keeper, Manners
+from mirrornet.dns.planning import planfile
+from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.reference import Reference
-from mirrornet.dns.transport import Respond, serve
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.answer import not_ready
+from mirrornet.dns.serving.transport import Respond, serve
 from mirrornet.model.address import Address
 from mirrornet.model.errors import InputError
 from mirrornet.model.table import Match

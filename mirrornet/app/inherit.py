@@ -1,9 +1,9 @@
 """What a supervisor that was killed leaves behind: workers that go on answering, and how the next one follows it.
 
-A worker whose lifeline ends (dns/worker.py) answers on from its last plan, for the planner's death is no reason to be
-silent.  It does so for a minute: longer than any service manager takes to start a new supervisor, shorter than a dead
-mirror should go unnoticed, since nobody probes meanwhile.  A supervisor that starts in the same state folder ends them
-first: they hold the sockets, and two plans at once would give two answers.
+A worker whose lifeline ends (dns/serving/worker.py) answers on from its last plan, for the planner's death is no reason
+to be silent.  It does so for a minute: longer than any service manager takes to start a new supervisor, shorter than a
+dead mirror should go unnoticed, since nobody probes meanwhile.  A supervisor that starts in the same state folder ends
+them first: they hold the sockets, and two plans at once would give two answers.
 
 Rejected: planning in a child of a smaller supervisor (the same minute of old answers, one more process, and the smaller
 one can be killed as well); sockets handed from the old to the new (nobody is there to hand them over).
@@ -20,14 +20,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from mirrornet.dns.control import ControlPage
+from mirrornet.dns.serving.control import ControlPage
 from mirrornet.model.errors import LocalError
 
 log = logging.getLogger(__name__)
 
 GRACE: Final = 60.0  # seconds that workers answer on without a supervisor
 _PATIENCE: Final = 5.0  # seconds from SIGTERM to SIGKILL
-_MODULE: Final = b"mirrornet.dns.worker"
+_MODULE: Final = b"mirrornet.dns.serving.worker"
 
 
 def left_behind(state: Path) -> list[int]:

@@ -1,4 +1,4 @@
-"""From `server:` in a zone file to what workers are told (dns/manners.py): every file read and proven before a start.
+"""From `server:` in a zone file to what workers are told (dns/message/manners.py): every file is proven before a start.
 
 Without `cookies: FILE` the server makes a secret of its own, kept in the state folder, so that a restart does not
 forget the cookies it gave.  Whoever runs several servers at one address (anycast) names a file that all of them have.
@@ -14,7 +14,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from mirrornet.dns.manners import Keeper, Manners
+from mirrornet.dns.message.manners import Keeper, Manners
 from mirrornet.model.errors import InputError, LocalError
 from mirrornet.model.problem import Problem
 from mirrornet.model.zone import ServerSettings

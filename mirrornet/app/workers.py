@@ -27,11 +27,11 @@ from typing import Final
 
 import mirrornet
 from mirrornet.app import inherit
-from mirrornet.dns import step
-from mirrornet.dns.control import ControlPage, plan_path
-from mirrornet.dns.counters import GAUGES, NAMES
-from mirrornet.dns.manners import Manners
-from mirrornet.dns.worker import Assignment
+from mirrornet.dns.message.manners import Manners
+from mirrornet.dns.serving import step
+from mirrornet.dns.serving.control import ControlPage, plan_path
+from mirrornet.dns.serving.counters import GAUGES, NAMES
+from mirrornet.dns.serving.worker import Assignment
 from mirrornet.model.address import Address
 from mirrornet.model.errors import LocalError
 
@@ -240,7 +240,7 @@ class Workers:
         self._wake()
 
     def counters(self) -> dict[str, int]:
-        """Counts of all workers together, by the names of dns/counters.py; `generation` is the oldest in use.
+        """Counts of all workers together, by the names of dns/serving/counters.py; `generation` is the oldest in use.
 
         Beside them `workers` (now running) and `restarts`.
         """
@@ -312,7 +312,7 @@ class Workers:
                 sys.executable,
                 "-P",  # what lies in the current folder is none of a worker's business
                 "-m",
-                "mirrornet.dns.worker",
+                "mirrornet.dns.serving.worker",
                 json.dumps(asdict(task)),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
                 stdin=subprocess.DEVNULL,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mirrornet.app import manners
 from mirrornet.config.load import examine
-from mirrornet.dns.rrset import RRset
-from mirrornet.dns.static import read_records
+from mirrornet.dns.message.rrset import RRset
+from mirrornet.dns.records.static import read_records
 from mirrornet.model.errors import ConfigError, InputError
 from mirrornet.model.problem import Problem
 from mirrornet.model.table import WorldTable

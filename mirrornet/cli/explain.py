@@ -37,9 +37,9 @@ def register(app: typer.Typer) -> None:
         from mirrornet.config.load import load_zone
         from mirrornet.dns.explain import Scopes, text
         from mirrornet.dns.explain import explain as reason
-        from mirrornet.dns.plan import Planner
-        from mirrornet.dns.rrset import name_to_text
-        from mirrornet.dns.whereabouts import NOWHERE, placed_mirrors, whereabouts
+        from mirrornet.dns.message.rrset import name_to_text
+        from mirrornet.dns.planning.plan import Planner
+        from mirrornet.dns.ranking.whereabouts import NOWHERE, placed_mirrors, whereabouts
         from mirrornet.model.address import Address, key, parse_address
         from mirrornet.model.table import Match
         from mirrornet.model.verdict import State, Verdict

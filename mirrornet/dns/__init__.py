@@ -3,48 +3,19 @@
 Read reference.py first: it is the whole server in plain lines.  Everything else is there to say the same, faster, for a
 million ranges, and to say why.
 
-What a packet is, and what is answered:
-
-    wire.py         one strict pass over a query; the writing of a reply
-    edns.py         its OPT record, and the options of ours
-    gate.py         who gets a full answer: cookies.py (DNS Cookies) and rate.py (replies a second to a network)
-    lookup.py       RFC 1034 section 4.3.2 over the tree of names
-    answer.py       the answering path proper: from a plan, with prebuilt answers
-    packing.py      the reference's replies, by dnslib
-    rrset.py        record sets in wire form, names
-    rdata.py        record sets from mirrors; the apex
-    question.py     the names that depend on mirrors
-    masterfile.py   zone text taken apart
-    static.py       the records file: dnslib makes rdata of its words
-    coherence.py    whether its records go together
-
-Who gets which mirrors:
-
-    whereabouts.py  the place of an address as one zone sees it
-    estimate.py     milliseconds from a place to a mirror
-    rendezvous.py   sharing among equally good mirrors
-    nearest.py      the ranking, and why the others are passed over
-    spots.py        the ranking for all places at once
-    ground.py       the map as numpy columns
-    partition.py    exact scopes
-    promise.py      how long an answer's verdicts are sure to stand
-    plan.py         the planner
-    planfile.py     the plan as one immutable file
+    message/        what is in a packet: octets to a Query and back, EDNS, cookies, limits
+    records/        records that are the same for everybody: master files, the apex, mirrors' own names
+    ranking/        which mirrors are near a place, and why the others are passed over
+    planning/       the same for the whole world at once, with exact scopes, as one immutable file
+    serving/        from sockets to answers: what a worker process imports (the supervisor's side is app/workers.py)
+    reference.py    the whole in plain lines; question.py (names that depend on mirrors) and packing.py (dnslib) are its
     explain.py      why this client gets these mirrors
 
-Processes (the supervisor's side is app/workers.py):
-
-    worker.py       one process: maps the plan, answers
-    transport.py    its loop over UDP, TCP and TLS, for any `respond`
-    batch.py        UDP by recvmmsg and sendmmsg; datagrams.py where there are none
-    step.py         the common packet by answer.c, where the machine has a C compiler
-    streams.py      TCP and TLS connections
-    manners.py      secrets and certificates, read again when they change
-    control.py      the page that supervisor and workers share
-    counters.py     what a worker counts
+Imports go down this list only: reference, explain, serving, planning, ranking and records, message.
 
 Decisions
 ---------
+- 2026-11-23: five sub-rooms, drawn when the room had 36 files; the walls are a contract in pyproject.toml.
 - 2026-11-23: lookup.py and wire.py serve both engines.  What the reference checks independently is the choice, the
   scope and the packing; dnspython is the oracle for the packets themselves.
 - 2026-11-23: an opcode other than QUERY gets a header and nothing else (RFC 8906 8.1.4); a question that cannot be read

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from mirrornet.data.countries import COUNTRIES
-from mirrornet.dns import estimate as est
-from mirrornet.dns import rrset
-from mirrornet.dns.estimate import Estimate, located
-from mirrornet.dns.nearest import FAMILIES, Ranking, rank, under_url, verdict_of
-from mirrornet.dns.promise import answer_ttl, waiting
-from mirrornet.dns.rdata import named_url, srv_port
+from mirrornet.dns.message import rrset
+from mirrornet.dns.ranking import estimate as est
+from mirrornet.dns.ranking.estimate import Estimate, located
+from mirrornet.dns.ranking.nearest import FAMILIES, Ranking, rank, under_url, verdict_of
+from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.records.rdata import named_url, srv_port
 from mirrornet.model.address import Address, Family, Prefix, fold, key, mask
 from mirrornet.model.place import Evidence, Place
 from mirrornet.model.table import Match

@@ -12,8 +12,8 @@ from typing import Any
 from dnslib.dns import EDNS0, QTYPE, RD, RR, DNSBuffer, DNSHeader, DNSQuestion, DNSRecord, EDNSOption
 from dnslib.label import DNSLabel
 
-from mirrornet.dns import edns, wire
-from mirrornet.dns.rrset import RRset, labels_of
+from mirrornet.dns.message import edns, wire
+from mirrornet.dns.message.rrset import RRset, labels_of
 
 Message = Any  # a DNSRecord; dnslib has no types
 Records = Sequence[tuple[bytes, RRset]]  # owner, and its records

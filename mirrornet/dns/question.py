@@ -19,11 +19,11 @@ from typing import Final
 
 from dnslib.dns import AAAA, RD, SRV, TXT, A, DNSBuffer
 
-from mirrornet.dns import rrset
-from mirrornet.dns.nearest import rank, under_url, verdict_of
-from mirrornet.dns.promise import answer_ttl, waiting
-from mirrornet.dns.rdata import MIRROR_TTL, TEXT_LIMIT, WEIGHT, address_set, named_url, srv_port
-from mirrornet.dns.rrset import RRset, name_to_wire
+from mirrornet.dns.message import rrset
+from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.ranking.nearest import rank, under_url, verdict_of
+from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.records.rdata import MIRROR_TTL, TEXT_LIMIT, WEIGHT, address_set, named_url, srv_port
 from mirrornet.model.address import Address, Family
 from mirrornet.model.place import Place
 from mirrornet.model.verdict import Verdicts

@@ -18,15 +18,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from mirrornet.dns import edns, packing, rrset, wire
-from mirrornet.dns.gate import Gate, short
-from mirrornet.dns.lookup import ANY_ANSWER, Found, Kind, Tree
-from mirrornet.dns.planfile import Entry, Node, ZoneInfo
+from mirrornet.dns import packing
+from mirrornet.dns.message import edns, rrset, wire
+from mirrornet.dns.message.gate import Gate, short
+from mirrornet.dns.message.rate import ANSWER, SILENCE
+from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.planning.lookup import ANY_ANSWER, Found, Kind, Tree
+from mirrornet.dns.planning.planfile import Entry, Node, ZoneInfo
 from mirrornet.dns.question import Key, Question, own_addresses, questions
-from mirrornet.dns.rate import ANSWER, SILENCE
-from mirrornet.dns.rdata import SOA_TIMERS, STATIC_WINS, static_sets
-from mirrornet.dns.rrset import RRset, name_to_wire
-from mirrornet.dns.whereabouts import CARRIERS, TUNNELS, Find, placed_mirrors, whereabouts
+from mirrornet.dns.ranking.whereabouts import CARRIERS, TUNNELS, Find, placed_mirrors, whereabouts
+from mirrornet.dns.records.rdata import SOA_TIMERS, STATIC_WINS, static_sets
 from mirrornet.model.address import Address, Family, Prefix, key, mask, width
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import WorldTable

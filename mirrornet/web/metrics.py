@@ -5,7 +5,7 @@ moment of a scrape, so no counter can drift from what /status.json says and a te
 units follow Prometheus' conventions (seconds, base units, `_total` for what only grows).  Ages are left to the reader
 where he can compute them (`time() - mirrornet_plan_made_timestamp_seconds`) and given beside it where he looks first.
 
-Counters of the workers are known by their names in dns/counters.py.  One that is not known here is exported under
+Counters of the workers are known by their names in dns/serving/counters.py.  One that is not known here is exported as
 `mirrornet_worker_events_total`, so that a new one is never lost.
 """
 

@@ -64,7 +64,7 @@ class ZoneStatus:
 class Snapshot:
     """The server at `now` (Unix time).  `not_ready`: why no answers are given yet, "" once they are.
 
-    `counters`: of all workers together, by the names of dns/counters.py, with `workers` and `restarts`.
+    `counters`: of all workers together, by the names of dns/serving/counters.py, with `workers` and `restarts`.
     """
 
     now: float

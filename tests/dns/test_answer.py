@@ -13,8 +13,8 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from mirrornet.dns import counters
-from mirrornet.dns.answer import Responder, not_ready
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.answer import Responder, not_ready
 
 WORLD = runpy.run_path(str(Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"))
 PLAN, TTLS = WORLD["PLAN"], WORLD["TTLS"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.dns import wire
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.cookies import Cookies, read_secrets
-from mirrornet.dns.gate import Gate
+from mirrornet.dns.message import wire
+from mirrornet.dns.message.cookies import Cookies, read_secrets
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.serving.answer import Responder
 
 WORLD = runpy.run_path(str(Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"))
 SECRET = bytes.fromhex("e5e973e5a6b2a43f48e7dc849e37bfcf")

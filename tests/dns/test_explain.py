@@ -13,9 +13,9 @@ import typer
 
 from mirrornet.app.verdicts import write
 from mirrornet.cli.explain import register
-from mirrornet.dns import rrset
 from mirrornet.dns.explain import Explanation, explain, text
-from mirrornet.dns.whereabouts import placed_mirrors
+from mirrornet.dns.message import rrset
+from mirrornet.dns.ranking.whereabouts import placed_mirrors
 from mirrornet.model.address import parse_prefix
 from mirrornet.model.errors import InputError
 from mirrornet.model.place import UNKNOWN, Evidence, Place

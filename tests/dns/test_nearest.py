@@ -8,10 +8,10 @@ from ipaddress import ip_address
 import pytest
 
 from mirrornet.data.countries import COUNTRIES
-from mirrornet.dns import rendezvous
-from mirrornet.dns.estimate import estimate, located, margin
-from mirrornet.dns.nearest import Ranking, Reason, matches, rank, shortlist, spread
-from mirrornet.dns.whereabouts import completed
+from mirrornet.dns.ranking import rendezvous
+from mirrornet.dns.ranking.estimate import estimate, located, margin
+from mirrornet.dns.ranking.nearest import Ranking, Reason, matches, rank, shortlist, spread
+from mirrornet.dns.ranking.whereabouts import completed
 from mirrornet.model.place import UNKNOWN, Evidence, Place
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import Mirror, Select

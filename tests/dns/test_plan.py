@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.dns import rrset
-from mirrornet.dns.plan import Planner
-from mirrornet.dns.planfile import Entry, Plan, decode, encode
-from mirrornet.dns.rrset import RRset, name_to_wire
+from mirrornet.dns.message import rrset
+from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.planning.plan import Planner
+from mirrornet.dns.planning.planfile import Entry, Plan, decode, encode
 from mirrornet.model.address import Family, parse_prefix
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import WorldTable, encode_place

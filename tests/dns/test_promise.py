@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from mirrornet.dns.promise import answer_ttl, waiting
+from mirrornet.dns.ranking.promise import answer_ttl, waiting
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import Mirror, Select
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.dns import counters, rate, wire
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.cookies import Cookies
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.rate import ANSWER, SHORT, SILENCE, Limiter
+from mirrornet.dns.message import rate, wire
+from mirrornet.dns.message.cookies import Cookies
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.message.rate import ANSWER, SHORT, SILENCE, Limiter
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.answer import Responder
 
 WORLD = runpy.run_path(str(Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"))
 KEY = bytes(range(16))

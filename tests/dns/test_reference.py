@@ -13,9 +13,9 @@ import dns.message
 import dns.rcode
 import pytest
 
-from mirrornet.dns import rrset
+from mirrornet.dns.message import rrset
+from mirrornet.dns.message.rrset import RRset, name_to_wire
 from mirrornet.dns.reference import Reference
-from mirrornet.dns.rrset import RRset, name_to_wire
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import WorldTable, encode, encode_place
 from mirrornet.model.verdict import State, Verdict

@@ -16,11 +16,11 @@ import dns.message
 import dns.rcode
 import pytest
 
-from mirrornet.dns import wire
-from mirrornet.dns.answer import Responder, not_ready
-from mirrornet.dns.cookies import Cookies
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.rrset import name_to_wire
+from mirrornet.dns.message import wire
+from mirrornet.dns.message.cookies import Cookies
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.message.rrset import name_to_wire
+from mirrornet.dns.serving.answer import Responder, not_ready
 
 WORLD = runpy.run_path(str(Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"))
 GATE = Gate(Cookies([b"sixteen octets, "]), now=1_800_000_000.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.dns.rrset import RRset, name_to_wire
-from mirrornet.dns.static import read_records
+from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.records.static import read_records
 
 TEXT = r"""$TTL 1h
 @    IN SOA ns1 hostmaster ( 1 ; serial

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.dns import wire
-from mirrornet.dns.edns import ClientSubnet, Edns, parse_subnet
-from mirrornet.dns.wire import Malformed, parse
+from mirrornet.dns.message import wire
+from mirrornet.dns.message.edns import ClientSubnet, Edns, parse_subnet
+from mirrornet.dns.message.wire import Malformed, parse
 
 HEADER = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0"
 QUESTION = b"\6select\7example\3org\0\0\x01\0\x01"

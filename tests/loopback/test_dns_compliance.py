@@ -23,11 +23,11 @@ import dns.message
 import dns.rcode
 import pytest
 
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.cookies import Cookies
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.manners import Keeper, Manners
-from mirrornet.dns.transport import serve
+from mirrornet.dns.message.cookies import Cookies
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.message.manners import Keeper, Manners
+from mirrornet.dns.serving.answer import Responder
+from mirrornet.dns.serving.transport import serve
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 WORLD = runpy.run_path(str(VECTORS / "wire" / "plan.py"))

@@ -19,11 +19,12 @@ from pathlib import Path
 import dns.message
 import pytest
 
-from mirrornet.dns import counters, wire
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.manners import Keeper, Manners
-from mirrornet.dns.streams import CONNECTIONS, Limits
-from mirrornet.dns.transport import serve
+from mirrornet.dns.message import wire
+from mirrornet.dns.message.manners import Keeper, Manners
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.answer import Responder
+from mirrornet.dns.serving.streams import CONNECTIONS, Limits
+from mirrornet.dns.serving.transport import serve
 
 WORLD = runpy.run_path(str(Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"))
 EXAMPLE = Path(__file__).parents[2] / "zones" / "example"

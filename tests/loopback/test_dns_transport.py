@@ -19,9 +19,9 @@ import dns.name
 import pytest
 
 from mirrornet.app.workers import open_sockets
-from mirrornet.dns import batch, counters, step
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.transport import Limits, serve
+from mirrornet.dns.serving import batch, counters, step
+from mirrornet.dns.serving.answer import Responder
+from mirrornet.dns.serving.transport import Limits, serve
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "wire"
 WORLD = runpy.run_path(str(VECTORS / "plan.py"))

@@ -23,8 +23,8 @@ import pytest
 
 from mirrornet.app.inherit import left_behind
 from mirrornet.app.workers import Workers, open_sockets
-from mirrornet.dns.manners import Manners
-from mirrornet.dns.planfile import encode
+from mirrornet.dns.message.manners import Manners
+from mirrornet.dns.planning.planfile import encode
 from mirrornet.model.errors import LocalError
 
 WORLD = runpy.run_path(str(Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"))
@@ -179,7 +179,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from mirrornet.app.workers import Workers
-from mirrornet.dns.planfile import encode
+from mirrornet.dns.planning.planfile import encode
 
 async def main():
     world = runpy.run_path(sys.argv[2])

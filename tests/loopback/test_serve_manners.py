@@ -21,7 +21,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from mirrornet.dns.cookies import Cookies
+from mirrornet.dns.message.cookies import Cookies
 
 EXAMPLE = Path(__file__).parents[2] / "zones" / "example"
 OLD, NEW = "dd3bdf9344b678b185a6f5cb60fca715", "445536bcd2513298075a5d379663c962"

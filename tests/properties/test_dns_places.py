@@ -15,17 +15,19 @@ import dns.rrset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirrornet.dns import counters, edns, rdata, rrset, wire
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.cookies import Cookies
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.nearest import rank
-from mirrornet.dns.plan import Planner
-from mirrornet.dns.planfile import Plan, decode, encode
-from mirrornet.dns.promise import answer_ttl, waiting
+from mirrornet.dns.message import edns, rrset, wire
+from mirrornet.dns.message.cookies import Cookies
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.planning.plan import Planner
+from mirrornet.dns.planning.planfile import Plan, decode, encode
+from mirrornet.dns.ranking.nearest import rank
+from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.ranking.whereabouts import placed_mirrors, whereabouts
+from mirrornet.dns.records import rdata
 from mirrornet.dns.reference import Reference
-from mirrornet.dns.rrset import RRset, name_to_wire
-from mirrornet.dns.whereabouts import placed_mirrors, whereabouts
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.answer import Responder
 from mirrornet.model.address import Address, Family, Prefix, fold, mask, width
 from mirrornet.model.place import UNKNOWN, Evidence, Place
 from mirrornet.model.table import WorldTable, encode_place

@@ -20,12 +20,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirrornet.dns import counters, step
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.cookies import Cookies
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.planfile import Partition, Ranges, decode, encode
-from mirrornet.dns.rate import Limiter
+from mirrornet.dns.message.cookies import Cookies
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.message.rate import Limiter
+from mirrornet.dns.planning.planfile import Partition, Ranges, decode, encode
+from mirrornet.dns.serving import counters, step
+from mirrornet.dns.serving.answer import Responder
 
 WORLD = runpy.run_path(str(Path(__file__).parents[1] / "vectors" / "wire" / "plan.py"))
 PLAN, TTLS = WORLD["PLAN"], WORLD["TTLS"]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from array import array
 
-from mirrornet.dns.planfile import Entry, Node, Partition, Plan, Ranges, ZoneInfo
-from mirrornet.dns.rrset import AAAA, NS, SOA, URI, A, RRset, name_to_wire
-from mirrornet.dns.static import read_records
+from mirrornet.dns.message.rrset import AAAA, NS, SOA, URI, A, RRset, name_to_wire
+from mirrornet.dns.planning.planfile import Entry, Node, Partition, Plan, Ranges, ZoneInfo
+from mirrornet.dns.records.static import read_records
 
 RECORDS = """
 $TTL 300

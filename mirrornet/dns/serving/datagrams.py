@@ -1,10 +1,10 @@
-"""UDP, one datagram at a time, by the standard library alone: what runs where recvmmsg is missing (dns/batch.py).
+"""UDP, one datagram at a time, by the standard library alone: what runs where recvmmsg is missing (batch.py).
 
 A reply leaves from the address that was asked (RFC 2181 section 4): a socket bound to one address does that by
 itself, one bound to all of them is told by IP_PKTINFO, whose octets go back with the reply (`echoed`).
 
 A turn is a function that answers what has arrived at one socket, a batch at most, and returns: so neither a flood nor
-a slow TCP client starves the other (dns/transport.py).
+a slow TCP client starves the other (transport.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from mirrornet.dns import counters
+from mirrornet.dns.serving import counters
 
 Respond = Callable[[bytes, bytes, int], bytes | None]  # octets, peer, wire.UDP or TCP or TLS
 Turn = Callable[[Respond], None]
@@ -52,7 +52,7 @@ def echoed(info: bytes) -> bytes:
 
 
 def turn(sock: socket.socket, counts: list[int]) -> Turn:
-    """The turn of the non-blocking UDP socket `sock`.  `counts`: as in dns/counters.py."""
+    """The turn of the non-blocking UDP socket `sock`.  `counts`: as in counters.py."""
     return _anywhere(sock, counts) if anywhere(sock) else _bound(sock, counts)
 
 

@@ -20,13 +20,14 @@ from ipaddress import IPv6Address
 from struct import Struct
 from typing import Final
 
-from mirrornet.dns import counters, edns, wire
-from mirrornet.dns.gate import Gate, short
-from mirrornet.dns.lookup import ANY_ANSWER, Found, Kind, Tree
-from mirrornet.dns.planfile import BETWEEN, Entry, Plan, ZoneInfo
-from mirrornet.dns.rate import ANSWER, SILENCE
-from mirrornet.dns.rrset import AAAA, CLASS_IN, NS, OWNER, A, RRset
-from mirrornet.dns.wire import EMPTY, Malformed, Query, Section
+from mirrornet.dns.message import edns, wire
+from mirrornet.dns.message.gate import Gate, short
+from mirrornet.dns.message.rate import ANSWER, SILENCE
+from mirrornet.dns.message.rrset import AAAA, CLASS_IN, NS, OWNER, A, RRset
+from mirrornet.dns.message.wire import EMPTY, Malformed, Query, Section
+from mirrornet.dns.planning.lookup import ANY_ANSWER, Found, Kind, Tree
+from mirrornet.dns.planning.planfile import BETWEEN, Entry, Plan, ZoneInfo
+from mirrornet.dns.serving import counters
 from mirrornet.model.address import Family, key
 
 _BY_RCODE = {wire.FORMERR: counters.FORMERR, wire.NOTIMP: counters.NOTIMP, wire.BADVERS: counters.BADVERS}
@@ -79,7 +80,7 @@ class Responder:
     ) -> None:
         """`ttls`: seconds, one per TTL slot; `nsid`: at most 128 octets, given to who asks for it (RFC 5001).
 
-        `counts`: where to count, as in dns/counters.py.  `gate`: cookies and limits; None: neither of them.  Raises
+        `counts`: where to count, as in counters.py.  `gate`: cookies and limits; None: neither of them.  Raises
         ValueError where the NSID is too long.
         """
         if len(nsid) > _MAX_NSID:

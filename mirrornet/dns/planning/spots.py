@@ -20,10 +20,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from mirrornet.dns import estimate as est
-from mirrornet.dns import rendezvous
-from mirrornet.dns.ground import Columns, Flags, Floats, Numbers, mix
-from mirrornet.dns.nearest import LIST_LENGTH, matches
+from mirrornet.dns.planning.ground import Columns, Flags, Floats, Numbers, mix
+from mirrornet.dns.ranking import estimate as est
+from mirrornet.dns.ranking import rendezvous
+from mirrornet.dns.ranking.nearest import LIST_LENGTH, matches
 from mirrornet.model.place import EARTH_RADIUS_KM, Place
 from mirrornet.model.zone import Mirror
 

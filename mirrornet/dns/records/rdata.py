@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from mirrornet.dns import rrset
-from mirrornet.dns.rrset import RRset, name_to_wire
+from mirrornet.dns.message import rrset
+from mirrornet.dns.message.rrset import RRset, name_to_wire
 from mirrornet.model.address import Family
 from mirrornet.model.zone import Mirror, Select, Zone
 

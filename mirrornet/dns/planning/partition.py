@@ -23,9 +23,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from mirrornet.dns.ground import Flags, Ground, Keys, Layer, Numbers
-from mirrornet.dns.planfile import BETWEEN, Partition, Ranges
-from mirrornet.dns.whereabouts import CARRIERS, TUNNELS
+from mirrornet.dns.planning.ground import Flags, Ground, Keys, Layer, Numbers
+from mirrornet.dns.planning.planfile import BETWEEN, Partition, Ranges
+from mirrornet.dns.ranking.whereabouts import CARRIERS, TUNNELS
 from mirrornet.model.address import Family, width
 
 _ONE: Final = np.uint64(1)

@@ -26,8 +26,8 @@ from enum import StrEnum
 from typing import Final
 
 from mirrornet.data.countries import COUNTRIES
-from mirrornet.dns import rendezvous
-from mirrornet.dns.estimate import Estimate, estimate, located, margin
+from mirrornet.dns.ranking import rendezvous
+from mirrornet.dns.ranking.estimate import Estimate, estimate, located, margin
 from mirrornet.model.address import Family
 from mirrornet.model.place import Place, great_circle_km
 from mirrornet.model.verdict import State, Verdict, Verdicts

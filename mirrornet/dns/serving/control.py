@@ -3,7 +3,7 @@
     header    64 bytes: magic "MNCTRL01", u32 TTL slots, u32 rows, u64 generation, u64 TTL sequence,
               u64 generation of the TTLs, u64 number of TTLs, 16 bytes zero    (written by the supervisor)
     TTLs      u32[slots]: seconds                                              (written by the supervisor)
-    rows      per worker u64[32]: dns/counters.py                              (written by that worker)
+    rows      per worker u64[32]: counters.py                              (written by that worker)
 
 The plan is swapped by its generation: its file is complete before the number is raised, and a worker that sees another
 number than its own maps the file.  TTLs change without a new plan; the sequence is odd while they are being written
@@ -23,7 +23,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Final
 
-from mirrornet.dns.counters import NAMES
+from mirrornet.dns.serving.counters import NAMES
 from mirrornet.model.errors import LocalError
 
 MAGIC: Final = b"MNCTRL01"

@@ -10,9 +10,9 @@ less than a limit or a cookie can tell.
 
 from __future__ import annotations
 
-from mirrornet.dns import edns, wire
-from mirrornet.dns.cookies import Cookies
-from mirrornet.dns.rate import ANSWER, SHORT, Limiter
+from mirrornet.dns.message import edns, wire
+from mirrornet.dns.message.cookies import Cookies
+from mirrornet.dns.message.rate import ANSWER, SHORT, Limiter
 
 
 class Gate:

@@ -10,7 +10,7 @@ move up, and their headers are pointed to the name they answer.  A reply the ker
 counted and passed over, as a resolver would rather wait for its own timeout than keep others waiting.
 
 Rejected: a header built per packet (a microsecond each through ctypes); replies sent from where Python keeps them
-(`id(reply) + 32` works, in this one interpreter, and saves 0.05 µs).  Held equal to dns/datagrams.py by the tests of
+(`id(reply) + 32` works, in this one interpreter, and saves 0.05 µs).  Held equal to datagrams.py by the tests of
 the transport, which run over both.
 """
 
@@ -22,8 +22,8 @@ import sys
 from ctypes import POINTER, Structure, c_char, c_int, c_size_t, c_uint, c_void_p
 from typing import Any, Final
 
-from mirrornet.dns import counters
-from mirrornet.dns.datagrams import BATCH, QUERY, Respond, Turn, anywhere, echoed
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.datagrams import BATCH, QUERY, Respond, Turn, anywhere, echoed
 
 _REPLY: Final = 2048  # octets of room for a reply, more than wire.UDP_MAXIMUM
 _ODD: Final = 64  # octets between slots: buffers a page apart would share one line of the processor's cache
@@ -105,7 +105,7 @@ class _Slots:
 
 
 def turn(sock: socket.socket, counts: list[int]) -> Turn:
-    """The turn of the non-blocking UDP socket `sock`, as in dns/datagrams.py.  Only where supported()."""
+    """The turn of the non-blocking UDP socket `sock`, as in datagrams.py.  Only where supported()."""
     if _CALLS is None:
         raise RuntimeError("this system has no recvmmsg")
     receive, send = _CALLS

@@ -7,8 +7,8 @@
    plainly good - is left in its slot for Python's Responder.respond(), which alone says what is right.  What is answered
    here is octet for octet what respond() would say; tests/properties/test_dns_step.py holds it so.
 
-   It owns no memory: all tables are Python's (dns/step.py), or the mapped plan itself.  It is compiled by the `cc` of
-   the machine it runs on; where there is none, dns/batch.py does the same work. */
+   It owns no memory: all tables are Python's (dns/serving/step.py), or the mapped plan itself.  It is compiled by the `cc` of
+   the machine it runs on; where there is none, dns/serving/batch.py does the same work. */
 
 #define _GNU_SOURCE
 #include <netinet/in.h>
@@ -34,7 +34,7 @@ enum {
     NXDOMAIN = 3,
 };
 
-/* ---- tables; dns/step.py has the same structures ---- */
+/* ---- tables; dns/serving/step.py has the same structures ---- */
 
 struct answer {
     uint32_t at, size;  /* its records in `records`, owner c00c each; size 0: there are none */

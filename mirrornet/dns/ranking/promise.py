@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain
 
-from mirrornet.dns.nearest import NEVER_PROBED, has_family, holds_images, under_url, verdict_of
+from mirrornet.dns.ranking.nearest import NEVER_PROBED, has_family, holds_images, under_url, verdict_of
 from mirrornet.model.address import Family
 from mirrornet.model.verdict import Verdict, Verdicts
 from mirrornet.model.zone import Mirror, Select

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from mirrornet.dns import counters, wire
-from mirrornet.dns.datagrams import BATCH, Respond, packed
-from mirrornet.dns.edns import IDLE
+from mirrornet.dns.message import wire
+from mirrornet.dns.message.edns import IDLE
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.datagrams import BATCH, Respond, packed
 
 CONNECTIONS: Final = 16  # served in one turn: with 64 queries each some ten milliseconds, as with as many handshakes
 _READ: Final = 65536

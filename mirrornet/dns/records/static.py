@@ -18,10 +18,10 @@ from typing import Any, Final
 import dnslib
 from dnslib.label import DNSBuffer, DNSLabelError
 
-from mirrornet.dns import rrset
-from mirrornet.dns.coherence import Line, judge
-from mirrornet.dns.masterfile import Entry, Word, entries
-from mirrornet.dns.rrset import RRset, ancestors, name_to_text, name_to_wire
+from mirrornet.dns.message import rrset
+from mirrornet.dns.message.rrset import RRset, ancestors, name_to_text, name_to_wire
+from mirrornet.dns.records.coherence import Line, judge
+from mirrornet.dns.records.masterfile import Entry, Word, entries
 from mirrornet.model.problem import Problem
 from mirrornet.model.units import parse_duration
 

@@ -17,11 +17,11 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
-from mirrornet.dns import batch, counters, datagrams
-from mirrornet.dns.datagrams import Respond as Respond
-from mirrornet.dns.step import Step
-from mirrornet.dns.streams import Connection, Streams
-from mirrornet.dns.streams import Limits as Limits
+from mirrornet.dns.serving import batch, counters, datagrams
+from mirrornet.dns.serving.datagrams import Respond as Respond
+from mirrornet.dns.serving.step import Step
+from mirrornet.dns.serving.streams import Connection, Streams
+from mirrornet.dns.serving.streams import Limits as Limits
 
 
 def serve(
@@ -41,8 +41,8 @@ def serve(
     `current` is called before every turn, at least once a second, and gives the function that answers in it.
     `wake`: file descriptors that end a wait when they become readable; at the end of one of them `lost` is called,
     or without it the loop ends.
-    `counts`: as in dns/counters.py.  On the listening sockets `secure`, TLS is spoken by the context `tls`.  All
-    sockets are left open; connections are closed.  `step`: answers what it can of UDP (dns/step.py).
+    `counts`: as in counters.py.  On the listening sockets `secure`, TLS is spoken by the context `tls`.  All
+    sockets are left open; connections are closed.  `step`: answers what it can of UDP (step.py).
     """
     loop = _Loop(current, [0] * len(counters.NAMES) if counts is None else counts, limits or Limits(), step)
     try:

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mirrornet.data.countries import COUNTRIES
-from mirrornet.dns import rendezvous
-from mirrornet.dns.whereabouts import overlaid
+from mirrornet.dns.ranking import rendezvous
+from mirrornet.dns.ranking.whereabouts import overlaid
 from mirrornet.model.address import Family, width
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import WorldTable, encode_place

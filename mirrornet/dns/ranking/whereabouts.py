@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from mirrornet.dns.estimate import located
+from mirrornet.dns.ranking.estimate import located
 from mirrornet.model.address import Address, Family, Prefix, key
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import Match

@@ -41,7 +41,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from mirrornet.dns.rrset import RRset
+from mirrornet.dns.message.rrset import RRset
 from mirrornet.model.address import Family
 from mirrornet.model.errors import LocalError
 

@@ -20,9 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from mirrornet.dns import rdata, rendezvous, rrset
-from mirrornet.dns.ground import Ground, Numbers, columns, ground
-from mirrornet.dns.nearest import (
+from mirrornet.dns.message import rrset
+from mirrornet.dns.message.rrset import RRset, ancestors, name_to_text, name_to_wire
+from mirrornet.dns.planning.ground import Ground, Numbers, columns, ground
+from mirrornet.dns.planning.partition import partition
+from mirrornet.dns.planning.planfile import Entry, Node, Partition, Plan, ZoneInfo
+from mirrornet.dns.planning.spots import Rows, Spots, Standing, distinct_rows
+from mirrornet.dns.ranking import rendezvous
+from mirrornet.dns.ranking.nearest import (
     DEMOTED,
     FAMILIES,
     LAST_RESORTS,
@@ -32,12 +37,9 @@ from mirrornet.dns.nearest import (
     under_url,
     verdict_of,
 )
-from mirrornet.dns.partition import partition
-from mirrornet.dns.planfile import Entry, Node, Partition, Plan, ZoneInfo
-from mirrornet.dns.promise import answer_ttl, waiting
-from mirrornet.dns.rrset import RRset, ancestors, name_to_text, name_to_wire
-from mirrornet.dns.spots import Rows, Spots, Standing, distinct_rows
-from mirrornet.dns.whereabouts import NOWHERE, placed_mirrors
+from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.ranking.whereabouts import NOWHERE, placed_mirrors
+from mirrornet.dns.records import rdata
 from mirrornet.model.address import Address, Family
 from mirrornet.model.place import UNKNOWN
 from mirrornet.model.table import Match, WorldTable
@@ -89,7 +91,7 @@ class _Lists:
 
 
 class Planner:
-    """Plans for `zones` over `table`, with each zone's static `records` (dns/static.py) by zone name."""
+    """Plans for `zones` over `table`, with each zone's static `records` (records/static.py) by zone name."""
 
     def __init__(
         self,

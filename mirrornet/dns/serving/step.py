@@ -2,7 +2,7 @@
 
 `build` has the machine's own `cc` compile it into the state folder, once for each version of its source; `load` takes
 it from there.  Where there is no compiler, no Linux, or the environment says MIRRORNET_STEP=off, there is no Step, and
-dns/batch.py does the same work at its own pace.  A file that somebody else could have written is not loaded.
+batch.py does the same work at its own pace.  A file that somebody else could have written is not loaded.
 
 A Step answers what it knows without coming back to Python; what it leaves, `rest` hands to Responder.respond(), whose
 answers leave together with the others.  Its tables are arrays made here for each plan, and the columns of the mapped
@@ -26,12 +26,12 @@ from ctypes import POINTER, Structure, byref, c_double, c_int32, c_uint8, c_uint
 from pathlib import Path
 from typing import Any, Final
 
-from mirrornet.dns import counters
-from mirrornet.dns.answer import Responder
-from mirrornet.dns.datagrams import BATCH, QUERY, Respond, anywhere
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.lookup import Tree
-from mirrornet.dns.planfile import Plan
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.planning.lookup import Tree
+from mirrornet.dns.planning.planfile import Plan
+from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.answer import Responder
+from mirrornet.dns.serving.datagrams import BATCH, QUERY, Respond, anywhere
 
 SOURCE: Final = Path(__file__).with_name("answer.c")
 SWITCH: Final = "MIRRORNET_STEP"  # environment: "off" leaves everything to Python
@@ -172,7 +172,7 @@ def load(state: Path, counts: list[int]) -> Step | None:
 
 
 class Step:
-    """The loaded step.  `counts`: as in dns/counters.py; brought up to date whenever `wait` returns."""
+    """The loaded step.  `counts`: as in counters.py; brought up to date whenever `wait` returns."""
 
     def __init__(self, path: Path, counts: list[int]) -> None:
         """Raises OSError where the library cannot be loaded or is not of this source."""

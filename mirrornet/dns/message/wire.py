@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from mirrornet.dns.edns import DO, OPT, PAD_BLOCK, UDP_MAXIMUM, Edns, opt, padding_option, parse_options
+from mirrornet.dns.message.edns import DO, OPT, PAD_BLOCK, UDP_MAXIMUM, Edns, opt, padding_option, parse_options
 
 NOERROR: Final = 0
 FORMERR: Final = 1

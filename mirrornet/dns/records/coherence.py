@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from mirrornet.dns.rrset import AAAA, CNAME, DS, NS, SOA, SRV, A, RRset, ancestors, name_to_text
+from mirrornet.dns.message.rrset import AAAA, CNAME, DS, NS, SOA, SRV, A, RRset, ancestors, name_to_text
 from mirrornet.model.problem import Problem
 
 _MX: Final = 15

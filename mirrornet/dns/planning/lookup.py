@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from mirrornet.dns.edns import NOT_AUTHORITATIVE, NOT_SUPPORTED
-from mirrornet.dns.planfile import Entry, Node, ZoneInfo
-from mirrornet.dns.rrset import ANY, CLASS_IN, CNAME, DS, RRset, ancestors
+from mirrornet.dns.message.edns import NOT_AUTHORITATIVE, NOT_SUPPORTED
+from mirrornet.dns.message.rrset import ANY, CLASS_IN, CNAME, DS, RRset, ancestors
+from mirrornet.dns.planning.planfile import Entry, Node, ZoneInfo
 
 HINFO: Final = 13
 AXFR: Final = 252

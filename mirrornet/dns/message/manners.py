@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
-from mirrornet.dns.cookies import Cookies, read_secrets
-from mirrornet.dns.gate import Gate
-from mirrornet.dns.rate import Limiter
+from mirrornet.dns.message.cookies import Cookies, read_secrets
+from mirrornet.dns.message.gate import Gate
+from mirrornet.dns.message.rate import Limiter
 from mirrornet.model.errors import InputError
 
 LOOK_EVERY = 1.0  # seconds between looks at the files

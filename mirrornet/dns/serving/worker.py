@@ -1,9 +1,9 @@
 """One worker: a process of its own with its own sockets, which maps the plan and answers until it is told to stop.
 
-    python -m mirrornet.dns.worker JSON
+    python -m mirrornet.dns.serving.worker JSON
 
 where JSON holds `state` (the folder of plan and control page), `slot` (its row), `sockets`, `secure` (those that speak
-TLS) and `lifeline` (inherited file descriptors) and `manners` (dns/manners.py).  It imports the answering path and
+TLS) and `lifeline` (inherited file descriptors) and `manners` (message/manners.py).  It imports the answering path and
 nothing else: a worker is a few megabytes and is there again in a tenth of a second.
 
 The supervisor holds the other end of the lifeline.  A byte on it means "look at the control page"; its end means that
@@ -27,11 +27,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mirrornet.dns import counters, planfile, step
-from mirrornet.dns.answer import Responder, not_ready
-from mirrornet.dns.control import ControlPage, plan_path
-from mirrornet.dns.manners import Keeper, Manners
-from mirrornet.dns.transport import Limits, Respond, serve
+from mirrornet.dns.message.manners import Keeper, Manners
+from mirrornet.dns.planning import planfile
+from mirrornet.dns.serving import counters, step
+from mirrornet.dns.serving.answer import Responder, not_ready
+from mirrornet.dns.serving.control import ControlPage, plan_path
+from mirrornet.dns.serving.transport import Limits, Respond, serve
 from mirrornet.model.errors import LocalError, MirrornetError
 
 __all__ = ["Assignment", "Limits", "Worker", "main", "serve"]
@@ -49,7 +50,7 @@ class Assignment:
     secure: Sequence[int]
     lifeline: int
     grace: float  # seconds to answer on once the lifeline has ended
-    manners: Mapping[str, Any]  # of dns/manners.py
+    manners: Mapping[str, Any]  # of message/manners.py
 
 
 class Worker:

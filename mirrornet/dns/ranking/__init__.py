@@ -1,0 +1,8 @@
+"""Which mirrors are near a place, in plain code.  Pure.  The planner does the same for all places at once.
+
+whereabouts.py   where an address is: the operator's word before the table's
+estimate.py      milliseconds from a place to a mirror
+rendezvous.py    near-equals share by a weighted hash of (place, mirror)
+nearest.py       the ranking, with a reason for every mirror passed over
+promise.py       the TTL of an answer: how long no probe can change it
+"""
