@@ -8,7 +8,6 @@ import os
 import re
 import runpy
 import socket
-import ssl
 import struct
 import subprocess
 import threading
@@ -22,6 +21,7 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
+from dns_sockets import bound, client_context
 
 from mirrornet.dns.message.cookies import Cookies
 from mirrornet.dns.message.gate import Gate
@@ -52,27 +52,6 @@ class Server:
     def stream(self, host: str, tls: bool) -> socket.socket:
         sock = socket.create_connection((host, (self.secure if tls else self.ports)[host]), timeout=5)
         return client_context().wrap_socket(sock) if tls else sock
-
-
-def bound(host: str) -> tuple[socket.socket, socket.socket]:
-    """UDP and listening TCP on one port of `host`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for _ in range(50):
-        udp = socket.socket(family, socket.SOCK_DGRAM)
-        udp.bind((host, 0))
-        try:
-            return udp, socket.create_server((host, udp.getsockname()[1]), family=family, backlog=1024)
-        except OSError:  # somebody has it by TCP
-            udp.close()
-    raise RuntimeError("no port is free by TCP and by UDP")
-
-
-def client_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["dot"])
-    return context
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import dns.message
 import pytest
+from dns_sockets import bound, client_context
 
 from mirrornet.dns.message import wire
 from mirrornet.dns.message.manners import Keeper, Manners
@@ -54,27 +55,6 @@ class Server:
         sock.settimeout(5)
         sock.connect((LOOPBACK, self.port))
         return sock
-
-
-def bound(host: str) -> tuple[socket.socket, socket.socket]:
-    """UDP and listening TCP on one port of `host`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for _ in range(50):
-        udp = socket.socket(family, socket.SOCK_DGRAM)
-        udp.bind((host, 0))
-        try:
-            return udp, socket.create_server((host, udp.getsockname()[1]), family=family, backlog=1024)
-        except OSError:  # somebody has it by TCP
-            udp.close()
-    raise RuntimeError("no port is free by TCP and by UDP")
-
-
-def client_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["dot"])
-    return context
 
 
 @pytest.fixture
