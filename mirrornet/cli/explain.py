@@ -33,8 +33,7 @@ def register(app: typer.Typer) -> None:
         """
         from mirrornet.app.folders import state_folder
         from mirrornet.app.verdicts import read
-        from mirrornet.app.world import open_table
-        from mirrornet.config.load import load_zone
+        from mirrornet.app.world import load_world
         from mirrornet.dns.explain import Scopes, text
         from mirrornet.dns.explain import explain as reason
         from mirrornet.dns.message.rrset import name_to_text
@@ -45,8 +44,8 @@ def register(app: typer.Typer) -> None:
         from mirrornet.model.verdict import State, Verdict
 
         client = parsed("ADDRESS", parse_address, address)
-        zone = load_zone(zone_file)
-        table = open_table(zone.world) if zone.world is not None else None
+        world = load_world([zone_file])
+        (zone,), table = world.zones, world.table
         known = read(state or state_folder())
         verdicts = None if known is None else known.get(zone.name)
         assumed = verdicts is None
