@@ -93,6 +93,10 @@ def _prove_select(zone: Zone, select: Select, path: Path, faults: Faults) -> Non
     if faults.sound((*path, "url")) and host != fqdn:
         what = f"its host {host} is not {fqdn}, whose answers this zone gives"
         faults.add((*path, "url"), what, "right only if that name is an alias (CNAME) of it", warning=True)
+    candidates = zone.candidates(select)
+    if candidates and all(mirror.only for mirror in candidates):
+        what = f"each of its {len(candidates)} mirrors has `only`, so some askers may get none"
+        faults.add((*path, "name"), what, "leave one mirror open to everybody", warning=True)
 
 
 def _prove_nodes(zone: Zone, faults: Faults, records: str | None) -> None:

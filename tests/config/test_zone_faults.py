@@ -315,6 +315,15 @@ def test_one_world_for_a_process(folder: Path) -> None:
     assert "names another world.table" in problem.what
 
 
+def test_a_select_that_is_closed_to_some_is_a_warning(folder: Path) -> None:
+    def told(text: str) -> list[bool]:
+        return [p.warning for p in check_zones([write(folder, text)]) if "some askers may get none" in p.what]
+
+    one = SOUND.replace(URL, f"    only: [JP]\n{URL}")
+    assert told(one) == []
+    assert told(one.replace("    url: http://paris", "    only: [FR]\n    url: http://paris")) == [True]
+
+
 def test_warnings_do_not_refuse(folder: Path) -> None:
     text = SOUND.replace(ZONE, "zone: example.net\nworld: gone.table").replace(
         SELECT, "    url: http://elsewhere.example/"
