@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(os.environ.get("MIRRORNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+# Whoever starts the suite in the background (nohup, a shell's &) starts it with SIGINT ignored, and children inherit
+# that; the tests of Ctrl-C mean a program in the foreground.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def missing(reason: str) -> None:
