@@ -114,8 +114,10 @@ class Session:
                 self._warnings += self._trusted.warnings
                 ready(self._warnings)
                 log.info("%s is mounted on %s", mount.operations.file_name, options.mountpoint)
-            except BaseException:
+            except BaseException as error:
                 await mount.leave(force=True)
+                if self._stops and isinstance(error, MirrornetError):  # it failed because it was told to stop
+                    raise KeyboardInterrupt from None
                 raise
             finally:
                 await serving

@@ -14,6 +14,7 @@ Nothing here looks at a path below a mount point: that would wait for the client
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 TYPE: Final = "fuse.mirrornet"
 READ_AHEAD: Final = 1024  # KiB
 MAX_BACKGROUND: Final = 128  # reads that the kernel keeps in flight
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8  # linux/fs.h
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 
 
@@ -95,13 +97,12 @@ def detach(mountpoint: Path, *, lazy: bool) -> bool:
     Raises LocalError where the system refuses for another reason.
     """
     if os.geteuid() == 0:
-        command = ["umount", *(["-l"] if lazy else []), "--", str(mountpoint)]
-    else:
-        command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(mountpoint)]
+        return _umount2(mountpoint, lazy=lazy)
+    command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(mountpoint)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except FileNotFoundError:
-        raise LocalError(f"{command[0]} is not installed (Debian: mount, fuse3)") from None
+        raise LocalError("fusermount3 is not installed (Debian: fuse3)") from None
     except subprocess.TimeoutExpired:
         return False
     if done.returncode == 0 or mounted_at(mountpoint) is None:
@@ -109,6 +110,23 @@ def detach(mountpoint: Path, *, lazy: bool) -> bool:
     if "busy" in done.stderr:
         return False
     raise LocalError(f"{mountpoint}: {' '.join(done.stderr.split())}")
+
+
+def _umount2(mountpoint: Path, *, lazy: bool) -> bool:
+    """Unmounts by umount2(2) itself, without umount(8).
+
+    A child closes what it inherits before it executes anything.  Where that is a file of our own mount (the first
+    read's), its close waits for us, while we wait for the child, in vfork(2) and with the interpreter's lock.
+    """
+    system = ctypes.CDLL(None, use_errno=True)
+    if system.umount2(os.fsencode(mountpoint), _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)) == 0:
+        return True
+    error = ctypes.get_errno()
+    if mounted_at(mountpoint) is None:
+        return True
+    if error == errno.EBUSY:
+        return False
+    raise LocalError(f"{mountpoint}: {os.strerror(error)}")
 
 
 def holders(mountpoint: Path) -> list[str]:

@@ -370,6 +370,8 @@ def test_foreground_ends_by_ctrl_c(machine: Machine) -> None:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         until(machine.file.exists)
+        with machine.file.open("rb", buffering=0) as file:
+            assert file.read(4096)  # as the mount's own first read does, after which it is ready
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=10)
         assert process.returncode == 0 and "Traceback" not in said
