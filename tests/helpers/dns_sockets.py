@@ -26,3 +26,14 @@ def client_context() -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["dot"])
     return context
+
+
+def exact(sock: socket.socket, size: int) -> bytes:
+    """`size` octets of a stream, or what came before its end."""
+    data = b""
+    while len(data) < size:
+        more = sock.recv(size - len(data))
+        if not more:
+            return data
+        data += more
+    return data

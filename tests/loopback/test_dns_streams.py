@@ -18,7 +18,7 @@ from pathlib import Path
 
 import dns.message
 import pytest
-from dns_sockets import bound, client_context
+from dns_sockets import bound, client_context, exact
 
 from mirrornet.dns.message import wire
 from mirrornet.dns.message.manners import Keeper, Manners
@@ -113,16 +113,6 @@ def receive(sock: socket.socket) -> bytes:
     """One reply; no octets at the end of the connection."""
     head = exact(sock, 2)
     return exact(sock, int.from_bytes(head, "big")) if len(head) == 2 else b""
-
-
-def exact(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        if not more:
-            return data
-        data += more
-    return data
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:

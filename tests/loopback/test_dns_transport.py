@@ -17,6 +17,7 @@ from pathlib import Path
 import dns.message
 import dns.name
 import pytest
+from dns_sockets import exact
 
 from mirrornet.app.workers import open_sockets
 from mirrornet.dns.serving import batch, counters, step
@@ -99,16 +100,6 @@ def start() -> Iterator[Callable[..., Server]]:
     yield begin
     for finish in cleanup:
         finish()
-
-
-def exact(sock: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = sock.recv(size - len(data))
-        if not more:
-            return data
-        data += more
-    return data
 
 
 def receive(sock: socket.socket) -> bytes:
