@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mirrornet.app.world import open_table
 from mirrornet.model.address import parse_address
-from mirrornet.radb.tries import Tries
+from mirrornet.radb.compiling.tries import Tries
 
 
 def main(table_path: str, resolvers_path: str) -> int:

@@ -31,7 +31,7 @@ from mirrornet.model.address import Address
 from mirrornet.model.errors import InputError
 from mirrornet.model.table import Match
 from mirrornet.model.verdict import Verdicts
-from mirrornet.radb.tries import Tries
+from mirrornet.radb.compiling.tries import Tries
 from mirrornet.web.status import PlanStatus
 
 AllVerdicts = Mapping[str, Verdicts]

@@ -25,8 +25,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from mirrornet.image.block import BlockRef, block_path
 from mirrornet.image.files import replacing
+from mirrornet.image.format.block import BlockRef, block_path
 from mirrornet.model.units import format_size
 
 log = logging.getLogger(__name__)

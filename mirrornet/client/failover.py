@@ -27,7 +27,7 @@ from typing import Final
 from mirrornet.client.choice import Blame, Choice
 from mirrornet.client.fetch import Fetcher, Progress
 from mirrornet.client.source import Endpoint
-from mirrornet.image.block import BlockRef, block_path, open_block
+from mirrornet.image.format.block import BlockRef, block_path, open_block
 from mirrornet.model.errors import Missing, PeerError, Unreachable, Untrusted
 from mirrornet.model.units import format_duration
 

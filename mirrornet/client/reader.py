@@ -26,8 +26,8 @@ from typing import Final
 
 from mirrornet.client.cache import Cache
 from mirrornet.client.failover import Failover
-from mirrornet.image.block import BlockRef, open_block
-from mirrornet.image.index import Head, Page
+from mirrornet.image.format.block import BlockRef, open_block
+from mirrornet.image.format.index import Head, Page
 from mirrornet.model.errors import LocalError, MirrornetError, Unreachable, Untrusted
 
 log = logging.getLogger(__name__)

@@ -29,10 +29,10 @@ from typing import Final, ParamSpec, TypeVar
 
 from mirrornet.client.fetch import Fetcher
 from mirrornet.client.source import Endpoint
-from mirrornet.image import trust
 from mirrornet.image.fetch import Bridge
-from mirrornet.image.index import Head
-from mirrornet.image.versions import check_name
+from mirrornet.image.format.index import Head
+from mirrornet.image.trust import attempt as trust
+from mirrornet.image.trust.versions import check_name
 from mirrornet.model.errors import Expired, InputError, MirrornetError, Missing, PeerError, Unreachable, Untrusted
 from mirrornet.model.units import format_duration
 

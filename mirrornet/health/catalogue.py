@@ -2,9 +2,9 @@
 
 A probe must name a block before it asks for it, and the name has to come from the publisher, not from the mirror under
 test.  So a trust folder is kept under the state folder, as every client keeps one, and whenever some mirror shows a
-newer timestamp one attempt is made there (image/trust.py), in a thread, with files fetched over the prober's own
-connection.  Of each image one page of the index is enough to have a thousand names; it is picked by a number that the
-caller draws, and drawn anew with every version and from time to time.
+newer timestamp one attempt is made there (image/trust/attempt.py), in a thread, with files fetched over the prober's
+own connection.  Of each image one page of the index is enough to have a thousand names; it is picked by a number that
+the caller draws, and drawn anew with every version and from time to time.
 
 Rejected: reading the whole index (37 MB for an image of 1 TB, of which probes would use a few names a minute), and
 trusting the mirror's own page without the head (the page's hash is in the head, the head's in signed metadata).
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.health.outcome import Sample
-from mirrornet.image import trust
-from mirrornet.image.block import open_block
 from mirrornet.image.fetch import Bridge
-from mirrornet.image.index import Head, Page
+from mirrornet.image.format.block import open_block
+from mirrornet.image.format.index import Head, Page
+from mirrornet.image.trust import attempt as trust
 from mirrornet.model.errors import LocalError, PeerError
 
 Get = Callable[[str, int], Awaitable[bytes]]  # (path below the repository, limit in bytes) → body

@@ -25,8 +25,8 @@ from typing import Final
 from mirrornet.health.fetch import NoRoute, Refused, Visit, translate
 from mirrornet.health.outcome import Kind, Outcome, Sample
 from mirrornet.health.target import named, target, under
-from mirrornet.image.block import block_path
-from mirrornet.image.trust import check_timestamp
+from mirrornet.image.format.block import block_path
+from mirrornet.image.trust.attempt import check_timestamp
 from mirrornet.model.address import Address, is_public, parse_address
 from mirrornet.model.errors import Expired, Missing, PeerError, Unreachable, Untrusted
 from mirrornet.model.units import format_duration

@@ -1,15 +1,10 @@
 """The image: its format and its trust.  FORMAT.md beside this file is normative.
 
-    block.py      one block: codecs, its name, the only way from stored bytes to bytes a reader may see      (pure)
-    index.py      the head and the pages that list an image version's blocks                                 (pure)
-    versions.py   ImageVersion and Metadata: what signed metadata says, as values                            (pure)
-    verify.py     bytes of signed metadata → what they prove                                                 (pure)
-    trust.py      the client's half: one attempt at one mirror, the trust folder, offline
-    fetch.py      where bytes come from: a Fetch, a folder, a bridge to an event loop, python-tuf's adapter, a pin
-    keys.py       the publisher's keys and the first root
-    metadata.py   the publisher's half of the metadata: read, change, sign, write
-    cut.py        an image cut into blocks on all cores
-    publish.py    publish and resign
+    format/       one block, and the index that lists them: bytes and what they mean     (pure)
+    trust/        signed metadata: the publisher's half (keys, shelf), the client's half (attempt, roots), what proves
+                  it (verify, versions: pure)
+    publishing/   an image cut into blocks on all cores, and made a version
+    fetch.py      where bytes come from: a Fetch, a folder, a bridge to an event loop, python-tuf's adapter
     files.py      files that are whole or absent; folders that one process changes at a time
     small.py      small files that somebody names, read without waiting and up to a limit
 
@@ -28,4 +23,5 @@ Decisions
   interface has none.  Nothing rests on it: `trust.attempt` judges the whole set's expiry again by its argument `now`.
 - 2026-11-23: the time stored in a trust folder is that of the last committed refresh.  A set is committed only while it
   is valid, so a clock that was once years ahead cannot lock the folder up for longer than a set lives.
+- 2026-11-23: sub-rooms, drawn before the room got crowded: format knows nobody, trust knows format, publishing both.
 """

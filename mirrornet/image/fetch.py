@@ -1,4 +1,4 @@
-"""Where the bytes of a repository come from, as one small function, and the first root that all trust starts from.
+"""Where the bytes of a repository come from, as one small function.
 
 The fetchers of client and prober (addresses, deadlines, limits) are handed in as a Fetch, so that metadata takes the
 same ways as blocks; a folder is one as well.  They live in an event loop and python-tuf is synchronous, so it runs in a
@@ -13,17 +13,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from tuf.api import exceptions
 from tuf.ngclient.fetcher import FetcherInterface
 
-from mirrornet.image.index import MAX_HEAD
-from mirrornet.image.keys import pin_of, read_root
-from mirrornet.image.verify import open_root
-from mirrornet.model.errors import InputError, Missing, PeerError, Unreachable, Untrusted
-
-ROOT_LIMIT: Final = 512_000  # bytes, python-tuf's own
+from mirrornet.image.format.index import MAX_HEAD
+from mirrornet.model.errors import Missing, PeerError, Unreachable, Untrusted
 
 
 class Fetch(Protocol):
@@ -51,26 +47,6 @@ def file_fetch(repository: Path) -> Fetch:
         return data
 
     return fetch
-
-
-def obtain_root(text: str, fetch: Fetch) -> bytes:
-    """The first root that ROOT of a command line names: the path of a root.json, or "sha256:HEX".
-
-    For a pin, metadata/1.root.json comes from the mirror and must match it.  Raises InputError, PeerError.
-    """
-    if text.startswith("sha256:"):
-        wanted = text.lower()
-        if len(wanted) != 71 or set(wanted[7:]) - set("0123456789abcdef"):
-            raise InputError(f"{text}: a pin is sha256: and 64 hexadecimal digits, as `mirrornet keygen` prints it")
-        data = fetch("metadata/1.root.json", ROOT_LIMIT)
-        if pin_of(data) != wanted:
-            raise Untrusted(
-                f"metadata/1.root.json: is {pin_of(data)[:23]}…, the pin says {wanted[:23]}…; "
-                "the mirror serves another repository, or the pin is wrong"
-            )
-        open_root(data)
-        return data
-    return read_root(Path(text))
 
 
 class Bridge:

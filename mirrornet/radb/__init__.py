@@ -6,18 +6,15 @@ lays all of that over each other, once, at import, so that a name server only ev
 
     importer.py   the shell: dumps and statistics → a table on disk, checked against the old one
     fetch.py      a path or URL → unpacked bytes, read ahead, with limits on everything
-    rpsl.py       bytes → pieces of whole objects → attributes
-    objects.py    one object → Route, Block, AutNum, or why not: the exact reader
-    columns.py    a piece → all its plain routes at once: the fast reader, equal to the exact one
-    delegated.py  delegated statistics → blocks and seats of AS numbers
+    reading/      dumps and statistics → records: an exact reader for all, a fast one for the plain nine tenths
+    compiling/    records → the columns of world.table: one origin a prefix, overlapping blocks → ranges, tries
+    facts.py      what one object of a registry says
+    records.py    what was said, as numpy columns
     bogons.py     what no public route may carry
     sources.py    how much each source is worth
-    records.py    what was said, as numpy columns
-    origins.py    one origin for each prefix
-    sweep.py      overlapping prefixes and blocks → ranges that cover everything once
-    ranges.py     records → the columns of world.table
-    tries.py      the same table as longest match by pytricia
     report.py     what was seen, kept, mended and rejected
+
+Imports go importer → reading → compiling → records → facts.
 
 Decisions
 ---------

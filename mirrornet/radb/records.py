@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from mirrornet.model.address import Family
 from mirrornet.model.place import Evidence
 from mirrornet.model.table import NONE
-from mirrornet.radb.objects import Block, Route
+from mirrornet.radb.facts import Block, Route
 from mirrornet.radb.sources import rank
-from mirrornet.radb.sweep import U8, U64
 
+U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
 COORDINATES_LIMIT = 1 << 22  # different pairs of coordinates kept
 
 

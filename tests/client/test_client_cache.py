@@ -12,8 +12,8 @@ from typing import BinaryIO
 import pytest
 
 from mirrornet.client.cache import RENEW, SUSPEND, Cache
-from mirrornet.image.block import BlockRef, Codec, block_path, open_block, pack_block
 from mirrornet.image.files import replacing
+from mirrornet.image.format.block import BlockRef, Codec, block_path, open_block, pack_block
 
 NOW = 1_800_000_000.0
 

@@ -132,8 +132,8 @@ mirrors:
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Calls the verb on a small world with the arguments, and returns what it printed."""
     starts = array.array("I", [0, 133 << 24, 134 << 24]).tobytes()
-    ranges4 = (starts, array.array("I", [0, 1, 0]).tobytes(), b"\xff\x08\xff", b"\xff\0\xff")
-    ranges6 = (bytes(8), bytes(4), b"\xff", b"\xff")
+    ranges4 = (starts, array.array("I", [0, 1, 0]).tobytes(), b"\xff\x08\xff", b"\xff\0\xff", bytes(3))
+    ranges6 = (bytes(8), bytes(4), b"\xff", b"\xff", b"\0")
     pieces = encode(0.0, ranges4, ranges6, encode_place(UNKNOWN) + encode_place(JAPAN), ["RADB"])
     (tmp_path / "world.table").write_bytes(b"".join(pieces))
     (tmp_path / "zone.yaml").write_text(ZONE_FILE)

@@ -40,6 +40,7 @@ def table(*entries: tuple[str, Place]) -> WorldTable:
                 array.array("I", [places.index(o[1]) if o else 0 for o in owners]).tobytes(),
                 bytes(o[0].length if o else 255 for o in owners),
                 bytes(0 if o else 255 for o in owners),
+                bytes(len(owners)),
             )
         )
     return WorldTable(b"".join(encode_table(0.0, *families, b"".join(map(encode_place, places)), ["RADB"])))

@@ -20,7 +20,7 @@ from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import WorldTable, encode, encode_place
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import Mirror, Select, Zone
-from mirrornet.radb.tries import Tries
+from mirrornet.radb.compiling.tries import Tries
 
 TOKYO, PARIS = Place(2500, "JP", 35.68, 139.69), Place(3215, "FR", 48.86, 2.35)
 MIRRORS = (
@@ -49,8 +49,9 @@ def server() -> Reference:
         array.array("I", [0, 1, 2, 1, 0]).tobytes(),
         b"\xff\x08\x10\x08\xff",
         b"\xff\0\0\0\xff",
+        bytes(5),
     )
-    ranges6 = (bytes(8), bytes(4), b"\xff", b"\xff")
+    ranges6 = (bytes(8), bytes(4), b"\xff", b"\xff", b"\0")
     places = b"".join(map(encode_place, (UNKNOWN, TOKYO, PARIS)))
     table = WorldTable(b"".join(encode(0.0, ranges4, ranges6, places, ["RADB"])))
     records = {name_to_wire("sub.zone.test"): {rrset.NS: RRset(rrset.NS, 60, (name_to_wire("ns.sub.zone.test"),))}}

@@ -23,8 +23,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from mirrornet.image.keys import keygen
-from mirrornet.image.publish import publish
+from mirrornet.image.publishing.publish import publish
+from mirrornet.image.trust.keys import keygen
 
 
 class Mirror:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.image import trust
-from mirrornet.image.keys import keygen
-from mirrornet.image.publish import PublishReport, publish, resign
-from mirrornet.image.trust import Metadata, file_fetch
+from mirrornet.image.publishing.publish import PublishReport, publish, resign
+from mirrornet.image.trust import attempt as trust
+from mirrornet.image.trust.attempt import Metadata, file_fetch
+from mirrornet.image.trust.keys import keygen
 
 NOW = 1_800_000_000.0  # Unix time: no test reads a clock
 SMALL = 65536  # block size

@@ -19,14 +19,15 @@ import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
 
-from mirrornet.image import publish as publish_module
-from mirrornet.image import trust
-from mirrornet.image.index import Head
-from mirrornet.image.keys import keygen, load_key, new_key, pin_of
-from mirrornet.image.metadata import Shelf
-from mirrornet.image.publish import Ring, publish
-from mirrornet.image.trust import attempt, index_head, initialise, load, new_scratch, obtain_root
-from mirrornet.image.verify import utc
+import mirrornet.image
+from mirrornet.image.format.index import Head
+from mirrornet.image.publishing import publish as publish_module
+from mirrornet.image.publishing.publish import Ring, publish
+from mirrornet.image.trust import attempt as trust
+from mirrornet.image.trust.attempt import attempt, index_head, initialise, load, new_scratch, obtain_root
+from mirrornet.image.trust.keys import keygen, load_key, new_key, pin_of
+from mirrornet.image.trust.shelf import Shelf
+from mirrornet.image.trust.verify import utc
 from mirrornet.model.errors import Expired, InputError, Missing, PeerError, Unreachable, Untrusted
 
 NOW, DAY = 1_800_000_000.0, 86400
@@ -65,7 +66,7 @@ def two_versions(publisher: Any) -> tuple[Any, Path, Path]:
 
 
 def test_the_table_of_attacks_names_tests_that_exist() -> None:
-    table = Path(trust.__file__).with_name("FORMAT.md").read_text()
+    table = Path(mirrornet.image.__file__).with_name("FORMAT.md").read_text()
     here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_image_*.py"))
     named = re.findall(r"::(test_\w+)`", table)
     assert len(named) > 12 and [name for name in named if f"def {name}(" not in here] == []
@@ -498,7 +499,7 @@ def test_custom_fields_that_lie(publisher: Any, client: Any, mirror: Any, monkey
     lies = [("version", 9), ("size", "1"), ("stored", -1), ("codec", "lzma"), ("created", 0), ("size", True)]
     for number, (field, value) in enumerate(lies):
         monkeypatch.setattr(
-            "mirrornet.image.metadata.to_custom",
+            "mirrornet.image.trust.shelf.to_custom",
             lambda image, field=field, value=value: {
                 "mirrornet": {"version": image.version, "size": image.size, "stored": 1, "codec": "zlib",
                               "created": "x", "rollback_of": None, field: value}

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 from contents import some_bytes
 
-from mirrornet.image.block import BlockRef, Codec, block_path, check_level, open_block, pack_block, stored_limit
+from mirrornet.image.format.block import BlockRef, Codec, block_path, check_level, open_block, pack_block, stored_limit
 from mirrornet.model.errors import InputError, Untrusted
 
 SIZE = 65536

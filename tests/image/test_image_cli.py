@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mirrornet.cli import publish as verbs
+from mirrornet.cli import publish, signing
 from mirrornet.model.errors import InputError
 
 Run = Callable[..., tuple[str, str]]
@@ -23,7 +23,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.delenv("MIRRORNET_PASSPHRASE", raising=False)
     (tmp_path / "image").write_bytes(b"x" * 100_000)
     app = typer.Typer()
-    verbs.register(app)
+    publish.register(app)
+    signing.register(app)
 
     def call(*arguments: str) -> tuple[str, str]:
         result = CliRunner().invoke(app, arguments)

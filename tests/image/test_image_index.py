@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.image.block import BlockRef, Codec, open_block, pack_block
-from mirrornet.image.index import ENTRY, PREAMBLE, Head, Pack, Page, Place, page_of, summed, zero_stream
+from mirrornet.image.format.block import BlockRef, Codec, open_block, pack_block
+from mirrornet.image.format.index import ENTRY, PREAMBLE, Head, Pack, Page, Place, page_of, summed, zero_stream
 from mirrornet.model.errors import Untrusted
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "index"

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from contents import some_bytes
 
-from mirrornet.image import cut as cut_module
-from mirrornet.image.block import Codec, open_block
 from mirrornet.image.files import locked
-from mirrornet.image.index import Head, Page
-from mirrornet.image.keys import first_root, is_encrypted, keygen, load_key
-from mirrornet.image.publish import listed, publish, resign
+from mirrornet.image.format.block import Codec, open_block
+from mirrornet.image.format.index import Head, Page
+from mirrornet.image.publishing import cut as cut_module
+from mirrornet.image.publishing.publish import listed, publish, resign
+from mirrornet.image.trust.keys import first_root, is_encrypted, keygen, load_key
 from mirrornet.model.errors import InputError, LocalError
 
 NOW, SMALL, DAY = 1_800_000_000.0, 65536, 86400
@@ -285,7 +285,7 @@ def test_killed_before_the_metadata(publisher: Any, monkeypatch: pytest.MonkeyPa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("mirrornet.image.metadata.Shelf.write", die)
+        patch.setattr("mirrornet.image.trust.shelf.Shelf.write", die)
         with pytest.raises(KeyboardInterrupt):
             publisher.publish(some_bytes(9 * SMALL, 5))
     assert content(publisher.repo) == some_bytes(SMALL)

@@ -20,8 +20,8 @@ import dns.message
 import dns.query
 import pytest
 
-from mirrornet.image.keys import keygen
-from mirrornet.image.publish import publish
+from mirrornet.image.publishing.publish import publish
+from mirrornet.image.trust.keys import keygen
 
 TREE = Path(__file__).resolve().parents[2]
 MIRRORNET = [sys.executable, "-c", "import sys; from mirrornet.cli import main; sys.exit(main())"]

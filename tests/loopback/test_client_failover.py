@@ -22,7 +22,7 @@ from mirrornet.client.fetch import Fetcher
 from mirrornet.client.reader import Reader
 from mirrornet.client.repository import Repository
 from mirrornet.client.source import Urls, endpoints_of
-from mirrornet.image.index import Head
+from mirrornet.image.format.index import Head
 from mirrornet.model.errors import Expired, InputError, LocalError, Missing, PeerError, Unreachable, Untrusted
 
 

@@ -20,8 +20,8 @@ from tuf.api.metadata import Metadata, Root, Timestamp
 from waiting import eventually
 
 from mirrornet.health.monitor import LIMIT, Monitor
-from mirrornet.image.keys import keygen, load_key
-from mirrornet.image.publish import publish
+from mirrornet.image.publishing.publish import publish
+from mirrornet.image.trust.keys import keygen, load_key
 from mirrornet.model.errors import InputError
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings, Mirror, RepositorySettings, Select, Zone

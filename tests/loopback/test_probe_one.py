@@ -23,8 +23,8 @@ from mirrornet.health import probe as module
 from mirrornet.health.fetch import Visit
 from mirrornet.health.outcome import Kind, Outcome, Sample
 from mirrornet.health.probe import Order, addresses, probe
-from mirrornet.image.keys import keygen
-from mirrornet.image.publish import publish
+from mirrornet.image.publishing.publish import publish
+from mirrornet.image.trust.keys import keygen
 from mirrornet.model.errors import Unreachable
 from mirrornet.model.zone import Mirror
 

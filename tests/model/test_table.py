@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mirrornet.model.address import parse_prefix
 from mirrornet.model.errors import InputError
 from mirrornet.model.place import UNKNOWN, Evidence, Place
-from mirrornet.model.table import NONE, WorldTable, decode_place, encode, encode_place
+from mirrornet.model.table import NONE, Columns, Mark, WorldTable, decode_place, encode, encode_place
 
 JAPAN = Place(2500, "JP", 35.5, 139.75, 40, False, Evidence.DELEGATED, Evidence.CENTROID)
 single = st.floats(-90, 90, width=32)
@@ -31,11 +31,13 @@ places = st.builds(
 ) | st.builds(Place, asn=st.integers(0, 2**32 - 1), country=st.sampled_from(["", "US"]))
 
 
-def columns(rows: list[tuple[int, int, int, int]], code: str) -> tuple[bytes, bytes, bytes, bytes]:
-    """Rows of (start, place, length, source) as a family's four columns."""
+def columns(rows: list[tuple[int, int, int, int]], code: str) -> Columns:
+    """Rows of (start, place, length, source) as a family's five columns, every range with the same mark."""
     starts, numbers, lengths, sources = zip(*rows, strict=True)
     count = len(rows)
-    return struct.pack(f"<{count}{code}", *starts), struct.pack(f"<{count}I", *numbers), bytes(lengths), bytes(sources)
+    marks = bytes([Mark.SEVERAL_ORIGINS]) * count
+    packed = struct.pack(f"<{count}{code}", *starts), struct.pack(f"<{count}I", *numbers)
+    return *packed, bytes(lengths), bytes(sources), marks
 
 
 def build(rows4: list[tuple[int, int, int, int]], rows6: list[tuple[int, int, int, int]], *known: Place) -> bytes:
@@ -65,6 +67,7 @@ def test_a_radius_beyond_the_field_is_capped() -> None:
 
 def test_look_ups() -> None:
     table = WorldTable(small())
+    assert table.match(ip_address("10.1.2.3")).marks is Mark.SEVERAL_ORIGINS
     assert (table.created, table.place_count, table.sources) == (1.5, 2, ("RADB", "RIPE"))
     match = table.match(ip_address("10.1.2.3"))
     assert (match.place, match.prefix, match.source) == (JAPAN, parse_prefix("10.0.0.0/8"), "RIPE")
@@ -98,7 +101,7 @@ def test_every_range_is_found_at_both_ends(data: st.DataObject) -> None:
 def test_columns_that_differ_in_length() -> None:
     good = columns([(0, 0, NONE, NONE)], "Q")
     with pytest.raises(ValueError, match="differ in length"):
-        encode(0, (b"\0\0\0\0", b"", b"\0", b"\0"), good, encode_place(UNKNOWN), [])
+        encode(0, (b"\0\0\0\0", b"", b"\0", b"\0", b"\0"), good, encode_place(UNKNOWN), [])
     with pytest.raises(ValueError, match="not whole"):
         encode(0, columns([(0, 0, NONE, NONE)], "I"), good, b"short", [])
 
@@ -108,15 +111,17 @@ def test_columns_that_differ_in_length() -> None:
     [
         (lambda data: b"", "not a world.table"),
         (lambda data: b"<!DOCTYPE html>" * 100, "not a world.table"),
-        (lambda data: data[:100], "not a world.table"),
+        (lambda data: data[:90], "not a world.table"),
         (lambda data: data[:-40], "cut short"),
-        (lambda data: data[:8] + b"\x02" + data[9:], "version 2"),
+        (lambda data: data[:8] + b"\x01" + data[9:], "version 1"),
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "damaged"),
         (lambda data: data[:140] + bytes([data[140] ^ 1]) + data[141:], "damaged"),
         (lambda data: data + b"more", "damaged"),
-        (lambda data: data[:24] + b"\x00" + data[25:], "header contradicts itself"),
-        (lambda data: data[:32] + b"\xff" + data[33:], "header contradicts itself"),
-        (lambda data: data[:70] + b"\x01" + data[71:], "header contradicts itself"),
+        (lambda data: data[:12] + b"\x05" + data[13:], "header contradicts itself"),
+        (lambda data: data[:12] + b"\xff" + data[13:], "cut short"),
+        (lambda data: data[:96] + b"R" + data[97:], "header contradicts itself"),
+        (lambda data: data[:112] + b"\x01" + data[113:], "header contradicts itself"),
+        (lambda data: data[:122] + b"\x01" + data[123:], "header contradicts itself"),
     ],
 )
 def test_damage_is_named(damage: object, part: str) -> None:
@@ -149,11 +154,31 @@ def test_any_damaged_table_is_refused_or_readable(data: st.DataObject) -> None:
 def test_the_layout_octet_by_octet() -> None:
     """What another program may rely on, written down once without our own encoder's help."""
     table = small()
-    assert struct.unpack("<8sIId", table[:24]) == (b"MNWORLD1", 1, 128, 1.5)
-    offsets = struct.unpack("<8Q", table[24:88])
-    assert offsets == (128, 3, 176, 3, 232, 2, 296, 9)
-    assert table[88:120] == hashlib.sha256(table[128:]).digest() and table[120:128] == bytes(8)
-    assert table[128:140] == struct.pack("<3I", 0, 0x0A000000, 0x0B000000) and table[140:144] == bytes(4)
-    assert table[144:156] == struct.pack("<3I", 0, 1, 0)
-    assert table[232 + 32 : 296] == struct.pack("<I2sBBffHB13x", 2500, b"JP", 1, 2, 35.5, 139.75, 40, 5)
-    assert table[296:305] == b"RADB\nRIPE"
+    assert struct.unpack("<8sIId", table[:24]) == (b"MNWORLD1", 2, 4, 1.5)
+    assert table[24:56] == hashlib.sha256(table[96:]).digest() and table[56:96] == bytes(40)
+    assert list(struct.iter_unpack("<16sQQ", table[96:224])) == [
+        (b"ranges4".ljust(16, b"\0"), 224, 3),
+        (b"ranges6".ljust(16, b"\0"), 280, 3),
+        (b"places".ljust(16, b"\0"), 344, 2),
+        (b"sources".ljust(16, b"\0"), 408, 9),
+    ]
+    assert table[224:236] == struct.pack("<3I", 0, 0x0A000000, 0x0B000000) and table[236:240] == bytes(4)
+    assert table[240:252] == struct.pack("<3I", 0, 1, 0)
+    assert table[256:259] == bytes([NONE, 8, NONE]) and table[264:267] == bytes([NONE, 1, NONE])
+    assert table[272:275] == bytes([2, 2, 2])
+    assert table[344 + 32 : 408] == struct.pack("<I2sBBffHB13x", 2500, b"JP", 1, 2, 35.5, 139.75, 40, 5)
+    assert table[408:417] == b"RADB\nRIPE"
+
+
+def test_further_sections_survive() -> None:
+    one = columns([(0, 0, NONE, NONE)], "I"), columns([(0, 0, NONE, NONE)], "Q"), encode_place(UNKNOWN), ["RADB"]
+    table = WorldTable(b"".join(encode(0.0, *one, {"sets": b"members", "links": b"", "more": b"12345678"})))
+    assert [bytes(table.section(name)) for name in ("sets", "links", "more", "absent")] == [
+        b"members",
+        b"",
+        b"12345678",
+        b"",
+    ]
+    for name in ("", "places", "a name of seventeen"):
+        with pytest.raises(ValueError, match="cannot name a section"):
+            encode(0.0, *one, {name: b""})

@@ -34,7 +34,7 @@ from mirrornet.model.table import WorldTable, encode_place
 from mirrornet.model.table import encode as encode_table
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import Mirror, PlaceOverride, Select, Zone
-from mirrornet.radb.tries import Tries
+from mirrornet.radb.compiling.tries import Tries
 
 COUNTRIES = ["JP", "DE", "BR", "ZA", "US", "AU", "", "XX"]
 CARRIERS = ["::/64", "64:ff9b::/64", "2001::/32", "2002::/16"]
@@ -82,6 +82,7 @@ def random_table(dice: random.Random, sizes: int = 12) -> WorldTable:
                 array.array("I", numbers).tobytes(),
                 bytes(lengths),
                 bytes(0 if length < 255 else 255 for length in lengths),
+                bytes(len(lengths)),
             )
         )
     pieces = encode_table(0.0, families[0], families[1], b"".join(map(encode_place, places)), ["RADB"])

@@ -8,10 +8,10 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirrornet.image.block import BlockRef, Codec, inflate, open_block, pack_block
-from mirrornet.image.index import PREAMBLE, Head, Pack, Page, Place, page_of, summed, zero_stream
-from mirrornet.image.verify import check_timestamp, open_root
-from mirrornet.image.versions import from_target
+from mirrornet.image.format.block import BlockRef, Codec, inflate, open_block, pack_block
+from mirrornet.image.format.index import PREAMBLE, Head, Pack, Page, Place, page_of, summed, zero_stream
+from mirrornet.image.trust.verify import check_timestamp, open_root
+from mirrornet.image.trust.versions import from_target
 from mirrornet.model.errors import Untrusted
 
 SIZE = 65536

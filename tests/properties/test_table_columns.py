@@ -10,10 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mirrornet.model.address import Family
-from mirrornet.radb import columns
-from mirrornet.radb.objects import Route, interpret
+from mirrornet.radb.facts import Route
+from mirrornet.radb.reading import columns
+from mirrornet.radb.reading.objects import interpret
+from mirrornet.radb.reading.rpsl import runs
 from mirrornet.radb.records import Sources
-from mirrornet.radb.rpsl import runs
 
 GARBAGE = Path(__file__).parents[1] / "vectors" / "rpsl" / "garbage.db"
 FAMILIES: tuple[Family, Family] = (4, 6)

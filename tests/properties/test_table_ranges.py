@@ -13,10 +13,10 @@ from mirrornet.data.countries import COUNTRIES
 from mirrornet.model.address import Address, Family, Prefix, fold, mask, width
 from mirrornet.model.place import Evidence, Place
 from mirrornet.model.table import Match, WorldTable
-from mirrornet.radb.objects import Block, Route
-from mirrornet.radb.ranges import GEOLOC_RADIUS_KM, compile_table
+from mirrornet.radb.compiling.ranges import GEOLOC_RADIUS_KM, compile_table
+from mirrornet.radb.compiling.tries import Tries
+from mirrornet.radb.facts import Block, Route
 from mirrornet.radb.records import Records
-from mirrornet.radb.tries import Tries
 
 FAMILIES: tuple[Family, Family] = (4, 6)
 # Few bits in play, so that prefixes nest and touch; some at either end of all addresses.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mirrornet.model.address import parse_address
-from mirrornet.radb.delegated import LINE_LIMIT, AsnRun, rows
-from mirrornet.radb.objects import Block, Mend, Reason
+from mirrornet.radb.facts import Block, Mend, Reason
+from mirrornet.radb.reading.delegated import LINE_LIMIT, AsnRun, rows
 
 EXTENDED = b"""\
 2|nro|20260617|210661|19830705|20260617|+0000

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from mirrornet.model.address import Prefix, parse_prefix
-from mirrornet.radb.objects import AutNum, Block, Mend, Reason, Rejected, Route, Unused, interpret
-from mirrornet.radb.rpsl import runs
+from mirrornet.radb.facts import AutNum, Block, Mend, Reason, Rejected, Route, Unused
+from mirrornet.radb.reading.objects import interpret
+from mirrornet.radb.reading.rpsl import runs
 
 GARBAGE = Path(__file__).parents[1] / "vectors" / "rpsl" / "garbage.db"
 

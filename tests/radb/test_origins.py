@@ -7,8 +7,8 @@ import random
 import numpy as np
 
 from mirrornet.model.address import parse_prefix
-from mirrornet.radb.objects import Route
-from mirrornet.radb.origins import Origins, choose
+from mirrornet.radb.compiling.origins import Origins, choose
+from mirrornet.radb.facts import Route
 from mirrornet.radb.records import Records
 
 Claim = tuple[str, int, str, int]  # prefix, ASN, source, newest

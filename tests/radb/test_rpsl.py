@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mirrornet.radb.rpsl import Piece, TooLong, attributes, class_of, pieces, runs
+from mirrornet.radb.reading.rpsl import Piece, TooLong, attributes, class_of, pieces, runs
 
 TWO = b"route: 192.0.2.0/24\norigin: AS1\n\nroute: 198.51.100.0/24\norigin: AS2\n"
 

@@ -15,8 +15,8 @@ from pytricia import PyTricia
 from mirrornet.model.address import Address, fold, parse_prefix
 from mirrornet.model.table import WorldTable
 from mirrornet.radb.bogons import bogon_asn, bogon_prefix
+from mirrornet.radb.compiling.tries import Tries
 from mirrornet.radb.importer import import_radb
-from mirrornet.radb.tries import Tries
 
 EVERY = 37  # of the rows of the data: about 31,000
 LOOKUPS = 4000

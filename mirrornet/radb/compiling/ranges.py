@@ -28,12 +28,10 @@ from numpy.typing import NDArray
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.model.address import Family, Prefix, width
 from mirrornet.model.place import Evidence, Place
-from mirrornet.model.table import NONE, encode, encode_place
-from mirrornet.radb.origins import Origins, choose
-from mirrornet.radb.records import Blocks, Geography, Records
-from mirrornet.radb.sweep import (
+from mirrornet.model.table import NONE, Columns, encode, encode_place
+from mirrornet.radb.compiling.origins import Origins, choose
+from mirrornet.radb.compiling.sweep import (
     I32,
-    U64,
     Layer,
     block_lengths,
     common_starts,
@@ -42,6 +40,7 @@ from mirrornet.radb.sweep import (
     masks,
     smallest_match,
 )
+from mirrornet.radb.records import U64, Blocks, Geography, Records
 
 GEOLOC_RADIUS_KM: Final = 25  # a town; the holder chose the point, his customers live around it
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
@@ -57,6 +56,7 @@ class Cells:
     geographies: U64  # country number << 40 | Evidence << 32 | coordinates number
     lengths: NDArray[np.uint8]
     sources: NDArray[np.uint8]
+    marks: NDArray[np.uint8]  # table.Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,7 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
         | coordinates,
         lengths=lengths,
         sources=np.where(route >= 0, _pick(routes.sources, route, NONE), block_source),
+        marks=_pick(origins.marks, route, 0),
     )
 
 
@@ -208,14 +209,15 @@ def _geography(packed: int, geography: Geography) -> _Template:
     return code, country_from, country.latitude, country.longitude, country.radius_km, Evidence.CENTROID
 
 
-def _merged(family: Family, cells: Cells, places: NDArray[np.uint32]) -> tuple[bytes, bytes, bytes, bytes]:
-    """The columns of world.table, with neighbours merged that share place, source and matched prefix."""
+def _merged(family: Family, cells: Cells, places: NDArray[np.uint32]) -> Columns:
+    """The columns of world.table, with neighbours merged that share place, source, marks and matched prefix."""
     lengths = cells.lengths
     values = masks(cells.starts, np.where(lengths == NONE, 0, lengths), width(family))
     same = (
         (places[1:] == places[:-1])
         & (lengths[1:] == lengths[:-1])
         & (cells.sources[1:] == cells.sources[:-1])
+        & (cells.marks[1:] == cells.marks[:-1])
         & (values[1:] == values[:-1])
     )
     keep = np.concatenate([np.ones(1, bool), ~same])
@@ -224,4 +226,5 @@ def _merged(family: Family, cells: Cells, places: NDArray[np.uint32]) -> tuple[b
         places[keep].astype("<u4").tobytes(),
         lengths[keep].tobytes(),
         cells.sources[keep].tobytes(),
+        cells.marks[keep].tobytes(),
     )

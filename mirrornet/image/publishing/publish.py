@@ -21,20 +21,28 @@ from typing import Final
 
 from securesystemslib.signer import CryptoSigner
 
-from mirrornet.image.block import (
+from mirrornet.image.files import locked, write_whole
+from mirrornet.image.format.block import (
     BLOCK_SIZE,
     MAX_BLOCK_SIZE,
     MIN_BLOCK_SIZE,
     Codec,
     check_level,
 )
-from mirrornet.image.cut import Progress, Store, cut, opened
-from mirrornet.image.files import locked, write_whole
-from mirrornet.image.index import Head
-from mirrornet.image.keys import first_root, is_encrypted, key_path, load_key, new_key, pin_of, refuse_inside_repository
-from mirrornet.image.metadata import DAY, LIFE, Shelf, expiries, index_path
+from mirrornet.image.format.index import Head
+from mirrornet.image.publishing.cut import Progress, Store, cut, opened
 from mirrornet.image.small import METADATA_LIMIT, read_small
-from mirrornet.image.versions import ImageVersion, Metadata, check_name, role_of
+from mirrornet.image.trust.keys import (
+    first_root,
+    is_encrypted,
+    key_path,
+    load_key,
+    new_key,
+    pin_of,
+    refuse_inside_repository,
+)
+from mirrornet.image.trust.shelf import DAY, LIFE, Shelf, expiries, index_path
+from mirrornet.image.trust.versions import ImageVersion, Metadata, check_name, role_of
 from mirrornet.model.errors import InputError, LocalError
 
 STAGING: Final = ".partial"

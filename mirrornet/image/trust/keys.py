@@ -36,7 +36,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from mirrornet.image.files import locked, write_whole
 from mirrornet.image.small import KEY_LIMIT, METADATA_LIMIT, read_small
-from mirrornet.image.verify import open_root, utc
+from mirrornet.image.trust.verify import open_root, utc
 from mirrornet.model.errors import InputError, LocalError, Untrusted
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from mirrornet.image.block import (
+from mirrornet.image.format.block import (
     MAX_BLOCK_SIZE,
     MIN_BLOCK_SIZE,
     ZERO_HASH,

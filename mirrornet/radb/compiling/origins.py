@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mirrornet.radb.records import Routes, Sources, select
-from mirrornet.radb.sweep import I64, U8
+from mirrornet.model.table import Mark
+from mirrornet.radb.compiling.sweep import I64
+from mirrornet.radb.records import U8, Routes, Sources, select
 
 SAMPLES = 5
 
@@ -32,9 +33,10 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """One route for each prefix, sorted by (value, length)."""
+    """One route for each prefix, sorted by (value, length), and how sure its origin is (table.Mark)."""
 
     routes: Routes
+    marks: U8
     conflicts: int
     samples: tuple[Conflict, ...]
 
@@ -47,7 +49,7 @@ def choose(routes: Routes, sources: Sources) -> Origins:
     sizes = np.bincount(group) if len(group) else np.zeros(0, np.int64)
     alone = sizes[group] == 1 if len(group) else np.zeros(0, bool)
     if bool(alone.all()):
-        return Origins(select(routes, order), 0, ())
+        return Origins(select(routes, order), np.zeros(len(order), np.uint8), 0, ())
 
     rows = order[~alone]
     prefix = group[~alone]
@@ -74,8 +76,11 @@ def choose(routes: Routes, sources: Sources) -> Origins:
         for begin, size in zip(np.flatnonzero(first)[count > 1][:SAMPLES], count[count > 1][:SAMPLES], strict=True)
     )
     chosen = np.concatenate([order[alone], rows[winners]])
+    marks = np.zeros(len(chosen), np.uint8)
+    marks[np.count_nonzero(alone) :][count > 1] = int(Mark.SEVERAL_ORIGINS)
     merged = select(routes, chosen)
-    return Origins(select(merged, _sorted(merged)), int(np.count_nonzero(count > 1)), samples)
+    final = _sorted(merged)
+    return Origins(select(merged, final), marks[final], int(np.count_nonzero(count > 1)), samples)
 
 
 def _sorted(routes: Routes) -> I64:

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from pytricia import PyTricia
 
 from mirrornet.model.address import Address, Family, Prefix, key, mask, width
-from mirrornet.model.table import NONE, Match, Ranges, WorldTable
-from mirrornet.radb.sweep import I64, U64, decompose, distinct, longest_match, masks
+from mirrornet.model.table import NONE, Mark, Match, Ranges, WorldTable
+from mirrornet.radb.compiling.sweep import I64, decompose, distinct, longest_match, masks
+from mirrornet.radb.records import U64
 
-_NOTHING = NONE << 8 | NONE  # place 0, no prefix, no source
+_NOTHING = NONE << 16 | NONE << 8  # place 0, no prefix, no source, no marks
 
 
 class Tries:
@@ -43,11 +44,12 @@ class Tries:
         family, value = key(address)
         packed = value.to_bytes(4) if family == 4 else (value << 64).to_bytes(16)
         found: int = self._tries[family].get(packed, _NOTHING)
-        length, source = found >> 8 & 0xFF, found & 0xFF
+        length, source = found >> 16 & 0xFF, found >> 8 & 0xFF
         return Match(
-            place=self._table.place(found >> 16),
+            place=self._table.place(found >> 24),
             prefix=None if length == NONE else Prefix(family, mask(family, value, length), length),
             source="" if source == NONE else self._table.sources[source],
+            marks=Mark(found & 0xFF),
         )
 
 
@@ -56,9 +58,10 @@ def _trie(family: Family, ranges: Ranges) -> PyTricia:
     starts = np.asarray(ranges.starts).astype(np.uint64)
     lengths = np.asarray(ranges.lengths).astype(np.uint8)
     codes = (
-        np.asarray(ranges.places).astype(np.int64) << 16
-        | lengths.astype(np.int64) << 8
-        | np.asarray(ranges.sources).astype(np.int64)
+        np.asarray(ranges.places).astype(np.int64) << 24
+        | lengths.astype(np.int64) << 16
+        | np.asarray(ranges.sources).astype(np.int64) << 8
+        | np.asarray(ranges.marks).astype(np.int64)
     )
     values, prefix_lengths, prefix_codes = _pairs(starts, lengths, codes, bits)
     pieces = [

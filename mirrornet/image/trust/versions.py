@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mirrornet.image.block import Codec
+from mirrornet.image.format.block import Codec
 from mirrornet.model.errors import InputError, Untrusted
 from mirrornet.model.names import IMAGE_NAME, suggest
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-U64 = NDArray[np.uint64]
+from mirrornet.radb.records import U8, U64
+
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
-U8 = NDArray[np.uint8]
 
 _ONE = np.uint64(1)
 

@@ -32,12 +32,13 @@ from tuf.api import exceptions
 from tuf.api.metadata import Targets
 from tuf.ngclient import Updater, UpdaterConfig
 
-from mirrornet.image.fetch import ROOT_LIMIT, Adapter, Fetch, file_fetch, obtain_root
+from mirrornet.image.fetch import Adapter, Fetch, file_fetch
 from mirrornet.image.files import locked, sync_folder, write_whole
-from mirrornet.image.index import MAX_HEAD, Head
-from mirrornet.image.keys import pin_of
-from mirrornet.image.verify import Verified, check_timestamp, fault, open_role, open_root, utc, verify_set
-from mirrornet.image.versions import ImageVersion, Metadata, check_name, role_of
+from mirrornet.image.format.index import MAX_HEAD, Head
+from mirrornet.image.trust.keys import pin_of
+from mirrornet.image.trust.roots import ROOT_LIMIT, obtain_root
+from mirrornet.image.trust.verify import Verified, check_timestamp, fault, open_role, open_root, utc, verify_set
+from mirrornet.image.trust.versions import ImageVersion, Metadata, check_name, role_of
 from mirrornet.model.errors import Expired, InputError, LocalError, Missing, PeerError, Unreachable, Untrusted
 
 __all__ = ["Fetch", "ImageVersion", "Metadata", "attempt", "check_timestamp", "commit", "file_fetch", "index_head",

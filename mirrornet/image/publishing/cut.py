@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from mirrornet.image.block import BlockRef, Codec, block_path, pack_block
 from mirrornet.image.files import sync_folder, write_whole
-from mirrornet.image.index import PAGE_ENTRIES, PREAMBLE, Head, page_of, summed, zero_stream
+from mirrornet.image.format.block import BlockRef, Codec, block_path, pack_block
+from mirrornet.image.format.index import PAGE_ENTRIES, PREAMBLE, Head, page_of, summed, zero_stream
 from mirrornet.model.errors import InputError
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from mirrornet.model.address import Family, width
 from mirrornet.radb.bogons import ASNS, FIRSTS, PREFIXES, SHORTEST
-from mirrornet.radb.records import Routes, Sources
-from mirrornet.radb.rpsl import Span
-from mirrornet.radb.sweep import I64, U8, U64, masks
+from mirrornet.radb.compiling.sweep import I64, masks
+from mirrornet.radb.reading.rpsl import Span
+from mirrornet.radb.records import U8, U64, Routes, Sources
 
 Mask = NDArray[np.bool_]
 

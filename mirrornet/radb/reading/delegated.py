@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from mirrornet.model.address import Family
 from mirrornet.radb.bogons import SHORTEST, bogon_block
-from mirrornet.radb.objects import Block, Fault, Mend, Reason, country_code, parse_address
+from mirrornet.radb.facts import Block, Mend, Reason
+from mirrornet.radb.reading.objects import Fault, country_code, parse_address
 
 _STATUSES = frozenset((b"allocated", b"assigned"))
 _KINDS = frozenset((b"ipv4", b"ipv6", b"asn"))

@@ -21,7 +21,7 @@ from tuf.api.metadata import Metadata as Signed
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
-from mirrornet.image.versions import ImageVersion, Metadata, from_target, name_of, role_of
+from mirrornet.image.trust.versions import ImageVersion, Metadata, from_target, name_of, role_of
 from mirrornet.model.errors import Expired, Missing, PeerError, Untrusted
 
 T = TypeVar("T", Root, Timestamp, Snapshot, Targets)

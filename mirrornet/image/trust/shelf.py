@@ -30,10 +30,10 @@ from tuf.api.metadata import (
 from tuf.api.metadata import Metadata as Signed
 
 from mirrornet.image.files import write_whole
-from mirrornet.image.keys import ROOT_LIFE
 from mirrornet.image.small import METADATA_LIMIT, read_small
-from mirrornet.image.verify import Verified, open_role, open_root, utc, verify_set, versions_of
-from mirrornet.image.versions import (
+from mirrornet.image.trust.keys import ROOT_LIFE
+from mirrornet.image.trust.verify import Verified, open_role, open_root, utc, verify_set, versions_of
+from mirrornet.image.trust.versions import (
     ImageVersion,
     file_path,
     name_of,

@@ -1,0 +1,62 @@
+"""What the publisher's verbs share: options, passphrases, a progress bar.
+
+Passphrases come from MIRRORNET_PASSPHRASE or from a terminal, never from an argument, which other users of the machine
+could read.  On a terminal long work shows a bar; elsewhere a line at the start of each tenth.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mirrornet.cli.border import say
+
+Keys = Annotated[Path, typer.Option(help="The folder of keys, as `mirrornet keygen` made it.", metavar="DIR")]
+Repo = Annotated[Path, typer.Option(help="The repository: the folder that mirrors serve.", metavar="DIR")]
+
+
+def new_passphrase() -> bytes | None:
+    """The passphrase for keys that are about to be made; None: none is wanted."""
+    given = os.environ.get("MIRRORNET_PASSPHRASE")
+    if given is None and sys.stdin.isatty():
+        given = typer.prompt("Passphrase for the new keys (empty: none)", "", True, True, show_default=False, err=True)
+    return given.encode() if given else None
+
+
+def passphrase(folder: Path) -> bytes | None:
+    """The passphrase of the keys in `folder`; None where there is none, or nobody to ask."""
+    from mirrornet.image.trust.keys import is_encrypted
+
+    given = os.environ.get("MIRRORNET_PASSPHRASE")
+    if given is None and is_encrypted(folder) and sys.stdin.isatty():
+        given = typer.prompt(f"Passphrase of the keys in {folder}", hide_input=True, err=True)
+    return given.encode() if given else None
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback for (bytes done, bytes in all): a bar on a terminal, a line for each tenth elsewhere."""
+    if not sys.stderr.isatty():
+        tenths = 0
+
+        def line(done: int, total: int) -> None:
+            nonlocal tenths
+            if done * 10 // total > tenths:
+                tenths = done * 10 // total
+                say(f"{title}: {tenths * 10} %")
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn(title), BarColumn(), DownloadColumn(True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

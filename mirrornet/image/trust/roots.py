@@ -1,0 +1,33 @@
+"""The first root, from which all trust starts: a file, or what any mirror has if it matches a pin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from mirrornet.image.fetch import Fetch
+from mirrornet.image.trust.keys import pin_of, read_root
+from mirrornet.image.trust.verify import open_root
+from mirrornet.model.errors import InputError, Untrusted
+
+ROOT_LIMIT: Final = 512_000  # bytes, python-tuf's own
+
+
+def obtain_root(text: str, fetch: Fetch) -> bytes:
+    """The first root that ROOT of a command line names: the path of a root.json, or "sha256:HEX".
+
+    For a pin, metadata/1.root.json comes from the mirror and must match it.  Raises InputError, PeerError.
+    """
+    if text.startswith("sha256:"):
+        wanted = text.lower()
+        if len(wanted) != 71 or set(wanted[7:]) - set("0123456789abcdef"):
+            raise InputError(f"{text}: a pin is sha256: and 64 hexadecimal digits, as `mirrornet keygen` prints it")
+        data = fetch("metadata/1.root.json", ROOT_LIMIT)
+        if pin_of(data) != wanted:
+            raise Untrusted(
+                f"metadata/1.root.json: is {pin_of(data)[:23]}…, the pin says {wanted[:23]}…; "
+                "the mirror serves another repository, or the pin is wrong"
+            )
+        open_root(data)
+        return data
+    return read_root(Path(text))

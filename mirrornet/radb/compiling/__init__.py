@@ -1,0 +1,7 @@
+"""Records → the columns of world.table.
+
+origins.py    one origin for each prefix
+sweep.py      overlapping prefixes and blocks → ranges that cover everything once
+ranges.py     the layers over each other, places numbered, neighbours merged
+tries.py      the same table as longest match by pytricia
+"""

@@ -1,0 +1,94 @@
+"""What one object of a registry says, once understood: values that the readers make and the records take in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from mirrornet.model.address import Family
+
+
+class Reason(StrEnum):
+    """Why an object was rejected; the text is what the report prints."""
+
+    NOT_RPSL = "does not begin with an attribute"
+    DELETED = "marked as deleted (*xx)"
+    TOO_LONG = "object longer than 8 MiB"
+    BAD_ADDRESS = "not an address of its family"
+    NO_LENGTH = "prefix without length"
+    BAD_LENGTH = "prefix length is not a number in range"
+    TOO_SHORT = "prefix too short to be a network's own (under /8 or /16)"
+    TOO_SPECIFIC = "route6 longer than /64"
+    NO_ORIGIN = "no origin"
+    BAD_ORIGIN = "origin is not an AS number"
+    BOGON = "prefix in reserved address space"
+    BOGON_ORIGIN = "reserved or private AS number"
+    BAD_RANGE = "not an address range"
+    REVERSED = "range ends before it begins"
+    PAST_END = "range runs past the last address"
+    BAD_FIELDS = "not a line of delegated statistics"
+
+
+class Mend(StrEnum):
+    """What was set right; the text is what the report prints."""
+
+    HOST_BITS = "host bits cleared"
+    ZERO_PADDED = "zero-padded octet read as decimal"
+    NO_AS = "AS number without AS"
+    ASDOT = "AS number in ASDOT"
+    NO_SOURCE = "no source"
+    COUNTRIES = "several countries, the first was taken"
+    NO_COUNTRY = "country that is none (EU, AP, ZZ ...) passed over"
+    BAD_GEOLOC = "geoloc that is no place on Earth passed over"
+    LONG_BLOCK = "inet6num longer than /64 widened to it"
+
+
+class Route(NamedTuple):
+    """`value`/`length` is originated by `asn`.  `newest`: last-modified and changed as yyyymmdd, the first << 32."""
+
+    family: Family
+    value: int
+    length: int
+    asn: int
+    source: str
+    newest: int
+    mends: tuple[Mend, ...] = ()
+
+
+class Block(NamedTuple):
+    """The addresses from `first` to `last` (of `width(family)` bits) are used in `country` ("" unknown)."""
+
+    family: Family
+    first: int
+    last: int
+    country: str
+    coordinates: tuple[float, float] | None
+    source: str
+    mends: tuple[Mend, ...] = ()
+
+
+class AutNum(NamedTuple):
+    """The holder of `asn` has his seat in `country` ("" unknown)."""
+
+    asn: int
+    country: str
+    source: str
+    mends: tuple[Mend, ...] = ()
+
+
+class Rejected(NamedTuple):
+    """An object of a class that we want, but not in this state."""
+
+    class_name: str
+    source: str
+    reason: Reason
+
+
+class Unused(NamedTuple):
+    """A sound object of a class that we do not use."""
+
+    class_name: str
+    source: str
+
+
+Said = Route | Block | AutNum | Rejected | Unused
