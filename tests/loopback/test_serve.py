@@ -86,8 +86,13 @@ def test_a_corrupt_mirror_is_named_and_left_out(running: Any) -> None:
         if block.is_file():
             block.write_bytes(b"\0" + block.read_bytes()[1:])
     running.wait_for(lambda: running.addresses(running.TOKYO) == ["127.0.0.42"], "the liar to leave", 8)
-    verdicts = json.loads((running.folder / "state" / "verdicts.json").read_text())
-    assert verdicts["serve.test"]["tokyo"]["state"] == "corrupt"
+
+    def verdict() -> str:
+        return str(json.loads((running.folder / "state" / "verdicts.json").read_text())["serve.test"]["tokyo"]["state"])
+
+    running.wait_for(
+        lambda: verdict() == "corrupt", "the file of verdicts, which is written after the answers change", 8
+    )
     assert b'mirrornet_mirror_up{mirror="tokyo",zone="serve.test"} 0.0' in running.http("metrics")[1]
 
 
