@@ -1,6 +1,7 @@
 """The plan: who gets which mirrors, for the whole world at once, as one immutable file.  Pure; numpy stays in here.
 
 ground.py      the map of the world as columns, with the operator's places laid over it
+distances.py   the estimates of ranking/estimate.py, for all places at once
 spots.py       the ranking of ranking/nearest.py, for all places at once
 partition.py   ranges of addresses with equal answers, and their exact scopes
 plan.py        the Planner: zones, map and verdicts in, a Plan out
