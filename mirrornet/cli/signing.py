@@ -45,7 +45,7 @@ def resign(repo: Repo, keys: Keys) -> None:
     The timestamp is good for 3 days and is renewed each time, the snapshot for 30 days and is renewed past half of
     them.  Copy metadata/ to the mirrors afterwards; clients warn of, or refuse, what has expired.
     """
-    from mirrornet.image.publishing.publish import resign as work
+    from mirrornet.image.publishing.resign import resign as work
 
     report = work(repo, keys, now=time.time(), passphrase=passphrase(keys))
     for warning in report.warnings:
@@ -60,7 +60,7 @@ def versions(
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
 ) -> None:
     """List the versions in a repository: number, date, size, stored bytes, codec."""
-    from mirrornet.image.publishing.publish import listed
+    from mirrornet.image.publishing.listing import listed
     from mirrornet.model.units import format_size
 
     metadata = listed(repo, time.time())

@@ -15,7 +15,7 @@ import fcntl
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -76,7 +76,9 @@ def write_whole(path: Path, data: bytes, *, staging: Path | None = None, mode: i
 
 
 @contextmanager
-def locked(folder: Path, what: str, *, shared: bool = False, wait: float | None = None) -> Iterator[None]:
+def locked(
+    folder: Path, what: str | Callable[[], str], *, shared: bool = False, wait: float | None = None
+) -> Iterator[None]:
     """Holds `folder` alone, or with other readers where `shared`; waits `wait` seconds for it (None: LOCK_WAIT).
 
     Raises LocalError, with `what` the other one does.
@@ -90,7 +92,8 @@ def locked(folder: Path, what: str, *, shared: bool = False, wait: float | None 
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise LocalError(f"{folder}: {what}; try again when that is done") from None
+                    doing = what if isinstance(what, str) else what()
+                    raise LocalError(f"{folder}: {doing}; try again when that is done") from None
                 time.sleep(0.05)
         yield
     finally:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.image.publishing.publish import PublishReport, publish, resign
+from mirrornet.image.publishing.publish import PublishReport, publish
+from mirrornet.image.publishing.resign import resign
 from mirrornet.image.trust import attempt as trust
 from mirrornet.image.trust.attempt import Metadata, file_fetch
 from mirrornet.image.trust.keys import keygen

@@ -22,10 +22,11 @@ from tuf.api.metadata import Metadata, Root, Timestamp
 import mirrornet.image
 from mirrornet.image.format.index import Head
 from mirrornet.image.publishing import publish as publish_module
-from mirrornet.image.publishing.publish import Ring, publish
+from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust import attempt as trust
 from mirrornet.image.trust.attempt import attempt, index_head, initialise, load, new_scratch, obtain_root
 from mirrornet.image.trust.keys import keygen, load_key, new_key, pin_of
+from mirrornet.image.trust.ring import Ring
 from mirrornet.image.trust.shelf import Shelf
 from mirrornet.image.trust.verify import utc
 from mirrornet.model.errors import Expired, InputError, Missing, PeerError, Unreachable, Untrusted

@@ -17,7 +17,9 @@ from mirrornet.image.files import locked
 from mirrornet.image.format.block import Codec, open_block
 from mirrornet.image.format.index import Head, Page
 from mirrornet.image.publishing import cut as cut_module
-from mirrornet.image.publishing.publish import listed, publish, resign
+from mirrornet.image.publishing.listing import listed
+from mirrornet.image.publishing.publish import publish
+from mirrornet.image.publishing.resign import resign
 from mirrornet.image.trust.keys import first_root, is_encrypted, keygen, load_key
 from mirrornet.model.errors import InputError, LocalError
 
@@ -257,7 +259,7 @@ def test_a_repository_that_was_tampered_with(publisher: Any) -> None:
 def test_two_publishers_are_kept_apart(publisher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     publisher.publish(b"x")
     monkeypatch.setattr("mirrornet.image.files.LOCK_WAIT", 0.0)
-    with locked(publisher.repo, "test"), pytest.raises(LocalError, match="another publish or resign is at work"):
+    with locked(publisher.repo, "test"), pytest.raises(LocalError, match="another process is at work"):
         publisher.publish(b"y")
     assert publisher.publish(b"y").version == 2
 

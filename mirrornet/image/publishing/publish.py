@@ -1,4 +1,4 @@
-"""Publishing: an image becomes the next version of its name in a repository.  And keeping what is signed fresh.
+"""Publishing: an image becomes the next version of its name in a repository.
 
     blocks/ → pages (blocks, too) → files/NAME/VERSION/HASH.index → metadata/, timestamp.json last
 
@@ -10,18 +10,12 @@ hour's work.  A killed publish leaves blocks that the next one finds; its tempor
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
-from securesystemslib.signer import CryptoSigner
-
-from mirrornet.image.files import locked, write_whole
+from mirrornet.image.files import write_whole
 from mirrornet.image.format.block import (
     BLOCK_SIZE,
     MAX_BLOCK_SIZE,
@@ -31,23 +25,12 @@ from mirrornet.image.format.block import (
 )
 from mirrornet.image.format.index import Head
 from mirrornet.image.publishing.cut import Progress, Store, cut, opened
-from mirrornet.image.small import METADATA_LIMIT, read_small
-from mirrornet.image.trust.keys import (
-    first_root,
-    is_encrypted,
-    key_path,
-    load_key,
-    new_key,
-    pin_of,
-    refuse_inside_repository,
-)
-from mirrornet.image.trust.shelf import DAY, LIFE, Shelf, expiries, index_path
-from mirrornet.image.trust.versions import ImageVersion, Metadata, check_name, role_of
-from mirrornet.model.errors import InputError, LocalError
-
-STAGING: Final = ".partial"
-_BUSY: Final = "another publish or resign is at work here"
-_PARTS: Final = frozenset({"blocks", "files", "metadata", STAGING})
+from mirrornet.image.publishing.held import held
+from mirrornet.image.trust.keys import first_root, key_path, pin_of
+from mirrornet.image.trust.ring import Ring
+from mirrornet.image.trust.shelf import Shelf, index_path
+from mirrornet.image.trust.versions import ImageVersion, check_name, role_of
+from mirrornet.model.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +48,6 @@ class PublishReport:
     index_length: int
     pin: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ResignReport:
-    """`timestamp`, `snapshot`: their versions now.  `warnings`: lines about what offline keys must renew soon."""
-
-    timestamp: int
-    snapshot: int
-    expires: float
-    warnings: tuple[str, ...]
 
 
 def publish(
@@ -101,7 +74,7 @@ def publish(
     if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE or block_size & (block_size - 1):
         raise InputError(f"block size {block_size}: a power of two from 64K to 4M is wanted; 256K is the default")
     root = first_root(keys)
-    with opened(image, block_size) as source, _at_work(repo, keys) as staging:
+    with opened(image, block_size) as source, held(repo, keys, "a publish") as staging:
         shelf = Shelf(repo, root, now)
         ring = Ring(keys, passphrase)
         role = role_of(name)
@@ -138,89 +111,6 @@ def publish(
     )
 
 
-def resign(repo: Path, keys: Path, *, now: float, passphrase: bytes | None = None) -> ResignReport:
-    """Renews the timestamp, and the snapshot when half its life is over; needs only these two keys.
-
-    Raises InputError (no repository, other keys), LocalError (a publish at work: its timestamp is fresh anyway).
-    """
-    root = first_root(keys)
-    if not (repo / "metadata" / "1.root.json").exists():
-        raise InputError(f"{repo}: no repository; `mirrornet publish` makes one")
-    with _at_work(repo, keys) as staging:
-        shelf = Shelf(repo, root, now)
-        if shelf.verified is None:
-            raise InputError(f"{repo}: nothing is published here yet; `mirrornet publish` does")
-        ring = Ring(keys, passphrase)
-        ends = expiries(shelf)
-        before = ends["timestamp"]
-        if ends["snapshot"] - now < LIFE["snapshot"] / 2:
-            shelf.stage_snapshot(ring.sign)
-        else:
-            shelf.stage_timestamp(ring.sign)
-        shelf.write(staging)
-        ends = expiries(shelf)
-    warnings = []
-    if ends["timestamp"] < before - DAY:  # not refused: it was ahead then, or it is behind now
-        warnings.append(f"the clock went back to {datetime.fromtimestamp(now, UTC):%Y-%m-%d}: is it right now?")
-    for role, end in sorted(ends.items()):
-        life = LIFE.get(role, LIFE["targets"])
-        if role in ("snapshot", "timestamp") or end - now >= life / 3:
-            continue
-        day = datetime.fromtimestamp(end, UTC)
-        what = "publish it again" if role.startswith("image-") else f"sign it with {key_path(keys, role)}"
-        warnings.append(f"{role} {'expired' if end <= now else 'expires'} on {day:%Y-%m-%d}: {what}")
-    return ResignReport(shelf.timestamp.version, shelf.snapshot.version, min(ends.values()), tuple(warnings))
-
-
-class Ring:
-    """The keys opened so far."""
-
-    def __init__(self, keys: Path, passphrase: bytes | None) -> None:
-        self._keys, self._passphrase = keys, passphrase
-        self._open: dict[str, CryptoSigner] = {}
-
-    def sign(self, role: str) -> CryptoSigner:
-        """The signer of `role`.  Raises InputError."""
-        if role not in self._open:
-            self._open[role] = load_key(self._keys, role, self._passphrase)
-        return self._open[role]
-
-    def sign_or_make(self, role: str) -> CryptoSigner:
-        """The same; a key that does not exist yet is made (that of a new image)."""
-        path = key_path(self._keys, role)
-        if role not in self._open and not path.exists():
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            self._open[role] = new_key(path, self._passphrase if is_encrypted(self._keys) else None)
-        return self.sign(role)
-
-
-@contextmanager
-def _at_work(repo: Path, keys: Path) -> Iterator[Path]:
-    """The repository alone, its folders made; yields the folder for temporary files.  OSError becomes LocalError."""
-    refuse_inside_repository(keys)
-    if keys.resolve().is_relative_to(repo.resolve()):
-        raise InputError(f"{keys}: lies inside the repository {repo}; keep keys where no mirror copies them")
-    if repo.exists() and not repo.is_dir():
-        raise InputError(f"{repo}: is not a folder")
-    if repo.is_dir() and any(entry.name not in _PARTS for entry in repo.iterdir() if entry.name[0] != "."):
-        strange = next(entry.name for entry in repo.iterdir() if entry.name not in _PARTS)
-        raise InputError(f"{repo}: holds {strange}, so it is no repository; name an empty or a new folder")
-    try:
-        repo.mkdir(parents=True, exist_ok=True)
-        with locked(repo, _BUSY):
-            staging = repo / STAGING
-            shutil.rmtree(staging, ignore_errors=True)
-            for part in ("blocks", "files", "metadata", STAGING):
-                (repo / part).mkdir(exist_ok=True)
-            try:
-                yield staging
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        where = error.filename or repo
-        raise LocalError(f"{where}: {error.strerror}; what was published before still stands") from error
-
-
 def _write_index(repo: Path, staging: Path, head: Head, name: str, version: int, now: float) -> ImageVersion:
     data = head.encode()
     Head.parse(data)  # what clients would refuse is not published
@@ -240,20 +130,3 @@ def _write_index(repo: Path, staging: Path, head: Head, name: str, version: int,
         index_hash=digest,
         index_length=len(data),
     )
-
-
-def listed(repo: Path, now: float) -> Metadata:
-    """What the signed metadata of the repository in the folder `repo` says, by its own first root.
-
-    Raises InputError where there is none, or it does not hold together.
-    """
-    try:
-        root = read_small(repo / "metadata" / "1.root.json", METADATA_LIMIT)
-    except FileNotFoundError:
-        raise InputError(f"{repo}: no repository (it has no metadata/1.root.json)") from None
-    except OSError as error:
-        raise InputError(f"{error.filename or repo}: cannot be read: {error.strerror}") from None
-    shelf = Shelf(repo, root, now)
-    if shelf.verified is None:
-        raise InputError(f"{repo}: nothing is published here yet")
-    return shelf.verified.metadata(now)

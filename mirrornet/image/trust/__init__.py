@@ -3,6 +3,7 @@
 versions.py   ImageVersion and Metadata: what signed metadata says, as values        (pure)
 verify.py     bytes of signed metadata → what they prove                             (pure)
 keys.py       the publisher's keys and the first root
+ring.py       keys as they are opened
 shelf.py      the publisher's half of the metadata: read, change, sign, write
 roots.py      the client's first root: a file or a pin
 attempt.py    the client's half: one attempt at one mirror, the trust folder, offline
