@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -21,7 +21,15 @@ from tuf.api.metadata import Metadata as Signed
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
-from mirrornet.image.trust.versions import ImageVersion, Metadata, from_target, name_of, role_of
+from mirrornet.image.trust.versions import (
+    Attached,
+    ImageVersion,
+    Metadata,
+    attached_from,
+    from_target,
+    name_of,
+    role_of,
+)
 from mirrornet.model.errors import Expired, Missing, PeerError, Untrusted
 
 T = TypeVar("T", Root, Timestamp, Snapshot, Targets)
@@ -128,10 +136,17 @@ class Verified:
 
 def versions_of(role: Targets, name: str) -> tuple[ImageVersion, ...]:
     """The versions that the role of image `name` lists, ascending.  Raises Untrusted."""
-    found = (
-        from_target(path, target.length, target.hashes, target.custom, name) for path, target in role.targets.items()
+    found: list[ImageVersion] = []
+    beside: dict[int, list[Attached]] = {}
+    for path, target in role.targets.items():
+        if (other := attached_from(path, target.length, target.hashes, name)) is not None:
+            beside.setdefault(other[0], []).append(other[1])
+        elif (image := from_target(path, target.length, target.hashes, target.custom, name)) is not None:
+            found.append(image)
+    return tuple(
+        replace(image, attached=tuple(sorted(beside.get(image.version, ()), key=lambda each: each.kind)))
+        for image in sorted(found, key=lambda image: image.version)
     )
-    return tuple(sorted((image for image in found if image is not None), key=lambda image: image.version))
 
 
 def image_names(targets: Targets) -> tuple[str, ...]:

@@ -16,7 +16,21 @@ from mirrornet.model.errors import InputError, Untrusted
 from mirrornet.model.names import IMAGE_NAME, suggest
 
 _PATH: Final = re.compile(rf"({IMAGE_NAME.pattern})/([1-9][0-9]{{0,8}})/index")
+_ATTACHED: Final = re.compile(rf"({IMAGE_NAME.pattern})/([1-9][0-9]{{0,8}})/([a-z][a-z0-9_-]{{0,31}})")
 _ROLE = "image-"  # an image may be called "root": its role may not
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A target beside an index: its last word (profile, kernel, initrd, sbom …), where it lies, what it must be.
+
+    `path`: relative to the repository.  `hash`: 32 octets of SHA-256.  `length`: bytes.
+    """
+
+    kind: str
+    path: str
+    hash: bytes
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +39,8 @@ class ImageVersion:
 
     `size`: true length in bytes.  `stored`: bytes of its distinct blocks.  `codec`: "zlib", "zstd" or "stored".
     `created`: ISO 8601, UTC.  `rollback_of`: the version whose content this one repeats.  `index_path`: relative to the
-    repository; `index_hash`: 32 octets of SHA-256; `index_length`: bytes.
+    repository; `index_hash`: 32 octets of SHA-256; `index_length`: bytes.  `attached`: the version's other targets, by
+    kind ascending.
     """
 
     name: str
@@ -38,6 +53,7 @@ class ImageVersion:
     index_path: str
     index_hash: bytes
     index_length: int
+    attached: tuple[Attached, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,3 +182,18 @@ def from_target(path: str, length: int, hashes: Mapping[str, str], custom: objec
         index_hash=bytes.fromhex(digest),
         index_length=length,
     )
+
+
+def attached_from(path: str, length: int, hashes: Mapping[str, str], name: str) -> tuple[int, Attached] | None:
+    """(version, target) of a target in the role of `name` that is no index; None where its path is none of ours.
+
+    A kind this program does not know is one that a mirror has to hold all the same.  Raises Untrusted for a hash that
+    is none.
+    """
+    match = _ATTACHED.fullmatch(path)
+    if match is None or match[1] != name or match[3] == "index":
+        return None
+    digest = hashes.get("sha256", "")
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise Untrusted(f"target {path}: it is not named by a SHA-256; a newer mirrornet may be needed")
+    return int(match[2]), Attached(match[3], file_path(path, digest), bytes.fromhex(digest), length)
