@@ -7,6 +7,7 @@
     zone.py      what a zone file means once proven sound
     verdict.py   what may be known of a mirror's health
     table.py     the layout of world.table, its reader and encoder
+    links.py     which AS is whose provider, whose peer
     names.py     what may name an image; which known name was meant
     problem.py   one fault of a text somebody wrote
     errors.py    whose fault it is, and the exit code
