@@ -18,7 +18,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,12 +31,14 @@ from yarl import URL
 
 from mirrornet import __version__
 from mirrornet.client.source import Endpoint, permitted
-from mirrornet.model.errors import LocalError, Missing, Unreachable, Untrusted
-from mirrornet.model.url import MOVED, NOT_HERE, REDIRECTS, redirected
+from mirrornet.model.errors import Busy, LocalError, Missing, Unreachable, Untrusted
+from mirrornet.model.url import BUSY, MOVED, NOT_HERE, REDIRECTS, redirected, wait_asked
 
 CONNECT: Final = 3.0  # seconds for name, connection and TLS; TCP's second SYN goes after 1 s
 PROGRESS: Final = 5.0  # seconds between two pieces of a body, and until the first
 CONNECTIONS: Final = 24  # to one mirror at once
+Sink = Callable[[bytes], Awaitable[None]]
+_PIECE: Final = 1 << 20  # bytes of a local file at once
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"mirrornet/{__version__}"}
 
 
@@ -103,15 +105,21 @@ class Fetcher:
         self._sessions: dict[tuple[object, ...], aiohttp.ClientSession] = {}
         self._closed = False
 
-    async def fetch(self, endpoint: Endpoint, path: str, limit: int, progress: Progress | None = None) -> Fetched:
+    async def fetch(
+        self, endpoint: Endpoint, path: str, limit: int, progress: Progress | None = None, sink: Sink | None = None
+    ) -> Fetched:
         """The body of `path` (relative to the repository) at `endpoint`, at most `limit` bytes.
 
-        Raises Missing (404, 403, 410), Unreachable (no answer in time, an error of the server), Untrusted (longer
-        than `limit`, encoded on the way, redirected to another host).
+        With a `sink` each piece goes there as it comes, at the pace of the sink, and `data` is empty: for files too
+        large to hold.  Raises Missing (404, 403, 410), Unreachable (no answer in time, an error of the server; Busy
+        where it says when to come again), Untrusted (longer than `limit`, encoded on the way, redirected to another
+        host).
         """
         if self._closed:
             raise LocalError("the client is being closed")
         if endpoint.url.startswith("file:"):
+            if sink is not None:
+                return await _pour_file(endpoint, path, limit, sink)
             return await asyncio.to_thread(_read_file, endpoint, path, limit)
         url = f"{endpoint.url}/{path}"
         begun = time.monotonic()
@@ -123,7 +131,7 @@ class Fetcher:
                     if response.status in MOVED:
                         url = _redirected(endpoint, url, response.headers.get("Location", ""))
                         continue
-                    return await _body(endpoint, path, limit, response, begun, progress)
+                    return await _body(endpoint, path, limit, response, begun, progress, sink)
             raise Unreachable(f"{endpoint}: {path}: more than {REDIRECTS} redirects")
         except TimeoutError:
             spent = time.monotonic() - begun
@@ -166,10 +174,14 @@ async def _body(
     response: aiohttp.ClientResponse,
     begun: float,
     progress: Progress | None,
+    sink: Sink | None,
 ) -> Fetched:
     status = response.status
     if status in NOT_HERE:
         raise Missing(f"{endpoint}: it does not have {path} (HTTP {status})")
+    if status in BUSY:
+        after = wait_asked(response.headers.get("Retry-After", ""), time.time())
+        raise Busy(f"{endpoint}: {path}: HTTP {status}, it is busy", after)
     if status != 200:
         raise Unreachable(f"{endpoint}: {path}: HTTP {status}")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -180,15 +192,18 @@ async def _body(
     parts: list[bytes] = []
     have, first_byte = 0, 0.0
     async for part in response.content.iter_any():
-        if not parts:
+        if not have:
             first_byte = time.monotonic() - begun
             if progress is not None:
                 progress.started = True
-        parts.append(part)
         have += len(part)
         if have > limit:
             response.close()
             raise Untrusted(f"{endpoint}: {path}: more than the {limit} bytes that were signed")
+        if sink is None:
+            parts.append(part)
+        else:
+            await sink(part)
     seconds = time.monotonic() - begun
     return Fetched(parts[0] if len(parts) == 1 else b"".join(parts), first_byte or seconds, seconds)
 
@@ -249,3 +264,23 @@ def _read_file(endpoint: Endpoint, path: str, limit: int) -> Fetched:
         raise Untrusted(f"{endpoint}: {path}: more than the {limit} bytes that were signed")
     spent = time.monotonic() - begun
     return Fetched(data, spent, spent)
+
+
+async def _pour_file(endpoint: Endpoint, path: str, limit: int, sink: Sink) -> Fetched:
+    """The same, piece by piece."""
+    begun = time.monotonic()
+    file = Path(unquote(urlsplit(endpoint.url).path)) / path
+    have = 0
+    try:
+        with file.open("rb") as stream:
+            while part := await asyncio.to_thread(stream.read, _PIECE):
+                have += len(part)
+                if have > limit:
+                    raise Untrusted(f"{endpoint}: {path}: more than the {limit} bytes that were signed")
+                await sink(part)
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise Missing(f"{endpoint}: it does not have {path} ({error.strerror})") from None
+    except OSError as error:
+        raise Unreachable(f"{endpoint}: {path}: {error.strerror}") from None
+    spent = time.monotonic() - begun
+    return Fetched(b"", spent, spent)

@@ -50,6 +50,14 @@ class Unreachable(PeerError):
     """No answer, or not in time."""
 
 
+class Busy(Unreachable):
+    """The peer answers that it has no time just now (429, 503).  `after`: seconds until it may be asked again."""
+
+    def __init__(self, text: str, after: float) -> None:
+        super().__init__(text)
+        self.after = after
+
+
 class Missing(PeerError):
     """The peer answers and says that it does not have this (404, 403).  Not a fault of the whole peer."""
 

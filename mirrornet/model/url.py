@@ -9,10 +9,13 @@ added or TLS taken, but never to another host and never from TLS back to plain t
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 NOT_HERE: Final = frozenset({403, 404, 410})  # a bucket says "forbidden" of what it does not have
+BUSY: Final = frozenset({429, 503})  # come again later; Retry-After may say when
+BUSY_WAIT: Final = (1.0, 5.0, 600.0)  # seconds: the least, what is meant without a word, the most that we wait
 MOVED: Final = frozenset({301, 302, 303, 307, 308})
 REDIRECTS: Final = 3  # one after the other, at most
 
@@ -37,3 +40,17 @@ def redirected(url: str, location: str) -> str:
     if here.scheme == "https" and there.scheme == "http":
         raise ValueError("redirects from https to http")
     return there._replace(netloc=there.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def wait_asked(retry_after: str, now: float) -> float:
+    """Seconds that a Retry-After header asks for (RFC 9110, section 10.2.3: seconds or a date), within BUSY_WAIT."""
+    least, unsaid, most = BUSY_WAIT
+    text = retry_after.strip()
+    if text.isdecimal() and text.isascii():
+        asked = float(text[:10])
+    else:
+        try:
+            asked = parsedate_to_datetime(text).timestamp() - now
+        except (ValueError, TypeError, OverflowError):
+            asked = unsaid
+    return min(max(asked, least), most)

@@ -125,6 +125,14 @@ class PlaceOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """Askers in `prefix` get `mirrors` first, in this order."""
+
+    prefix: Prefix
+    mirrors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Zone:
     """One zone file.  `nameservers` maps a host name to its addresses (empty where it is outside the zone)."""
 
@@ -140,6 +148,7 @@ class Zone:
     repository: RepositorySettings | None = None
     records: Path | None = None
     places: tuple[PlaceOverride, ...] = ()
+    pins: tuple[Pin, ...] = ()
     server: ServerSettings | None = None
 
     def select_fqdn(self, select: Select) -> str:

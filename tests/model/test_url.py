@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mirrornet.model.url import default_port, redirected
+from mirrornet.model.url import default_port, redirected, wait_asked
 
 HERE = "http://tokyo.example:8080/os/x"
 
@@ -44,3 +44,13 @@ def test_who_had_tls_keeps_it() -> None:
     with pytest.raises(ValueError, match="https to http"):
         redirected("https://tokyo.example/x", "http://tokyo.example/x")
     assert default_port("https") == 443 and default_port("http") == 80
+
+
+def test_retry_after() -> None:
+    assert wait_asked("7", 0.0) == 7.0
+    assert wait_asked("0", 0.0) == 1.0
+    assert wait_asked("99999999999999999999", 0.0) == 600.0
+    assert wait_asked("Fri, 31 Dec 1999 23:59:59 GMT", 946684799.0 - 30) == 30.0
+    assert wait_asked("Fri, 31 Dec 1999 23:59:59 GMT", 946684799.0 + 30) == 1.0
+    for nonsense in ("", "soon", "-5", "１２", "Fri, 99 Dec 1999 23:59:59 GMT"):
+        assert wait_asked(nonsense, 0.0) == 5.0
