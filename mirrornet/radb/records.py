@@ -22,7 +22,10 @@ from mirrornet.radb.sources import rank
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
-COORDINATES_LIMIT = 1 << 22  # different pairs of coordinates kept
+COORDINATES_LIMIT = 1 << 22  # different spots kept
+GEOLOC_RADIUS_KM = 25  # a town; the holder chose the point, his customers live around it
+
+Spot = tuple[float, float, int, Evidence]  # latitude, longitude, radius in km, where that is from
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +84,13 @@ class Sources:
 
 
 class Geography:
-    """Numbers for countries and for pairs of coordinates; 0 is unknown."""
+    """Numbers for countries and for spots (coordinates, how exact, and who says so); 0 is unknown."""
 
     def __init__(self) -> None:
         self.countries: list[str] = [""]
-        self.coordinates: list[tuple[float, float] | None] = [None]
+        self.coordinates: list[Spot | None] = [None]
         self._country_numbers = {"": 0}
-        self._coordinate_numbers: dict[tuple[float, float], int] = {}
+        self._coordinate_numbers: dict[Spot, int] = {}
 
     def country(self, code: str) -> int:
         found = self._country_numbers.get(code)
@@ -96,16 +99,19 @@ class Geography:
             self.countries.append(code)
         return found
 
-    def pair(self, coordinates: tuple[float, float] | None) -> int:
-        if coordinates is None:
-            return 0
-        found = self._coordinate_numbers.get(coordinates)
+    def spot(self, spot: Spot) -> int:
+        """The number of `spot`; 0 where there are too many."""
+        found = self._coordinate_numbers.get(spot)
         if found is None:
             if len(self.coordinates) >= COORDINATES_LIMIT:
                 return 0
-            found = self._coordinate_numbers[coordinates] = len(self.coordinates)
-            self.coordinates.append(coordinates)
+            found = self._coordinate_numbers[spot] = len(self.coordinates)
+            self.coordinates.append(spot)
         return found
+
+    def pair(self, coordinates: tuple[float, float] | None) -> int:
+        """The number of a `geoloc:`."""
+        return self.spot((*coordinates, GEOLOC_RADIUS_KM, Evidence.INETNUM)) if coordinates else 0
 
 
 class Records:
@@ -118,6 +124,7 @@ class Records:
         self._batches: dict[Family, list[Routes]] = {4: [], 6: []}
         self._singles: dict[Family, tuple[array[int], ...]] = {4: _route_columns(), 6: _route_columns()}
         self._blocks: dict[Family, tuple[array[int], ...]] = {4: _block_columns(), 6: _block_columns()}
+        self._block_batches: dict[Family, list[Blocks]] = {4: [], 6: []}
 
     def add_route(self, route: Route) -> None:
         row = (route.value, route.length, route.asn, self.sources.number(route.source), route.newest)
@@ -129,7 +136,7 @@ class Records:
             self._batches[family].append(batch)
 
     def add_block(self, block: Block, evidence: Evidence) -> None:
-        if not block.country and block.coordinates is None:
+        if not block.country and block.coordinates is None and evidence != Evidence.GEOFEED:
             return
         firsts, lasts, countries, coordinates, kinds, sources = self._blocks[block.family]
         firsts.append(block.first)
@@ -138,6 +145,11 @@ class Records:
         coordinates.append(self.geography.pair(block.coordinates))
         kinds.append(evidence)
         sources.append(self.sources.number(block.source))
+
+    def add_blocks(self, family: Family, batch: Blocks) -> None:
+        """Blocks by the column; their numbers are those of our `geography` and `sources`."""
+        if len(batch.firsts):
+            self._block_batches[family].append(batch)
 
     def add_seat(self, asn: int, country: str, source_rank: int) -> None:
         """`asn` is held from `country`; the lower rank stays, among equals who came first."""
@@ -169,15 +181,26 @@ class Records:
         return whole
 
     def blocks(self, family: Family) -> Blocks:
-        """All blocks of `family`."""
+        """All blocks of `family`: those that came alone, then the batches."""
         firsts, lasts, countries, coordinates, evidence, sources = self._blocks[family]
-        return Blocks(
+        alone = Blocks(
             np.array(firsts, np.uint64),
             np.array(lasts, np.uint64),
             np.array(countries, np.uint16),
             np.array(coordinates, np.uint32),
             np.array(evidence, np.uint8),
             np.array(sources, np.uint8),
+        )
+        batches = [alone, *self._block_batches[family]]
+        if len(batches) == 1:
+            return alone
+        return Blocks(
+            np.concatenate([batch.firsts for batch in batches]),
+            np.concatenate([batch.lasts for batch in batches]),
+            np.concatenate([batch.countries for batch in batches]),
+            np.concatenate([batch.coordinates for batch in batches]),
+            np.concatenate([batch.evidence for batch in batches]),
+            np.concatenate([batch.sources for batch in batches]),
         )
 
 

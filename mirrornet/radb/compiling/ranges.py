@@ -4,13 +4,17 @@ Four divisions of all addresses are laid over each other: the longest route, the
 the smallest block that has coordinates, the longest anycast prefix.  Every cell of the overlay gets
 
 - its origin from the route;
-- its country from the block, else from the seat of the origin's holder.  Size decides between an inetnum and delegated
-  statistics, and the inetnum only where both have the same size: an inetnum larger than a delegation is one of the
-  placeholders with which registries cover what they do not administer (APNIC's 8.0.0.0/8 in AU);
-- its coordinates from a block's geoloc, unless a smaller block names another country than the geoloc's own does; else
-  the middle of its country;
+- its country from the block, else from the seat of the origin's holder.  What a network publishes of itself (a geofeed)
+  comes before a bought database (mmdb), and that before the registries, whatever their sizes; among equals the smallest
+  block wins.  So size decides between an inetnum and delegated statistics, and the inetnum only where both have the
+  same size: an inetnum larger than a delegation is one of the placeholders with which registries cover what they do
+  not administer (APNIC's 8.0.0.0/8 in AU);
+- its coordinates from an mmdb or a block's geoloc, unless a better or smaller block names another country than the
+  coordinates' own does; else the middle of its country;
 - its prefix: the route's, else the country block's, else the coordinates' block's where that is a prefix; the anycast
-  prefix where it is longer.
+  prefix where it is longer;
+- the mark of anycast from the anycast prefix, unless a geofeed names that prefix or a part of it: a resolver's list of
+  where its queries leave from is about the very addresses that its service's prefix hides.
 
 Equal places are stored once (96,000 for the whole Internet), and neighbouring cells that say the same of the same
 prefix are merged.
@@ -18,7 +22,7 @@ prefix are merged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,15 +40,21 @@ from mirrornet.radb.compiling.sweep import (
     block_lengths,
     common_starts,
     distinct,
+    last_addresses,
     longest_match,
     masks,
+    preferred,
     smallest_match,
 )
+from mirrornet.radb.records import GEOLOC_RADIUS_KM as GEOLOC_RADIUS_KM
 from mirrornet.radb.records import U64, Blocks, Geography, Records
 
-GEOLOC_RADIUS_KM: Final = 25  # a town; the holder chose the point, his customers live around it
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 _START_DTYPES: Final[dict[Family, str]] = {4: "<u4", 6: "<u8"}
+# By Evidence: whose word on a block comes first (0), whatever the blocks' sizes.
+_TIERS: Final = np.array(
+    [0 if one == Evidence.GEOFEED else 1 if one == Evidence.MMDB else 2 for one in Evidence], np.uint8
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +80,13 @@ class Compiled:
     origins: dict[Family, Origins]
 
 
-def compile_table(records: Records, anycast: Sequence[Prefix], created: float) -> Compiled:
-    """The table for `records`, in which addresses of `anycast` prefixes are marked so.  `created`: Unix time."""
+def compile_table(
+    records: Records, anycast: Sequence[Prefix], created: float, extra: Mapping[str, bytes] | None = None
+) -> Compiled:
+    """The table for `records`, in which addresses of `anycast` prefixes are marked so.
+
+    `created`: Unix time.  `extra`: further sections of the file, by name (model/table.py).
+    """
     seats = _Seats(records)
     origins = {family: choose(records.routes(family), records.sources) for family in _FAMILIES}
     cells = {
@@ -85,7 +100,7 @@ def compile_table(records: Records, anycast: Sequence[Prefix], created: float) -
         columns[family] = _merged(family, cells[family], numbers[position:end])
         position = end
     return Compiled(
-        pieces=encode(created, columns[4], columns[6], b"".join(places), records.sources.names),
+        pieces=encode(created, columns[4], columns[6], b"".join(places), records.sources.names, extra),
         ranges={family: len(columns[family][2]) for family in _FAMILIES},
         prefixes={family: len(origins[family].routes.values) for family in _FAMILIES},
         places=len(places),
@@ -110,7 +125,8 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
     bits = width(family)
     routes, blocks = origins.routes, records.blocks(family)
     ranks = (int(Evidence.INETNUM) - blocks.evidence).astype(np.uint8)
-    with_country = np.flatnonzero(blocks.countries)
+    tiers = _TIERS[blocks.evidence]
+    with_country = np.flatnonzero((blocks.countries > 0) | (tiers == 0))  # a geofeed may say: of no country
     with_coordinates = np.flatnonzero(blocks.coordinates)
     anycast_values = np.array([prefix.value for prefix in anycast], np.uint64)
     anycast_lengths = np.array([prefix.length for prefix in anycast], np.uint8)
@@ -119,8 +135,12 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
         layer = smallest_match(blocks.firsts[chosen], blocks.lasts[chosen], ranks[chosen], bits)
         return Layer(layer.starts, np.append(chosen, -1).astype(np.int32)[layer.winners])
 
+    def best(chosen: NDArray[np.int64]) -> Layer:
+        layers = [smallest(chosen[tiers[chosen] == tier]) for tier in np.unique(tiers[chosen])]
+        return preferred(layers or [smallest(chosen)])
+
     by_route = longest_match(routes.values, routes.lengths, bits)
-    by_country, by_coordinates = smallest(with_country), smallest(with_coordinates)
+    by_country, by_coordinates = best(with_country), best(with_coordinates)
     by_anycast = longest_match(anycast_values, anycast_lengths, bits)
     starts = common_starts([by_route, by_country, by_coordinates, by_anycast])
     route, country_block = by_route.at(starts), by_country.at(starts)
@@ -129,16 +149,20 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
     asn = _pick(routes.asns, route, 0)
     country = _pick(blocks.countries, country_block, 0)
     evidence = _pick(blocks.evidence, country_block, 0)
+    published = evidence == int(Evidence.GEOFEED)
     seat = seats.of(asn)
-    seated = (country == 0) & (seat != 0)
+    seated = (country == 0) & (seat != 0) & ~published
     country[seated] = seat[seated]
     evidence[seated] = int(Evidence.AUT_NUM)
-    coordinates = _coordinates(blocks, country, country_block, coordinates_block)
+    coordinates = _coordinates(blocks, tiers, country, country_block, coordinates_block)
 
     block_length = np.append(block_lengths(blocks.firsts, blocks.lasts, bits, NONE), np.uint8(NONE))
     deciding_block = np.where(country_block >= 0, country_block, np.where(coordinates > 0, coordinates_block, -1))
     lengths = np.where(route >= 0, _pick(routes.lengths, route, NONE), block_length[deciding_block])
     cast_length = _pick(anycast_lengths, cast, 0)
+    if anycast and published.any():
+        spread = _pick(last_addresses(anycast_values, anycast_lengths, bits) - anycast_values, cast, 0)
+        cast[published & (_pick(blocks.lasts - blocks.firsts, country_block, 0) <= spread)] = -1
     lengths = np.where((cast >= 0) & ((lengths == NONE) | (cast_length > lengths)), cast_length, lengths)
     block_source = _pick(blocks.sources, deciding_block, NONE)
     return Cells(
@@ -154,14 +178,15 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
 
 
 def _coordinates(
-    blocks: Blocks, country: NDArray[np.uint16], country_block: I32, coordinates_block: I32
+    blocks: Blocks, tiers: NDArray[np.uint8], country: NDArray[np.uint16], country_block: I32, coordinates_block: I32
 ) -> NDArray[np.uint32]:
-    """Each cell's coordinates number; none where a smaller block names another country than theirs does."""
+    """Each cell's coordinates number; none where a better or smaller block names another country than theirs does."""
     coordinates = _pick(blocks.coordinates, coordinates_block, 0)
     both = np.flatnonzero((coordinates_block >= 0) & (country_block >= 0))
     near, far = country_block[both], coordinates_block[both]
     size = blocks.lasts - blocks.firsts
-    elsewhere = (size[near] < size[far]) & (blocks.countries[far] != country[both])
+    before = (tiers[near] < tiers[far]) | ((tiers[near] == tiers[far]) & (size[near] < size[far]))
+    elsewhere = before & (blocks.countries[far] != country[both])
     coordinates[both[elsewhere]] = 0
     return coordinates
 
@@ -200,9 +225,9 @@ _Template = tuple[str, Evidence, float | None, float | None, int, Evidence]
 def _geography(packed: int, geography: Geography) -> _Template:
     code = geography.countries[packed >> 40]
     country_from = Evidence(packed >> 32 & 0xFF)
-    pair = geography.coordinates[packed & 0xFFFFFFFF]
-    if pair is not None:
-        return code, country_from, pair[0], pair[1], GEOLOC_RADIUS_KM, Evidence.INETNUM
+    spot = geography.coordinates[packed & 0xFFFFFFFF]
+    if spot is not None:
+        return code, country_from, *spot
     country = COUNTRIES.get(code)
     if country is None:
         return code, country_from, None, None, 0, Evidence.NONE

@@ -117,6 +117,17 @@ def _heap_sweep(firsts: U64, lasts: U64, ranks: U8, top: int) -> Layer:
     return Layer(boundaries, np.array(winners, np.int32))
 
 
+def preferred(layers: list[Layer]) -> Layer:
+    """One division out of several: at each address the winner of the first layer that has one there."""
+    if len(layers) == 1:
+        return layers[0]
+    starts = common_starts(layers)
+    winners = layers[0].at(starts)
+    for layer in layers[1:]:
+        winners = np.where(winners < 0, layer.at(starts), winners)
+    return Layer(starts, winners)
+
+
 def common_starts(layers: list[Layer]) -> U64:
     """Every boundary of every layer, in order, once."""
     return distinct(np.concatenate([layer.starts for layer in layers]))
