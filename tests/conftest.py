@@ -113,7 +113,8 @@ def _no_surprises(expected_warnings: list[str]) -> Iterator[None]:
     assert not surprises, f"unannounced in the log: {surprises}"
 
 
-_PARTS = {"loopback": "loopback", "peers": "loopback", "mount": "mount", "demo": "demo", "lab": "lab"}  # folder → part, else pure
+# folder → part, else pure
+_PARTS = {"loopback": "loopback", "peers": "loopback", "mount": "mount", "demo": "demo", "lab": "lab"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
