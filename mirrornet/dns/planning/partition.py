@@ -84,11 +84,11 @@ def _joined(family: Family, starts: Keys, answers: Numbers, borders: Flags | Non
     last[-1] = np.uint64((1 << bits) - 1)
     inside = last - starts  # all ones below the block's length, if it is a block
     block = ((inside & (inside + _ONE)) == 0) & ((starts & inside) == 0)
-    scopes = np.where(block, bits - _bit_length(inside), BETWEEN)
+    scopes = np.where(block, bits - bit_length(inside), BETWEEN)
     return _columns(family, starts, answers, scopes)
 
 
-def _bit_length(values: Keys) -> Numbers:
+def bit_length(values: Keys) -> Numbers:
     """int.bit_length() of each; in halves, for a double holds 53 bits."""
     high = np.frexp((values >> np.uint64(32)).astype(np.float64))[1]
     low = np.frexp((values & np.uint64(0xFFFFFFFF)).astype(np.float64))[1]

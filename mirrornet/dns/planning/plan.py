@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mirrornet.dns.message import rrset
 from mirrornet.dns.message.rrset import RRset, ancestors, name_to_text, name_to_wire
@@ -63,6 +64,20 @@ class _Territory:
     spots: Spots
     around: Spots  # the mirrors' own places, for the lists near each of them
     static: dict[bytes, dict[int, RRset]]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a zone's plans are made of, for who reckons with many places at once.
+
+    `spot_of`: for each place of `ground` a row of `estimates`, -1 where distance says nothing.  `estimates`: 1/64 ms,
+    one column for each of `mirrors`.
+    """
+
+    mirrors: tuple[Mirror, ...]
+    ground: Ground
+    spot_of: Numbers
+    estimates: npt.NDArray[np.uint16]
 
 
 @dataclass(slots=True)
@@ -160,6 +175,12 @@ class Planner:
             others = [verdict_of(name, known) for name in rivals[*where, slot["family"]]]
             seconds.append(answer_ttl(ceilings[where], inside, others))
         return seconds
+
+    def survey(self, zone: str) -> Survey:
+        """What the plans of the zone of this name are made of."""
+        territory = next(one for one in self._territories if one.zone.name == zone)
+        spots = territory.spots
+        return Survey(territory.mirrors, territory.ground, spots.spot_of, spots.estimates)
 
     def _select(self, draft: _Draft, territory: _Territory, select: Select, verdicts: Verdicts) -> None:
         """All names of one select."""

@@ -120,6 +120,11 @@ class Spots:
     def __len__(self) -> int:
         return len(self.first)
 
+    @property
+    def estimates(self) -> npt.NDArray[np.uint16]:
+        """1/64 ms from each spot to each mirror."""
+        return self._units
+
     def _slices(self, count: int) -> Iterator[slice]:
         step = max(1, _CELLS // max(1, len(self.mirrors)))
         for start in range(0, count, step):
