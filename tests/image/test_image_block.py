@@ -113,7 +113,7 @@ def test_a_bomb_costs_no_memory() -> None:
 
 
 def test_levels() -> None:
-    assert check_level(Codec.ZLIB, None) == 4
+    assert check_level(Codec.ZLIB, None) == 5
     for codec, level in ((Codec.ZLIB, 0), (Codec.ZLIB, 10), (Codec.ZSTD, 20), (Codec.STORED, 1)):
         with pytest.raises(InputError, match="has levels"):
             check_level(codec, level)

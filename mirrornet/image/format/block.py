@@ -5,9 +5,10 @@ bomb or a malformed stream ends at the hash, and `sha256sum` alone can check a m
 compressed at two levels is two blocks; publishing twice at one level is what happens in practice.
 
 `open_block` is the only way from stored bytes to bytes that a reader may see: length, then hash, then inflating to
-exactly the promised size.  `pack_block` is its inverse.  Levels 1 to 3 of zlib are ISA-L's (380 MB/s a core, 13 %
-larger than zlib 6 at 46 MB/s, on an ext4 image of programs), 4 to 9 are zlib's own (4, the default: 89 MB/s, 3.6 %
-larger than 6); level 9 is byte for byte what cloop-utils writes.
+exactly the promised size.  A `Packer` is its inverse.  Levels 1 to 3 of zlib are ISA-L's (340 MB/s a core, 10 % larger
+than zlib 6, on programs and libraries), 4 to 8 libdeflate's (deflater.py has the figures), and 9 is zlib's own, byte
+for byte what cloop-utils writes.  An encoder may change with its version; its streams do not stop being zlib's, and
+`publish` keeps the stored blocks of the version before where the bytes are the same.
 
 Rejected: a length prefix or a codec byte in the file (the index says both, and the file would not be a plain stream).
 """
@@ -16,12 +17,14 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
 import zstandard
 
+from mirrornet.image.format.deflater import deflater
 from mirrornet.model.errors import InputError, Untrusted
 
 _fast: Any = None
@@ -46,7 +49,7 @@ class Codec(IntEnum):
     ZSTD = 2  # RFC 8878, one frame with its content size, no dictionary
 
 
-DEFAULT_LEVEL: Final = {Codec.STORED: 0, Codec.ZLIB: 4, Codec.ZSTD: 9}
+DEFAULT_LEVEL: Final = {Codec.STORED: 0, Codec.ZLIB: 5, Codec.ZSTD: 3}
 _MAX_LEVEL: Final = {Codec.STORED: 0, Codec.ZLIB: 9, Codec.ZSTD: 19}
 
 
@@ -90,24 +93,41 @@ def check_level(codec: Codec, level: int | None) -> int:
     return level
 
 
-def pack_block(raw: bytes, codec: Codec, level: int) -> tuple[BlockRef, bytes]:
-    """(reference, stored bytes) of `raw`.  Under ZSTD, what does not shrink is kept as STORED; under ZLIB nothing is,
-    since every block of a .cloop view must be a zlib stream.  Raises InputError without isal at zlib levels 1 to 3.
-    """
-    stored, used = raw, Codec.STORED
-    if codec is Codec.ZLIB:
-        used = codec
-        if level > 3:
-            stored = zlib.compress(raw, level)
-        elif _fast is None:
+class Packer:
+    """Blocks of one codec and level, in one thread: each encoder is made once."""
+
+    def __init__(self, codec: Codec, level: int) -> None:
+        """Raises InputError without isal at zlib levels 1 to 3."""
+        self.codec, self.level = codec, level
+        if codec is Codec.ZLIB:
+            self._compress = _zlib_encoder(level)
+        elif codec is Codec.ZSTD:
+            self._compress = zstandard.ZstdCompressor(level=level).compress
+
+    def pack(self, raw: bytes) -> tuple[BlockRef, bytes]:
+        """(reference, stored bytes) of `raw`.  Under ZSTD, what does not shrink is kept as STORED; under ZLIB nothing
+        is, since every block of a .cloop view must be a zlib stream.
+        """
+        stored, used = raw, Codec.STORED
+        if self.codec is not Codec.STORED:
+            packed = self._compress(raw)
+            if self.codec is Codec.ZLIB or len(packed) < len(raw):
+                stored, used = packed, self.codec
+        return BlockRef(hashlib.sha256(stored).digest(), len(stored), len(raw), used), stored
+
+
+def _zlib_encoder(level: int) -> Callable[[bytes], bytes]:
+    if level <= 3:
+        if _fast is None:
             raise InputError("zlib levels 1 to 3 need the package isal: pip install 'mirrornet[publish]', or --level 6")
-        else:
-            stored = _fast.compress(raw, level)
-    elif codec is Codec.ZSTD:
-        packed = zstandard.ZstdCompressor(level=level).compress(raw)
-        if len(packed) < len(raw):
-            stored, used = packed, codec
-    return BlockRef(hashlib.sha256(stored).digest(), len(stored), len(raw), used), stored
+        return lambda raw: bytes(_fast.compress(raw, level))
+    made = deflater(level) if level < 9 else None
+    return made.compress if made is not None else lambda raw: zlib.compress(raw, level)
+
+
+def pack_block(raw: bytes, codec: Codec, level: int) -> tuple[BlockRef, bytes]:
+    """What a new Packer makes of `raw`."""
+    return Packer(codec, level).pack(raw)
 
 
 def open_block(stored: bytes, ref: BlockRef) -> bytes:
