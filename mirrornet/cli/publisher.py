@@ -31,7 +31,7 @@ def new_passphrase() -> bytes | None:
 
 def passphrase(folder: Path) -> bytes | None:
     """The passphrase of the keys in `folder`; None where there is none, or nobody to ask."""
-    from mirrornet.image.trust.keys import is_encrypted
+    from mirrornet.image.trust.keyfiles import is_encrypted
 
     given = os.environ.get("MIRRORNET_PASSPHRASE")
     if given is None and is_encrypted(folder) and sys.stdin.isatty():

@@ -20,7 +20,8 @@ from mirrornet.image.publishing import cut as cut_module
 from mirrornet.image.publishing.listing import listed
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.publishing.resign import resign
-from mirrornet.image.trust.keys import first_root, is_encrypted, keygen, load_key
+from mirrornet.image.trust.keyfiles import is_encrypted, key_path, open_key
+from mirrornet.image.trust.keys import first_root, keygen
 from mirrornet.model.errors import InputError, LocalError
 
 NOW, SMALL, DAY = 1_800_000_000.0, 65536, 86400
@@ -242,7 +243,7 @@ def test_other_keys(publisher: Any, make_publisher: Callable[[str], Any]) -> Non
 def test_a_key_that_is_none(publisher: Any) -> None:
     (publisher.keys / "snapshot.pem").write_text("rubbish")
     with pytest.raises(InputError, match=r"snapshot\.pem: not a PKCS #8 PEM key"):
-        load_key(publisher.keys, "snapshot", None)
+        open_key(key_path(publisher.keys, "snapshot"), "snapshot", None)
 
 
 def test_a_repository_that_was_tampered_with(publisher: Any) -> None:

@@ -21,7 +21,8 @@ from waiting import eventually
 
 from mirrornet.health.monitor import LIMIT, Monitor
 from mirrornet.image.publishing.publish import publish
-from mirrornet.image.trust.keys import keygen, load_key
+from mirrornet.image.trust.keyfiles import open_key
+from mirrornet.image.trust.keys import keygen
 from mirrornet.model.errors import InputError
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings, Mirror, RepositorySettings, Select, Zone
@@ -365,7 +366,7 @@ http {{
 def turn_keys(network: Network) -> None:
     """A second root, signed by the first one's key, that gives the timestamp to a new key; then it is signed anew."""
     keys, metadata = network.folder / "keys", network.folder / "repo" / "metadata"
-    root_key, new_key = load_key(keys, "root", None), CryptoSigner.generate_ed25519()
+    root_key, new_key = open_key(keys / "root.pem", "root", None), CryptoSigner.generate_ed25519()
     root = Metadata[Root].from_bytes((keys / "root.json").read_bytes())
     root.signed.version = 2
     root.signed.revoke_key(root.signed.roles["timestamp"].keyids[0], "timestamp")

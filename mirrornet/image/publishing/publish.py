@@ -26,7 +26,8 @@ from mirrornet.image.format.block import (
 from mirrornet.image.format.index import Head
 from mirrornet.image.publishing.cut import Progress, Store, cut, opened
 from mirrornet.image.publishing.held import held
-from mirrornet.image.trust.keys import first_root, key_path, pin_of
+from mirrornet.image.trust.keyfiles import key_files
+from mirrornet.image.trust.keys import first_root, pin_of
 from mirrornet.image.trust.ring import Ring
 from mirrornet.image.trust.shelf import Shelf, index_path
 from mirrornet.image.trust.versions import ImageVersion, check_name, role_of
@@ -78,16 +79,9 @@ def publish(
         shelf = Shelf(repo, root, now)
         ring = Ring(keys, passphrase)
         role = role_of(name)
-        if name not in shelf.images:
-            ring.sign("targets")
-        elif not key_path(keys, role).exists():
-            raise InputError(
-                f"{key_path(keys, role)}: the key of the image {name} is not here; bring it to this machine"
-            )
-        if key_path(keys, role).exists():
+        if name in shelf.images or key_files(keys, role):
             ring.sign(role)
-        ring.sign("snapshot")
-        ring.sign("timestamp")
+        shelf.check_keys([role if name in shelf.images else "targets", "snapshot", "timestamp"], ring.sign)
         version = shelf.next_version(name)
 
         store = Store(repo, staging)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mirrornet.image.publishing.held import held
-from mirrornet.image.trust.keys import first_root, key_path
+from mirrornet.image.trust.keyfiles import key_path
+from mirrornet.image.trust.keys import first_root
 from mirrornet.image.trust.ring import Ring
 from mirrornet.image.trust.shelf import DAY, LIFE, Shelf, expiries
 from mirrornet.model.errors import InputError
@@ -38,7 +39,7 @@ def resign(repo: Path, keys: Path, *, now: float, passphrase: bytes | None = Non
         ring = Ring(keys, passphrase)
         ends = expiries(shelf)
         before = ends["timestamp"]
-        if ends["snapshot"] - now < LIFE["snapshot"] / 2:
+        if ends["snapshot"] - now < LIFE["snapshot"] / 2 or shelf.unfinished:
             shelf.stage_snapshot(ring.sign)
         else:
             shelf.stage_timestamp(ring.sign)

@@ -2,6 +2,7 @@
 
 versions.py   ImageVersion and Metadata: what signed metadata says, as values        (pure)
 verify.py     bytes of signed metadata → what they prove                             (pure)
+keyfiles.py   a key where it lies: a PEM file, a token, a service
 keys.py       the publisher's keys and the first root
 ring.py       keys as they are opened
 shelf.py      the publisher's half of the metadata: read, change, sign, write

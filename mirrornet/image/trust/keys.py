@@ -1,4 +1,4 @@
-"""The publisher's keys: Ed25519, one PKCS #8 PEM file a role, and the root that names them.
+"""The publisher's keys: which there are, and the first root, which names them.
 
     KEYS/root.pem         signs the list of keys: offline, used once a year and to replace a lost key
     KEYS/targets.pem      signs which image belongs to which key: offline, used when an image is new
@@ -7,9 +7,8 @@
     KEYS/root.json        the first root, signed; its SHA-256 is the repository id and the pin that clients are given
 
 An image has a key of its own, made when it is first published, so that targets.pem can be put away and a stolen image
-key can publish lies about that image only.  Files are mode 0600 and encrypted when there is a passphrase;
-securesystemslib reads encrypted files by no URI, hence `load_pem_private_key` here.  Nothing of it ever lies inside a
-repository.
+key can publish lies about that image only.  A role may have several keys of which so many must sign (a threshold):
+root.pem, root+2.pem, root+3.pem.  Nothing of it ever lies inside a repository.
 """
 
 from __future__ import annotations
@@ -17,30 +16,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from securesystemslib.signer import CryptoSigner, SSlibKey
+from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Root
 from tuf.api.serialization.json import JSONSerializer
 
 from mirrornet.image.files import locked, write_whole
-from mirrornet.image.small import KEY_LIMIT, METADATA_LIMIT, read_small
+from mirrornet.image.small import METADATA_LIMIT, read_small
+from mirrornet.image.trust.keyfiles import import_key, new_key, unused_path
 from mirrornet.image.trust.verify import open_root, utc
 from mirrornet.model.errors import InputError, LocalError, Untrusted
 
 ROLES: Final = ("root", "targets", "snapshot", "timestamp")
-_FILES: Final = ("root.json", *(f"{role}.pem" for role in ROLES))
+_FILE: Final = re.compile(rf"root\.json|({'|'.join(ROLES)})(\+[0-9]+)?\.(pem|uri)")
+Thresholds = Mapping[str, tuple[int, int]]  # role → (signatures that are needed, keys that there are)
+_MAX_KEYS: Final = 20  # of one role; more are a typing error
 ROOT_LIFE: Final = 365 * 86400  # seconds
 
 
@@ -49,26 +44,35 @@ def pin_of(root: bytes) -> str:
     return "sha256:" + hashlib.sha256(root).hexdigest()
 
 
-def keygen(keys: Path, *, passphrase: bytes | None, now: float | None = None) -> str:
+def keygen(
+    keys: Path,
+    *,
+    passphrase: bytes | None,
+    now: float | None = None,
+    thresholds: Thresholds | None = None,
+    uris: Mapping[str, Sequence[str]] | None = None,
+) -> str:
     """Makes the keys of the four top-level roles and the first root.json in the folder `keys`; returns the pin.
 
-    Raises InputError where keys are there already, or the folder lies in a repository; LocalError where the disk
-    refuses, and then there are none.
+    `thresholds`: of roles that have more than one key.  `uris`: keys that are elsewhere already, by role; the rest are
+    made.  Raises InputError where keys are there already, the folder lies in a repository or numbers make no sense;
+    LocalError where the disk or a token refuses, and then there are none.
     """
     refuse_inside_repository(keys)
     if keys.exists() and not keys.is_dir():
         raise InputError(f"{keys}: is not a folder; name a new one")
+    counts = _counts(thresholds or {}, uris or {})
     made = not keys.exists()
     try:
         keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(keys, "another keygen is at work here"):
-            if any(os.path.lexists(keys / name) for name in _FILES):
+            if _key_names(keys):
                 raise InputError(f"{keys}: holds keys already; name a new folder (lost keys cannot be made again)")
             try:
-                return _make_all(keys, passphrase, time.time() if now is None else now)
+                return _make_all(keys, passphrase, time.time() if now is None else now, counts, uris or {})
             except BaseException:  # half a set of keys is of no use, and the next try would be refused
-                for name in _FILES:
-                    (keys / name).unlink(missing_ok=True)
+                for path in _key_names(keys):
+                    path.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):
                     (keys / "images").rmdir()
                     if made:
@@ -78,62 +82,62 @@ def keygen(keys: Path, *, passphrase: bytes | None, now: float | None = None) ->
         raise LocalError(f"{error.filename or keys}: {error.strerror}; no keys were made") from None
 
 
-def _make_all(keys: Path, passphrase: bytes | None, now: float) -> str:
+def _key_names(keys: Path) -> list[Path]:
+    return [keys / name for name in os.listdir(keys) if _FILE.fullmatch(name)]  # noqa: PTH208  (a broken link counts)
+
+
+def check_threshold(role: str, needed: int, there_are: int) -> tuple[int, int]:
+    """(signatures needed, keys) of `role`.  Raises InputError where they make no sense."""
+    if not 1 <= needed <= there_are <= _MAX_KEYS:
+        raise InputError(
+            f"{role}={needed}:{there_are}: so many signatures of so many keys cannot be; write {role}=2:3 for two of "
+            f"three ({_MAX_KEYS} at most)"
+        )
+    return needed, there_are
+
+
+def _counts(thresholds: Thresholds, uris: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, int]]:
+    for role in (*thresholds, *uris):
+        if role not in ROLES:
+            raise InputError(f"{role}: is no role with a key made here ({', '.join(ROLES)})")
+    counts = {}
+    for role in ROLES:
+        given = len(uris.get(role, ()))
+        needed, there_are = check_threshold(role, *thresholds.get(role, (1, max(1, given))))
+        if given > there_are:
+            raise InputError(f"{role}: {given} keys are given, and there are to be {there_are}; raise --threshold")
+        counts[role] = (needed, there_are)
+    return counts
+
+
+def _make_all(
+    keys: Path,
+    passphrase: bytes | None,
+    now: float,
+    counts: Thresholds,
+    uris: Mapping[str, Sequence[str]],
+) -> str:
     (keys / "images").mkdir(mode=0o700, exist_ok=True)
-    signers = {role: new_key(keys / f"{role}.pem", passphrase) for role in ROLES}
-    expires = utc(now + ROOT_LIFE)
-    root = Root(version=1, expires=expires, consistent_snapshot=True)
-    for role, signer in signers.items():
-        root.add_key(signer.public_key, role)
+    root = Root(version=1, expires=utc(now + ROOT_LIFE), consistent_snapshot=True)
+    signers: dict[str, list[Signer]] = {role: [] for role in ROLES}
+    for role, (needed, there_are) in counts.items():
+        for number in range(there_are):
+            given = uris.get(role, ())
+            if number < len(given):
+                signer: Signer = import_key(unused_path(keys, role, ".uri"), given[number], passphrase)
+            else:
+                signer = new_key(unused_path(keys, role), passphrase)
+            root.add_key(signer.public_key, role)
+            signers[role].append(signer)
+        if len(root.roles[role].keyids) < there_are:
+            raise InputError(f"{role}: one key is given twice; a threshold counts different keys")
+        root.roles[role].threshold = needed
     signed = Metadata(root)
-    signed.sign(signers["root"])
+    for signer in signers["root"]:
+        signed.sign(signer, append=True)
     data = signed.to_bytes(JSONSerializer(compact=True))
     write_whole(keys / "root.json", data)
     return pin_of(data)
-
-
-def new_key(path: Path, passphrase: bytes | None) -> CryptoSigner:
-    """A new Ed25519 key in the file `path`, mode 0600, encrypted where there is a passphrase."""
-    private = Ed25519PrivateKey.generate()
-    how: KeySerializationEncryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    write_whole(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how), mode=0o600)
-    return CryptoSigner(private)
-
-
-def key_path(keys: Path, role: str) -> Path:
-    """The file of a role's key; the role of an image is "image-NAME"."""
-    return keys / "images" / f"{role.removeprefix('image-')}.pem" if role.startswith("image-") else keys / f"{role}.pem"
-
-
-def load_key(keys: Path, role: str, passphrase: bytes | None) -> CryptoSigner:
-    """The signer of `role`.  Raises InputError: its file is missing, unreadable, or asks for another passphrase."""
-    path = key_path(keys, role)
-    try:
-        pem = read_small(path, KEY_LIMIT)
-    except FileNotFoundError:
-        raise InputError(f"{path}: the key of the role {role} is not here; bring it from where `keygen` ran") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    encrypted = b"ENCRYPTED" in pem
-    if encrypted and not passphrase:
-        raise InputError(f"{path}: is encrypted; set MIRRORNET_PASSPHRASE, or run on a terminal to be asked")
-    try:
-        private = load_pem_private_key(pem, passphrase if encrypted else None)
-    except (ValueError, TypeError):
-        hint = "the passphrase is wrong, or the file is damaged" if encrypted else "not a PKCS #8 PEM key"
-        raise InputError(f"{path}: {hint}") from None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise InputError(f"{path}: not an Ed25519 key; `mirrornet keygen` makes them")
-    return CryptoSigner(private, SSlibKey.from_crypto(private.public_key()))
-
-
-def is_encrypted(keys: Path) -> bool:
-    """Whether a passphrase will be needed."""
-    path = keys / "timestamp.pem"
-    try:
-        return b"ENCRYPTED" in read_small(path, KEY_LIMIT)
-    except OSError:  # `load_key` says what is wrong with it
-        return False
 
 
 def first_root(keys: Path) -> bytes:
