@@ -27,6 +27,10 @@ class Reason(StrEnum):
     REVERSED = "range ends before it begins"
     PAST_END = "range runs past the last address"
     BAD_FIELDS = "not a line of delegated statistics"
+    BAD_FEED_LINE = "not a line of a geofeed"
+    BAD_COUNTRY = "geofeed line with a country that is none"
+    BAD_VRP = "not a validated ROA payload"
+    BAD_LINK = "not a line of AS relationships"
 
 
 class Mend(StrEnum):
@@ -74,6 +78,16 @@ class AutNum(NamedTuple):
     country: str
     source: str
     mends: tuple[Mend, ...] = ()
+
+
+class Vrp(NamedTuple):
+    """A validated ROA payload (RFC 6811): `asn` may originate `value`/`length` and parts of it down to `limit` bits."""
+
+    family: Family
+    value: int
+    length: int
+    limit: int
+    asn: int
 
 
 class Rejected(NamedTuple):

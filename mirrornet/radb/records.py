@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from mirrornet.model.address import Family
 from mirrornet.model.place import Evidence
 from mirrornet.model.table import NONE
-from mirrornet.radb.facts import Block, Route
-from mirrornet.radb.sources import rank
+from mirrornet.radb.facts import Block, Route, Vrp
+from mirrornet.radb.sources import DEFAULT, NEVER, Weights
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
+_FAMILIES: tuple[Family, Family] = (4, 6)
 COORDINATES_LIMIT = 1 << 22  # different spots kept
 GEOLOC_RADIUS_KM = 25  # a town; the holder chose the point, his customers live around it
 
@@ -51,10 +52,43 @@ class Blocks:
     sources: U8
 
 
+@dataclass(frozen=True, slots=True)
+class Vrps:
+    """Columns of equal length: prefix, the greatest length it allows, and the ASN that may originate it (0: nobody)."""
+
+    values: U64
+    lengths: U8
+    limits: U8
+    asns: U32
+
+
+class VrpColumns:
+    """All validated ROA payloads of one file, growing."""
+
+    def __init__(self) -> None:
+        self._columns: dict[Family, tuple[array[int], ...]] = {
+            family: tuple(array(code) for code in ("Q", "B", "B", "I")) for family in _FAMILIES
+        }
+
+    def add(self, vrp: Vrp) -> None:
+        for column, value in zip(self._columns[vrp.family], vrp[1:], strict=True):
+            column.append(value)
+
+    def columns(self, family: Family) -> Vrps:
+        values, lengths, limits, asns = self._columns[family]
+        return Vrps(
+            np.array(values, np.uint64),
+            np.array(lengths, np.uint8),
+            np.array(limits, np.uint8),
+            np.array(asns, np.uint32),
+        )
+
+
 class Sources:
     """Numbers for the names of IRR sources, in order of appearance; 255 where there is no name or no number left."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Weights = DEFAULT) -> None:
+        self.weights = weights
         self.names: list[str] = []
         self.dropped: set[str] = set()
         self._numbers = {"": NONE}
@@ -73,8 +107,8 @@ class Sources:
 
     def ranks(self) -> U8:
         """The rank of every number, 255 included."""
-        ranks = [rank(name) for name in self.names]
-        return np.array(ranks + [rank("")] * (256 - len(ranks)), np.uint8)
+        ranks = [self.weights.rank(name) for name in self.names]
+        return np.array(ranks + [self.weights.rank("")] * (256 - len(ranks)), np.uint8)
 
     def alphabetical(self) -> U8:
         """Where each number's name stands in the alphabet, which does not depend on the order of the dumps."""
@@ -117,9 +151,10 @@ class Geography:
 class Records:
     """Everything the dumps and statistics said, of both families."""
 
-    def __init__(self) -> None:
-        self.sources = Sources()
+    def __init__(self, weights: Weights = DEFAULT) -> None:
+        self.sources = Sources(weights)
         self.geography = Geography()
+        self.vrps: VrpColumns | None = None  # None: nothing is known of RPKI
         self.seats: dict[int, tuple[int, str]] = {}  # ASN → (rank of who said it, country)
         self._batches: dict[Family, list[Routes]] = {4: [], 6: []}
         self._singles: dict[Family, tuple[array[int], ...]] = {4: _route_columns(), 6: _route_columns()}
@@ -138,6 +173,8 @@ class Records:
     def add_block(self, block: Block, evidence: Evidence) -> None:
         if not block.country and block.coordinates is None and evidence != Evidence.GEOFEED:
             return
+        if evidence == Evidence.INETNUM and self.sources.weights.rank(block.source) == NEVER:
+            return
         firsts, lasts, countries, coordinates, kinds, sources = self._blocks[block.family]
         firsts.append(block.first)
         lasts.append(block.last)
@@ -153,7 +190,7 @@ class Records:
 
     def add_seat(self, asn: int, country: str, source_rank: int) -> None:
         """`asn` is held from `country`; the lower rank stays, among equals who came first."""
-        if country and (asn not in self.seats or source_rank < self.seats[asn][0]):
+        if country and source_rank < self.seats.get(asn, (NEVER, ""))[0]:
             self.seats[asn] = (source_rank, country)
 
     def routes(self, family: Family) -> Routes:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mirrornet.model.table import Mark
 from mirrornet.radb.compiling.sweep import I64
 from mirrornet.radb.records import U8, Routes, Sources, select
+from mirrornet.radb.sources import VALID
 
 SAMPLES = 5
 
@@ -41,20 +42,25 @@ class Origins:
     samples: tuple[Conflict, ...]
 
 
-def choose(routes: Routes, sources: Sources) -> Origins:
-    """One route for each prefix of `routes`, whose source numbers are those of `sources`."""
+def choose(routes: Routes, sources: Sources, valid: NDArray[np.bool_] | None = None) -> Origins:
+    """One route for each prefix of `routes`, whose source numbers are those of `sources`.
+
+    `valid`: which of them RPKI confirms (validity.py); these rank before any that it does not know.
+    """
     order = _sorted(routes)
     values, lengths = routes.values[order], routes.lengths[order]
     group = _group_numbers(values, lengths)
     sizes = np.bincount(group) if len(group) else np.zeros(0, np.int64)
     alone = sizes[group] == 1 if len(group) else np.zeros(0, bool)
     if bool(alone.all()):
-        return Origins(select(routes, order), np.zeros(len(order), np.uint8), 0, ())
+        return Origins(select(routes, order), _valid_marks(valid, order), 0, ())
 
     rows = order[~alone]
     prefix = group[~alone]
     asn, source, newest = routes.asns[rows], routes.sources[rows], routes.newest[rows]
     rank = sources.ranks()[source]
+    if valid is not None:
+        rank[valid[rows]] = VALID
     by_pair = np.lexsort(
         (sources.alphabetical()[source], ~newest, rank, asn, prefix)
     )  # the best object of each (prefix, ASN) first
@@ -76,11 +82,18 @@ def choose(routes: Routes, sources: Sources) -> Origins:
         for begin, size in zip(np.flatnonzero(first)[count > 1][:SAMPLES], count[count > 1][:SAMPLES], strict=True)
     )
     chosen = np.concatenate([order[alone], rows[winners]])
-    marks = np.zeros(len(chosen), np.uint8)
-    marks[np.count_nonzero(alone) :][count > 1] = int(Mark.SEVERAL_ORIGINS)
+    marks = _valid_marks(valid, chosen)
+    marks[np.count_nonzero(alone) :][count > 1] |= np.uint8(Mark.SEVERAL_ORIGINS)
     merged = select(routes, chosen)
     final = _sorted(merged)
     return Origins(select(merged, final), marks[final], int(np.count_nonzero(count > 1)), samples)
+
+
+def _valid_marks(valid: NDArray[np.bool_] | None, rows: I64) -> U8:
+    marks = np.zeros(len(rows), np.uint8)
+    if valid is not None:
+        marks[valid[rows]] = int(Mark.RPKI_VALID)
+    return marks
 
 
 def _sorted(routes: Routes) -> I64:

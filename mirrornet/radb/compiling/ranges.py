@@ -46,6 +46,7 @@ from mirrornet.radb.compiling.sweep import (
     preferred,
     smallest_match,
 )
+from mirrornet.radb.compiling.validity import Rpki, screen
 from mirrornet.radb.records import GEOLOC_RADIUS_KM as GEOLOC_RADIUS_KM
 from mirrornet.radb.records import U64, Blocks, Geography, Records
 
@@ -78,17 +79,28 @@ class Compiled:
     prefixes: dict[Family, int]  # different prefixes with a route
     places: int
     origins: dict[Family, Origins]
+    rpki: dict[Family, Rpki]
 
 
 def compile_table(
-    records: Records, anycast: Sequence[Prefix], created: float, extra: Mapping[str, bytes] | None = None
+    records: Records,
+    anycast: Sequence[Prefix],
+    created: float,
+    extra: Mapping[str, bytes] | None = None,
+    bogons: bool = False,
 ) -> Compiled:
     """The table for `records`, in which addresses of `anycast` prefixes are marked so.
 
-    `created`: Unix time.  `extra`: further sections of the file, by name (model/table.py).
+    `created`: Unix time.  `extra`: further sections of the file, by name (model/table.py).  `bogons`: reserved space
+    and private AS numbers are let in, here from VRPs.
     """
     seats = _Seats(records)
-    origins = {family: choose(records.routes(family), records.sources) for family in _FAMILIES}
+    origins: dict[Family, Origins] = {}
+    rpki: dict[Family, Rpki] = {}
+    for family in _FAMILIES:
+        screened = screen(records, family, bogons)
+        rpki[family] = screened.rpki
+        origins[family] = choose(screened.routes, records.sources, screened.valid)
     cells = {
         family: _cells(family, records, origins[family], [p for p in anycast if p.family == family], seats)
         for family in _FAMILIES
@@ -105,6 +117,7 @@ def compile_table(
         prefixes={family: len(origins[family].routes.values) for family in _FAMILIES},
         places=len(places),
         origins=origins,
+        rpki=rpki,
     )
 
 
