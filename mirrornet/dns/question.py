@@ -22,6 +22,7 @@ from dnslib.dns import AAAA, RD, SRV, TXT, A, DNSBuffer
 from mirrornet.dns.message import rrset
 from mirrornet.dns.message.rrset import RRset, name_to_wire
 from mirrornet.dns.ranking.nearest import rank, under_url, verdict_of
+from mirrornet.dns.ranking.policy import Held, Policy
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
 from mirrornet.dns.records.rdata import MIRROR_TTL, TEXT_LIMIT, WEIGHT, address_set, named_url, srv_port
 from mirrornet.model.address import Address, Family
@@ -42,14 +43,15 @@ class Question:
 
     zone: Zone
     mirrors: Sequence[Mirror]
+    policy: Policy
     select: Select
     rtype: int
     tls: bool = False
     around: Mirror | None = None
 
-    def answer(self, place: Place, verdicts: Verdicts) -> RRset:
-        """The records for an asker at `place`, with their TTL; without records it means NODATA."""
-        family, chosen = _FAMILIES.get(self.rtype), self._chosen(place, verdicts)
+    def answer(self, place: Place, ward: Held, verdicts: Verdicts) -> RRset:
+        """The records for an asker at `place` in `ward`, with their TTL; without records it means NODATA."""
+        family, chosen = _FAMILIES.get(self.rtype), self._chosen(place, ward, verdicts)
         inside = [verdict_of(m.name, verdicts) for m in chosen]
         others = [verdict_of(n, verdicts) for n in waiting(self.select, self.mirrors, verdicts, family)]
         ttl = answer_ttl(self.select.ttl, inside, others)
@@ -58,13 +60,18 @@ class Question:
             return RRset(self.rtype, ttl, tuple(dict.fromkeys(packed(_address(address)) for address in addresses)))
         return RRset(self.rtype, ttl, tuple(self._listed(priority, m) for priority, m in enumerate(chosen, 1)))
 
-    def last_resort(self, place: Place, verdicts: Verdicts) -> bool:
+    def last_resort(self, place: Place, ward: Held, verdicts: Verdicts) -> bool:
         """Whether all mirrors of that answer are down (fail open)."""
-        chosen = self._chosen(place, verdicts)
+        chosen = self._chosen(place, ward, verdicts)
         return bool(chosen) and not any(verdict_of(m.name, verdicts).usable for m in chosen)
 
-    def _chosen(self, place: Place, verdicts: Verdicts) -> list[Mirror]:
-        ranking = rank(self.around.place if self.around else place, self.select, self.mirrors, verdicts)
+    def _chosen(self, place: Place, ward: Held, verdicts: Verdicts) -> list[Mirror]:
+        if self.around:
+            place = self.around.place
+            held = self.policy.of(place, next(iter(self.around.addresses), None))
+        else:
+            held = self.policy.held(place, ward)
+        ranking = rank(place, self.select, self.mirrors, verdicts, held)
         family = _FAMILIES.get(self.rtype)
         by_name = {mirror.name: mirror for mirror in self.mirrors}
         chosen = [by_name[name] for name in (ranking.near[family] if family else ranking.ordered)]
@@ -82,24 +89,24 @@ class Question:
         return struct.pack("!HH", priority, WEIGHT) + named_url(mirror).encode("ascii")  # dnslib knows no URI
 
 
-def questions(zone: Zone, mirrors: Sequence[Mirror]) -> Iterable[tuple[Key, Question]]:
-    """All of `zone`; `mirrors` are its placed mirrors."""
+def questions(zone: Zone, mirrors: Sequence[Mirror], policy: Policy) -> Iterable[tuple[Key, Question]]:
+    """All of `zone`; `mirrors` are its placed mirrors, `policy` whom they serve."""
     for select in zone.select:
         name = zone.select_fqdn(select)
         candidates = zone.candidates(select)
         services = {"_http._tcp": False} | ({"_https._tcp": True} if any(m.tls for m in candidates) else {})
         for rtype in (rrset.A, rrset.AAAA, rrset.TXT):
-            yield (name_to_wire(name), rtype), Question(zone, mirrors, select, rtype)
+            yield (name_to_wire(name), rtype), Question(zone, mirrors, policy, select, rtype)
         for service, tls in services.items():
             at = name_to_wire(f"{service}.{name}")
             if not tls:
-                yield (at, rrset.URI), Question(zone, mirrors, select, rrset.URI)
-            yield (at, rrset.SRV), Question(zone, mirrors, select, rrset.SRV, tls)
+                yield (at, rrset.URI), Question(zone, mirrors, policy, select, rrset.URI)
+            yield (at, rrset.SRV), Question(zone, mirrors, policy, select, rrset.SRV, tls)
             for mirror in mirrors:
                 if any(mirror.name == candidate.name for candidate in candidates):
                     at = name_to_wire(f"{service}.{mirror.name}.{name}")
                     for rtype in (rrset.URI, rrset.SRV):
-                        yield (at, rtype), Question(zone, mirrors, select, rtype, tls, mirror)
+                        yield (at, rtype), Question(zone, mirrors, policy, select, rtype, tls, mirror)
 
 
 def own_addresses(zone: Zone) -> Iterable[tuple[Key, RRset]]:

@@ -26,16 +26,19 @@ from mirrornet.dns.message.rrset import RRset, name_to_wire
 from mirrornet.dns.planning.lookup import ANY_ANSWER, Found, Kind, Tree
 from mirrornet.dns.planning.planfile import Entry, Node, ZoneInfo
 from mirrornet.dns.question import Key, Question, own_addresses, questions
+from mirrornet.dns.ranking.policy import NOTHING, Held, Policy, policy_of
 from mirrornet.dns.ranking.whereabouts import CARRIERS, TUNNELS, Find, placed_mirrors, whereabouts
 from mirrornet.dns.records.rdata import SOA_TIMERS, STATIC_WINS, static_sets
 from mirrornet.model.address import Address, Family, Prefix, key, mask, width
 from mirrornet.model.place import UNKNOWN, Place
+from mirrornet.model.sets import SECTION, Sets
 from mirrornet.model.table import WorldTable
 from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Zone
 
 FOUR: Family = 4
 SIX: Family = 6
+Asker = tuple[Place, Held]  # where he is, and what policy says of his address
 Records = list[tuple[bytes, RRset]]  # owner, and its records
 
 
@@ -57,10 +60,14 @@ class Reference:
         self.nsid = edns.nsid_option(nsid) if nsid else b""
         self.gate = Gate() if gate is None else gate
         self.questions: dict[Key, Question] = {}
+        self.policies: dict[str, Policy] = {}
+        sets = Sets.read(table.section(SECTION))
         nodes: dict[bytes, dict[int, Entry]] = {}
         zone_infos = {}
         for zone in zones:
-            asked = dict(questions(zone, placed_mirrors(zone, find)))
+            policy = policy_of(zone, sets)
+            self.policies[zone.name] = policy
+            asked = dict(questions(zone, placed_mirrors(zone, find), policy))
             fixed = dict(own_addresses(zone))
             static = static_sets(zone, records.get(zone.name, {}))
             for name, types in static.items():
@@ -110,32 +117,34 @@ class Reference:
     def _tailored(self, question: Question, subnet: edns.ClientSubnet | None, peer: bytes) -> tuple[int, RRset, bool]:
         """(scope, records, whether all of their mirrors are down) for who asks."""
         if question.around or (subnet and not subnet.source):
-            return 0, self._answer(question, UNKNOWN), self._last_resort(question, UNKNOWN)
+            nobody = (UNKNOWN, NOTHING)
+            return 0, self._answer(question, nobody), self._last_resort(question, nobody)
         family, value = subnet.locate() if subnet else key(ip_address(peer))
-        place = self._place(question.zone, family, value)
-        answer, down = self._answer(question, place), self._last_resort(question, place)
+        asker = self._asker(question.zone, family, value)
+        answer, down = self._answer(question, asker), self._last_resort(question, asker)
         if not subnet or not answer.rdatas:
             return 0, answer, down
         return subnet.scope(self._scope(question, family, value, answer)), answer, down
 
-    def _last_resort(self, question: Question, place: Place) -> bool:
-        return question.last_resort(place, self.verdicts.get(question.zone.name, {}))
+    def _last_resort(self, question: Question, asker: Asker) -> bool:
+        return question.last_resort(*asker, self.verdicts.get(question.zone.name, {}))
 
-    def _place(self, zone: Zone, family: Family, value: int) -> Place:
-        return whereabouts(zone, self.find, _somebody(family, value)).place
+    def _asker(self, zone: Zone, family: Family, value: int) -> Asker:
+        place = whereabouts(zone, self.find, _somebody(family, value)).place
+        return place, self.policies[zone.name].ward(family, value)
 
-    def _answer(self, question: Question, place: Place) -> RRset:
-        return question.answer(place, self.verdicts.get(question.zone.name, {}))
+    def _answer(self, question: Question, asker: Asker) -> RRset:
+        return question.answer(*asker, self.verdicts.get(question.zone.name, {}))
 
     def _scope(self, question: Question, family: Family, value: int, answer: RRset) -> int:
         """The shortest prefix around `value` in which everybody gets `answer`; 0 only if the whole world does."""
-        told: dict[Place, bool] = {}
+        told: dict[Asker, bool] = {}
 
         def same(family: Family, point: int) -> bool:
-            place = self._place(question.zone, family, point)
-            if place not in told:
-                told[place] = self._answer(question, place) == answer
-            return told[place]
+            asker = self._asker(question.zone, family, point)
+            if asker not in told:
+                told[asker] = self._answer(question, asker) == answer
+            return told[asker]
 
         if all(same(f, p) for f in (FOUR, SIX) for p in self._points(question.zone, Prefix(f, 0, 0))):
             return 0
@@ -148,8 +157,10 @@ class Reference:
         return width(family)
 
     def _points(self, zone: Zone, block: Prefix) -> Iterator[int]:
-        """An address of each place within `block`: its first, and wherever one place may end and another begin."""
+        """An address of each place and ward within `block`: its first, and wherever one may end and another begin."""
         yield block.value
+        for first, last in self.policies[zone.name].blocks(block.family):
+            yield from (edge for edge in (first, last + 1) if _outside(edge, block))
         edges = [o.prefix for o in zone.places if o.prefix.family == block.family]
         edges += [carrier for carrier in CARRIERS if carrier.family == block.family]
         yield from (edge for prefix in edges for edge in (prefix.value, prefix.last + 1) if _outside(edge, block))

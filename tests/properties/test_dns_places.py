@@ -22,20 +22,24 @@ from mirrornet.dns.message.rrset import RRset, name_to_wire
 from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.planning.planfile import Plan, decode, encode
 from mirrornet.dns.ranking.nearest import rank
+from mirrornet.dns.ranking.policy import policy_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
 from mirrornet.dns.ranking.whereabouts import placed_mirrors, whereabouts
 from mirrornet.dns.records import rdata
 from mirrornet.dns.reference import Reference
 from mirrornet.dns.serving import counters
 from mirrornet.dns.serving.answer import Responder
-from mirrornet.model.address import Address, Family, Prefix, fold, mask, width
+from mirrornet.model.address import Address, Family, Prefix, fold, mask, parse_prefix, width
 from mirrornet.model.place import UNKNOWN, Evidence, Place
+from mirrornet.model.sets import SECTION, NamedSet, PrefixRange, Sets, is_route_set
+from mirrornet.model.sets import encode as encode_sets
 from mirrornet.model.table import WorldTable, encode_place
 from mirrornet.model.table import encode as encode_table
 from mirrornet.model.verdict import State, Verdict
-from mirrornet.model.zone import Mirror, PlaceOverride, Select, Zone
+from mirrornet.model.zone import Mirror, Pin, PlaceOverride, Select, Zone
 from mirrornet.radb.compiling.tries import Tries
 
+SETS = ["RADB::AS-ONE", "RADB::AS-TWO", "RIPE::AS64500:RS-ONE", "RIPE::RS-TWO", "RADB::AS-MISSING"]
 COUNTRIES = ["JP", "DE", "BR", "ZA", "US", "AU", "", "XX"]
 CARRIERS = ["::/64", "64:ff9b::/64", "2001::/32", "2002::/16"]
 IPV6_STARTS = [
@@ -85,8 +89,27 @@ def random_table(dice: random.Random, sizes: int = 12) -> WorldTable:
                 bytes(len(lengths)),
             )
         )
-    pieces = encode_table(0.0, families[0], families[1], b"".join(map(encode_place, places)), ["RADB"])
-    return WorldTable(b"".join(pieces))
+    records = b"".join(map(encode_place, places))
+    extra = {SECTION: encode_sets(random_sets(dice))} if dice.random() < 0.9 else {}
+    return WorldTable(b"".join(encode_table(0.0, families[0], families[1], records, ["RADB"], extra)))
+
+
+def random_prefix(dice: random.Random) -> Prefix:
+    family: Family = dice.choice([4, 6])
+    length = dice.choice([1, 3, 8, 12, 20, width(family)])
+    value = dice.getrandbits(32) if family == 4 else dice.choice(IPV6_STARTS) + dice.choice([0, 0, 1, 1 << 20])
+    return Prefix(family, mask(family, value, length), length)
+
+
+def random_sets(dice: random.Random) -> list[NamedSet]:
+    """Loops, empty sets and missing members included."""
+    made = []
+    for name in SETS[:-1]:
+        asns = dice.sample([64500, 64501, 64502, 3, 9999], dice.choice([0, 0, 1, 3]))
+        ranges = [PrefixRange(p, p.length, 32) for p in (random_prefix(dice) for _ in range(dice.choice([0, 1, 4])))]
+        inner = dice.sample(SETS, dice.choice([0, 1, 2]))
+        made.append(NamedSet(name, tuple(asns), tuple(inner), tuple(ranges) if is_route_set(name) else ()))
+    return made
 
 
 def random_mirror(dice: random.Random, number: int) -> Mirror:
@@ -95,7 +118,9 @@ def random_mirror(dice: random.Random, number: int) -> Mirror:
         addresses.append(IPv4Address(dice.getrandbits(32)))
     if dice.random() < 0.5:
         addresses.append(IPv6Address(dice.choice(IPV6_STARTS) << 64 | number))
-    policies = [(), (), (), (), ("AS64500",), ("JP",), ("continent:EU", "AS3"), ("BR", "ZA", "continent:AS")]
+    policies: list[tuple[str, ...]] = [(), (), (), (), (), ("AS64500",), ("JP",), ("continent:EU", "AS3")]
+    policies += [("BR", "ZA", "continent:AS"), (str(random_prefix(dice)), "JP"), (dice.choice(SETS),)]
+    policies += [(str(random_prefix(dice)), dice.choice(SETS), "AS64501")]
     name = f"m{number:02}"
     return Mirror(
         name=name,
@@ -134,7 +159,14 @@ def random_zone(dice: random.Random, mirrors: int) -> Zone:
         )[: dice.choice([1, 2])],
         mirrors=tuple(random_mirror(dice, n) for n in range(mirrors)),
         places=tuple(overrides.values()),
+        pins=tuple(random_pins(dice, mirrors).values()),
     )
+
+
+def random_pins(dice: random.Random, mirrors: int) -> dict[Prefix, Pin]:
+    names = [f"m{n:02}" for n in range(mirrors)]
+    prefixes = [random_prefix(dice) for _ in range(dice.choice([0, 0, 1, 3]))]
+    return {p: Pin(p, tuple(dice.sample(names, min(mirrors, dice.choice([1, 2, 3]))))) for p in prefixes}
 
 
 def random_verdicts(dice: random.Random, zone: Zone) -> dict[str, Verdict]:
@@ -160,6 +192,14 @@ def random_values(dice: random.Random, table: WorldTable, family: Family, count:
     around = [start + step for start in starts for step in (-1, 0, 1)]
     drawn = [dice.getrandbits(width(family)) for _ in range(count)]
     return [value for value in dice.sample(around, min(len(around), count)) + drawn if 0 <= value <= top]
+
+
+def edges(zone: Zone, family: Family) -> list[int]:
+    """On both sides of where a pin or a prefix item begins and ends."""
+    written = {i for m in zone.mirrors for i in (*m.only, *m.prefer, *m.never) if "/" in i}
+    prefixes = [p for p in (*map(parse_prefix, written), *(pin.prefix for pin in zone.pins)) if p.family == family]
+    around = {value for p in prefixes for value in (p.value - 1, p.value, p.last, p.last + 1)}
+    return sorted(value for value in around if 0 <= value < 1 << width(family))
 
 
 def as_address(family: Family, value: int) -> Address:
@@ -189,14 +229,16 @@ def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
     ttls = planner.ttls(plan, {zone.name: verdicts})
     placed = placed_mirrors(zone, table.match)
     by_name = {m.name: m for m in placed}
+    policy = policy_of(zone, Sets.read(table.section(SECTION)))
     for select in zone.select:
         fqdn = zone.select_fqdn(select)
         for family in (4, 6):
-            for value in random_values(dice, table, family, 8):
+            for value in random_values(dice, table, family, 8) + edges(zone, family):
                 address = as_address(family, value)
                 if family == 6 and fold(address) != address:
                     continue
-                ranking = rank(whereabouts(zone, table.match, address).place, select, placed, verdicts)
+                place = whereabouts(zone, table.match, address).place
+                ranking = rank(place, select, placed, verdicts, policy.of(place, address))
                 ordered = [by_name[name] for name in ranking.ordered]
                 expected = set(rdata.Scribe(zone, select, placed).uri(ordered).rdatas)
                 records, slot, _ = planned(plan, f"_http._tcp.{fqdn}", rrset.URI, family, value)
@@ -226,7 +268,7 @@ def test_long_lists_keep_what_they_must_and_draws_obey_weights(seed: int, mirror
         place = Place(dice.choice([64500] * 9 + [64501]), "JP", 35.0, dice.choice([139.0, 140.0, 10.0, -100.0]))
         url = f"http://m{number:02}.test/"
         made.append(Mirror(f"m{number:02}", url, addresses, place, weight=dice.choice([0, 0, 1, 2, 100])))
-    zone = replace(random_zone(dice, 1), mirrors=tuple(made), places=())
+    zone = replace(random_zone(dice, 1), mirrors=tuple(made), places=(), pins=())
     verdicts = {m.name: Verdict(dice.choice([State.UP] * 4 + [State.SLOW]), 9.0) for m in made}
     plan = Planner([zone], table, {}).plan({zone.name: verdicts}, 1)
     placed = placed_mirrors(zone, table.match)
@@ -273,7 +315,7 @@ def test_scopes_are_exact(seed: int, mirrors: int) -> None:
                     inside = {int(a) for s, a in zip(starts, ranges.answers, strict=True) if s in block}
                     return inside | {int(first)}
 
-                for value in random_values(dice, table, family, 4):
+                for value in random_values(dice, table, family, 4) + edges(zone, family):
                     answer, scope = (int(n) for n in ranges.find(value))
                     block = Prefix(family, mask(family, value, scope), scope)
                     assert answers_in(block) == {answer}
@@ -316,7 +358,7 @@ COOKIES = Cookies([b"sixteen octets, "])
 
 
 def random_query(
-    dice: random.Random, names: list[bytes], tailored: list[tuple[bytes, int]], table: WorldTable
+    dice: random.Random, names: list[bytes], tailored: list[tuple[bytes, int]], table: WorldTable, zone: Zone
 ) -> tuple[bytes, bytes, int]:
     """(packet, peer, transport)"""
     name = dice.choice(names)
@@ -346,7 +388,7 @@ def random_query(
         options = b""
         if dice.random() < 0.8:
             family = dice.choice([4, 4, 6, 6])
-            value = dice.choice(random_values(dice, table, family, 3))
+            value = dice.choice(random_values(dice, table, family, 3) + edges(zone, family))
             full = (
                 value
                 if family == 4
@@ -428,7 +470,7 @@ def compare(seed: int, mirrors: int, queries: int) -> int:
     plain = Reference([zone], table, Tries.of_table(table).match, records, verdicts, nsid=b"me", gate=gate)
     names, tailored, answered = list(plan.nodes), tailored_questions(plan), 0
     for _ in range(queries):
-        packet, peer, transport = random_query(dice, names, tailored, table)
+        packet, peer, transport = random_query(dice, names, tailored, table, zone)
         ours, theirs = fast.respond(packet, peer, transport), plain.respond(packet, peer, transport)
         assert (ours is None) == (theirs is None)
         if ours is None or theirs is None:

@@ -2,6 +2,9 @@
 
 ground.py      the map of the world as columns, with the operator's places laid over it
 distances.py   the estimates of ranking/estimate.py, for all places at once
+wards.py       policy by address: where along it prefixes, route-sets and pins begin and end to hold
+kinds.py       policy by place: the askers of whom all items say the same
+rows.py        equal rows of parallel columns, numbered
 spots.py       the ranking of ranking/nearest.py, for all places at once
 partition.py   ranges of addresses with equal answers, and their exact scopes
 plan.py        the Planner: zones, map and verdicts in, a Plan out

@@ -4,20 +4,25 @@ A zone's ground is world.table with the zone's own `places:` laid over it: per f
 number of each range's place, and the places as columns.  Ranges are cut at the borders of the operator's prefixes, and
 neighbours with one place are joined, since only places matter from here on.
 
+Where policy goes by addresses (prefixes, route-sets, pins), ranges are cut at the borders of its wards as well, and a
+place that lies in several wards becomes as many rows: two addresses of one place are answered apart there.
+
 Without a table all addresses are one range of the unknown place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mirrornet.data.countries import COUNTRIES
+from mirrornet.dns.planning.wards import Wards
 from mirrornet.dns.ranking import rendezvous
+from mirrornet.dns.ranking.policy import NOTHING, Held
 from mirrornet.dns.ranking.whereabouts import overlaid
 from mirrornet.model.address import Family, width
 from mirrornet.model.place import UNKNOWN, Place
@@ -52,7 +57,10 @@ def mix(values: Keys) -> Keys:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Places, located (estimate.py), one element each.  `known`: distance means something; `keys`: rendezvous keys."""
+    """Places, located (estimate.py), one element each.
+
+    `known`: distance means something; `keys`: rendezvous keys; `wards`: numbers of their wards, 0 for none.
+    """
 
     asns: Numbers
     countries: Numbers
@@ -61,9 +69,16 @@ class Columns:
     radii: Numbers
     known: Flags
     keys: Keys
+    wards: Numbers
 
     def __len__(self) -> int:
         return len(self.asns)
+
+    def warded(self, rows: Numbers, wards: Numbers) -> Columns:
+        """These places and, after them, those at `rows` once more, in `wards`."""
+        every = np.concatenate([np.arange(len(self)), rows])
+        taken: dict[str, Any] = {one.name: getattr(self, one.name)[every] for one in fields(self)}
+        return Columns(**taken | {"wards": np.concatenate([self.wards, wards])})
 
 
 def columns(records: bytes | memoryview, exact: Sequence[Place] = ()) -> Columns:
@@ -89,7 +104,7 @@ def columns(records: bytes | memoryview, exact: Sequence[Place] = ()) -> Columns
     names = (asns << 32 | countries).astype(np.uint64)
     points = _bits(latitudes) << np.uint64(32) | _bits(longitudes)
     known = coordinates & ((table["flags"] & _ANYCAST) == 0)
-    return Columns(asns, countries, latitudes, longitudes, radii, known, mix(names) ^ mix(points))
+    return Columns(asns, countries, latitudes, longitudes, radii, known, mix(names) ^ mix(points), np.zeros_like(asns))
 
 
 def _bits(degrees: Floats) -> Keys:
@@ -107,14 +122,15 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A zone's map."""
+    """A zone's map.  `wards`: what the numbers of `columns.wards` mean."""
 
     columns: Columns
     layers: dict[Family, Layer]
+    wards: tuple[Held, ...] = (NOTHING,)
 
 
-def ground(table: WorldTable | None, zone: Zone) -> Ground:
-    """The map that `zone` goes by."""
+def ground(table: WorldTable | None, zone: Zone, wards: Wards | None = None) -> Ground:
+    """The map that `zone` goes by, cut along `wards`."""
     families: tuple[Family, Family] = (4, 6)
     extra: dict[Place, int] = {}
     count = 1 if table is None else table.place_count
@@ -128,11 +144,37 @@ def ground(table: WorldTable | None, zone: Zone) -> Ground:
         overrides = [o for o in zone.places if o.prefix.family == family]
         if overrides:
             layer = _overlaid(layer, overrides, table, count, extra)
-        keep = np.ones(len(layer.places), np.bool_)
-        keep[1:] = layer.places[1:] != layer.places[:-1]
-        layers[family] = Layer(layer.starts[keep], layer.places[keep])
-    records = encode_place(UNKNOWN) if table is None else table.place_records
-    return Ground(columns(records, list(extra)), layers)
+        layers[family] = layer
+    found = columns(encode_place(UNKNOWN) if table is None else table.place_records, list(extra))
+    if wards is not None and len(wards.held) > 1:
+        found, layers = _warded(found, layers, wards)
+    held = (NOTHING,) if wards is None else wards.held
+    return Ground(found, {family: _joined(layer) for family, layer in layers.items()}, held)
+
+
+def _joined(layer: Layer) -> Layer:
+    keep = np.ones(len(layer.places), np.bool_)
+    keep[1:] = layer.places[1:] != layer.places[:-1]
+    return Layer(layer.starts[keep], layer.places[keep])
+
+
+def _warded(found: Columns, layers: dict[Family, Layer], wards: Wards) -> tuple[Columns, dict[Family, Layer]]:
+    """`layers` cut along `wards`, and the columns with a row for every place in every ward it lies in."""
+    cut: dict[Family, tuple[Keys, Numbers]] = {}
+    for family, layer in layers.items():
+        borders = wards.borders[family]
+        starts = np.union1d(layer.starts, borders.starts)
+        places = layer.places[np.searchsorted(layer.starts, starts, side="right") - 1]
+        ward = borders.wards[np.searchsorted(borders.starts, starts, side="right") - 1]
+        cut[family] = starts, ward * len(found) + places  # one number for both; below len(found): in no ward
+    pairs = np.unique(np.concatenate([both for _, both in cut.values()]))
+    pairs = pairs[pairs >= len(found)]
+    count = len(found)
+    result = {
+        family: Layer(starts, np.where(both < count, both, count + np.searchsorted(pairs, both)))
+        for family, (starts, both) in cut.items()
+    }
+    return found.warded(pairs % count, pairs // count), result
 
 
 def _overlaid(

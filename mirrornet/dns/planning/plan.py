@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,9 @@ from mirrornet.dns.message.rrset import RRset, ancestors, name_to_text, name_to_
 from mirrornet.dns.planning.ground import Ground, Numbers, columns, ground
 from mirrornet.dns.planning.partition import partition
 from mirrornet.dns.planning.planfile import Entry, Node, Partition, Plan, ZoneInfo
-from mirrornet.dns.planning.spots import Rows, Spots, Standing, distinct_rows
+from mirrornet.dns.planning.rows import Rows, distinct_rows
+from mirrornet.dns.planning.spots import Spots, Standing
+from mirrornet.dns.planning.wards import wards_of
 from mirrornet.dns.ranking import rendezvous
 from mirrornet.dns.ranking.nearest import (
     DEMOTED,
@@ -38,11 +40,13 @@ from mirrornet.dns.ranking.nearest import (
     under_url,
     verdict_of,
 )
+from mirrornet.dns.ranking.policy import NOTHING, Held, Policy, policy_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
 from mirrornet.dns.ranking.whereabouts import NOWHERE, placed_mirrors
 from mirrornet.dns.records import rdata
-from mirrornet.model.address import Address, Family
+from mirrornet.model.address import Address, Family, key
 from mirrornet.model.place import UNKNOWN
+from mirrornet.model.sets import SECTION, Sets
 from mirrornet.model.table import Match, WorldTable
 from mirrornet.model.verdict import State, Verdicts
 from mirrornet.model.zone import Mirror, Select, Zone
@@ -60,6 +64,7 @@ class _Territory:
 
     zone: Zone
     mirrors: tuple[Mirror, ...]
+    policy: Policy
     ground: Ground
     spots: Spots
     around: Spots  # the mirrors' own places, for the lists near each of them
@@ -117,17 +122,21 @@ class Planner:
         def find(address: Address) -> Match:
             return NOWHERE if table is None else table.match(address)
 
+        sets = None if table is None else Sets.read(table.section(SECTION))
         self._territories = []
         shared: Ground | None = None
         for zone in zones:
             mirrors = placed_mirrors(zone, find)
-            if zone.places:
-                own = ground(table, zone)
+            policy = policy_of(zone, sets)
+            wards = wards_of(policy)
+            if zone.places or len(wards.held) > 1:
+                own = ground(table, zone, wards)
             else:
                 own = shared = shared or ground(table, zone)
             static = rdata.static_sets(zone, records.get(zone.name, {}))
-            around = Spots(columns(b"", [m.place for m in mirrors]), mirrors)
-            self._territories.append(_Territory(zone, mirrors, own, Spots(own.columns, mirrors), around, static))
+            spots = Spots(own.columns, mirrors, policy, own.wards)
+            around = _around(mirrors, policy)
+            self._territories.append(_Territory(zone, mirrors, policy, own, spots, around, static))
         self._kept: dict[bytes, Partition] = {}  # the last plan's partitions by their maps
 
     def plan(self, verdicts: Mapping[str, Verdicts], generation: int) -> Plan:
@@ -187,15 +196,16 @@ class Planner:
         zone, mirrors, spots = territory.zone, territory.mirrors, territory.spots
         standing = _standing(select, mirrors, verdicts)
         # Places that say nothing about distance, once for each kind; the unknown place is answer 0.
-        unplaced = [rank(kind, select, mirrors, verdicts) for kind in (UNKNOWN, *spots.kinds)]
+        nobody = territory.policy.held(UNKNOWN)
+        unplaced = [rank(UNKNOWN, select, mirrors, verdicts, held) for held in (nobody, *spots.kinds)]
         index = {m.name: i for i, m in enumerate(mirrors)}
         fqdn = zone.select_fqdn(select)
         name = name_to_wire(fqdn)
 
         ranked = _ranked(spots, standing, [_indices(r.ordered, index) for r in unplaced])
         around = territory.around
-        kinds = [UNKNOWN, *around.kinds]
-        beside = _ranked(around, standing, [_indices(rank(k, select, mirrors, verdicts).ordered, index) for k in kinds])
+        ranks = [rank(UNKNOWN, select, mirrors, verdicts, held) for held in (nobody, *around.kinds)]
+        beside = _ranked(around, standing, [_indices(r.ordered, index) for r in ranks])
 
         usable = [verdict_of(m.name, verdicts).usable for m in mirrors]
 
@@ -276,6 +286,14 @@ class Planner:
         draft.entries[name][rtype] = Entry(sets, slots, number, last_resort)
         owner = f"{name_to_text(name)} {TYPE_NAMES[rtype]}"
         draft.answers[owner] = [[mirrors[i].name for i in one] for one in lists.lists]
+
+
+def _around(mirrors: Sequence[Mirror], policy: Policy) -> Spots:
+    """The mirrors' own places, each in the ward of its first address."""
+    numbers: dict[Held, int] = {NOTHING: 0}
+    wards = [policy.ward(*key(m.addresses[0])) if m.addresses else NOTHING for m in mirrors]
+    rows = np.array([numbers.setdefault(ward, len(numbers)) for ward in wards], np.int64)
+    return Spots(replace(columns(b"", [m.place for m in mirrors]), wards=rows), mirrors, policy, list(numbers))
 
 
 def _addresses(family: Family, scribe: rdata.Scribe) -> Callable[[list[Mirror]], RRset]:

@@ -15,22 +15,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mirrornet.dns.planning.distances import distances
 from mirrornet.dns.planning.ground import Columns, Flags, Floats, Numbers, mix
+from mirrornet.dns.planning.kinds import kinds_of
+from mirrornet.dns.planning.rows import Rows, distinct, distinct_rows
 from mirrornet.dns.ranking import estimate as est
 from mirrornet.dns.ranking import rendezvous
-from mirrornet.dns.ranking.nearest import LIST_LENGTH, matches
-from mirrornet.model.place import Place
+from mirrornet.dns.ranking.nearest import LIST_LENGTH
+from mirrornet.dns.ranking.policy import Held, Policy, tier
 from mirrornet.model.zone import Mirror
 
-Rows = npt.NDArray[np.int16]  # mirror indices, -1 for none
 _CELLS: Final = 1 << 20  # spots (or places) times mirrors in one slice: some 8 MB for each array
-_TIER: Final = 1 << 40  # not preferred: behind all preferred
+_TIER: Final = 1 << 40  # a whole tier (policy.tier()) behind
 _OUT: Final = 1 << 60  # not in the pool
 _INDEX: Final = (1 << 16) - 1
 
@@ -51,49 +52,22 @@ class Standing:
     able: dict[int, Flags]
 
 
-def distinct(keys: Sequence[npt.NDArray[Any]]) -> tuple[Numbers, Numbers]:
-    """(first index of each distinct row, number of the row of each element) of parallel columns."""
-    _, rows = np.unique(keys[0], return_inverse=True)
-    for key in keys[1:]:
-        _, numbers = np.unique(key, return_inverse=True)
-        _, rows = np.unique(rows * (int(numbers.max(initial=0)) + 1) + numbers, return_inverse=True)
-    first = np.zeros(int(rows.max(initial=-1)) + 1, np.int64)
-    first[rows[::-1]] = np.arange(len(rows))[::-1]
-    return first, rows
-
-
-def distinct_rows(rows: Rows) -> tuple[Rows, Numbers]:
-    """(the distinct rows, the number of each row among them)."""
-    width = max(4, -(-rows.shape[1] // 4) * 4)
-    padded = np.full((len(rows), width), -1, np.int16)
-    padded[:, : rows.shape[1]] = rows
-    words = padded.view(np.int64)
-    first, numbers = distinct([words[:, column] for column in range(words.shape[1])])
-    return rows[first], numbers
-
-
 class Spots:
     """The spots of `columns` as `mirrors` (placed, sorted by name) see them.
 
-    `kind_of[place]`: the number of the place's kind, that is which mirrors it may and shall prefer to use;
-    `kinds`: an anycast place of each kind, with AS and country only.  `spot_of[place]` is -1 where distance means
-    nothing.
+    `kind_of[place]`: the number of the place's kind, that is what policy says of it; `kinds`: what that is.
+    `spot_of[place]` is -1 where distance means nothing.
     """
 
-    def __init__(self, columns: Columns, mirrors: Sequence[Mirror]) -> None:
+    def __init__(self, columns: Columns, mirrors: Sequence[Mirror], policy: Policy, wards: Sequence[Held]) -> None:
+        """`columns.wards` are numbers of `wards`."""
         self.mirrors = mirrors
-        items = [item for m in mirrors for item in (*m.only, *m.prefer, *m.never)]
-        asns = {int(i[2:]) for i in items if i[:2].upper() == "AS" and i[2:].isdigit()}
-        named = np.array(sorted(asns), np.int64)
-        kind_asns = np.where(np.isin(columns.asns, named), columns.asns, 0)
-        by_country = any(not (i[:2].upper() == "AS" and i[2:].isdigit()) for i in items)
-        kind_countries = columns.countries if by_country else np.zeros_like(columns.countries)
-        kind_first, self.kind_of = distinct([kind_asns, kind_countries])
-        self.kinds = [  # anycast, for there distance means nothing
-            Place(int(kind_asns[i]), _letters(int(kind_countries[i])), anycast=True) for i in kind_first
-        ]
-        self._allowed = np.array([[_allowed(m, p) for m in mirrors] for p in self.kinds], np.bool_)
-        self._preferred = np.array([[matches(m.prefer, p) for m in mirrors] for p in self.kinds], np.bool_)
+        self.kinds, self.kind_of = kinds_of(columns, policy, wards)
+        self._allowed = np.array([[_allowed(m, held) for m in mirrors] for held in self.kinds], np.bool_)
+        tiers = np.array([tier(m, held) for held in self.kinds for m in mirrors], np.int64)
+        tiers = tiers.reshape(len(self.kinds), len(mirrors))
+        self._tiers = (tiers - tiers.min(axis=1, keepdims=True, initial=_INDEX)) * _TIER
+        self._tiered = bool(self._tiers.any())
 
         own = np.array(sorted({m.place.asn for m in mirrors} - {0}), np.int64)
         near_asns = np.where(np.isin(columns.asns, own), columns.asns, 0)
@@ -147,7 +121,8 @@ class Spots:
             units = self._units[rows].astype(np.int64)
             after_equals = np.where(standing.demoted, np.maximum(est.NEAR_UNITS, units // 5), 0)
             order = (units + after_equals) << 16 | np.arange(len(self.mirrors))
-            order[~self._preferred[self._kind[rows]]] |= _TIER
+            if self._tiered:
+                order += self._tiers[self._kind[rows]]
             order[~self._pool(rows, standing)] = _OUT
             found[rows] = self._shortlist(order)
         return found
@@ -190,7 +165,8 @@ class Spots:
         spots_sorted = self.spot_of[self.placed]
         for rows in self._slices(len(self)):
             units = self._units[rows].astype(np.int64)
-            units[~self._preferred[self._kind[rows]]] |= _TIER
+            if self._tiered:
+                units += self._tiers[self._kind[rows]]
             units[~(self._pool(rows, standing) & standing.able[family])] = _OUT
             best = units.min(axis=1)
             limit = best + np.maximum(est.NEAR_UNITS, (best & (_TIER - 1)) // 5)
@@ -252,9 +228,5 @@ def _listed(members: Flags) -> tuple[Numbers, Numbers, Numbers]:
     return row, column, np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _letters(country: int) -> str:
-    return country.to_bytes(2, "big").rstrip(b"\0").decode("ascii", "replace")
-
-
-def _allowed(mirror: Mirror, place: Place) -> bool:
-    return not matches(mirror.never, place) and (not mirror.only or matches(mirror.only, place))
+def _allowed(mirror: Mirror, held: Held) -> bool:
+    return not held.any_of(mirror.never) and (not mirror.only or held.any_of(mirror.only))

@@ -2,17 +2,18 @@
 
 Three questions, one after the other, each with its own reasons:
 
-1. *Who may serve?*  The select's images, the mirror's `only` and `never`, its verdict.  Where nobody who may is usable,
-   the best of the unusable serve (fail open): first the stale, which at least answer, then the silent, and those
-   caught lying last.  A client checks every block, so an old or broken mirror costs time, never a wrong byte.
-2. *In which order?*  `prefer` first, then by estimate; a lagging or slow mirror stands after all that are near-equal to
-   it.  A place that is unknown or anycast says nothing about distance, so its list is spread over the world instead:
-   always the mirror farthest from those already taken.  Lists end after eight, and hold the nearest mirror of each
-   address family and one of another AS than the first, where there are such.
+1. *Who may serve?*  The select's images, the mirror's `only` and `never` (policy.py), its verdict.  Where nobody who
+   may is usable, the best of the unusable serve (fail open): first the stale, which at least answer, then the silent,
+   and those caught lying last.  A client checks every block, so an old or broken mirror costs time, never a wrong byte.
+2. *In which order?*  Pinned ones, then `prefer`, then by estimate; a lagging or slow mirror stands after all that are
+   near-equal to it.  A place that is unknown or anycast says nothing about distance, so its list is spread over the
+   world instead: always the mirror farthest from those already taken.  Lists end after eight, and hold the nearest
+   mirror of each address family and one of another AS than the first, where there are such.
 3. *Who stands in A and AAAA?*  Resolvers shuffle these, so only near-equals may: within 10 ms or 20 % of the best that
    has an address of the family and serves under the select url.  If there are more than `answers`, a weighted
-   rendezvous hash of the place chooses.  Lagging mirrors take part, for a publication must not move everybody to
-   whoever copied first.
+   rendezvous hash of the place chooses.  Preferred mirrors have A to themselves; of pinned ones, whose order means
+   something, the first that can stands there alone.  Lagging mirrors take part, for a publication must not move
+   everybody to whoever copied first.
 
 Rejected: dropping a lagging mirror from near-equals (that is such a move); ordering A by place (it would part places
 with the same mirrors into different answers, and scopes would shrink for nothing).
@@ -20,14 +21,14 @@ with the same mirrors into different answers, and scopes would shrink for nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from mirrornet.data.countries import COUNTRIES
 from mirrornet.dns.ranking import rendezvous
 from mirrornet.dns.ranking.estimate import Estimate, estimate, located, margin
+from mirrornet.dns.ranking.policy import PREFERRED, Held, Policy, tier
 from mirrornet.model.address import Family
 from mirrornet.model.place import Place, great_circle_km
 from mirrornet.model.verdict import State, Verdict, Verdicts
@@ -58,6 +59,7 @@ class Reason(StrEnum):
     LIST_FULL = "beyond the list's length"
     NO_ADDRESS = "has no address of this family"
     NOT_UNDER_URL = "does not serve under the select url"
+    NOT_PINNED = "another mirror is pinned here (`places`)"
     NOT_PREFERRED = "another mirror is preferred here (`prefer`)"
     FARTHER = "not near-equal to the best"
     NOT_DRAWN = "near-equal, but others share this place"
@@ -78,8 +80,8 @@ class Ranking:
 
     `ordered`: the ranked list of URI and SRV, at most eight names.  `near`: for each family the mirrors of A or AAAA,
     as they stand there.  `passed_over`: a reason for every mirror not in `ordered`; `not_near`: likewise per family.
-    `preferred`: who is ranked first by `prefer`.  `last_resort`: nobody usable, fail open.  `anywhere`: the place says
-    nothing about distance, so the list is spread over the world.
+    `preferred`: who is ranked first by `prefer`; `pinned`: who comes before these, in order.  `last_resort`: nobody
+    usable, fail open.  `anywhere`: the place says nothing about distance, so the list is spread over the world.
     """
 
     ordered: tuple[str, ...]
@@ -88,25 +90,9 @@ class Ranking:
     not_near: Mapping[Family, Mapping[str, Reason]]
     estimates: Mapping[str, Estimate]
     preferred: frozenset[str] = frozenset()
+    pinned: tuple[str, ...] = ()
     last_resort: bool = False
     anywhere: bool = False
-
-
-def matches(items: Iterable[str], place: Place) -> bool:
-    """Whether `place` is one of `items`: "AS2500", a country "JP", or a continent "continent:EU"."""
-    for item in items:
-        kind, _, rest = item.rpartition(":")
-        word = rest.strip().upper()
-        if kind.lower() == "continent":
-            country = COUNTRIES.get(place.country)
-            if country is not None and country.continent == word:
-                return True
-        elif word.startswith("AS") and word[2:].isdigit():
-            if place.asn != 0 and place.asn == int(word[2:]):
-                return True
-        elif place.country and place.country == word:
-            return True
-    return False
 
 
 def verdict_of(name: str, verdicts: Verdicts) -> Verdict:
@@ -190,15 +176,15 @@ class _Field:
     last_resort: bool = False
 
 
-def _admit(place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> _Field:
+def _admit(held: Held, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> _Field:
     result = _Field([])
     allowed = []
     for mirror in mirrors:
         if not holds_images(mirror, select, verdict_of(mirror.name, verdicts)):
             result.passed_over[mirror.name] = Reason.NO_IMAGE
-        elif mirror.never and matches(mirror.never, place):
+        elif held.any_of(mirror.never):
             result.passed_over[mirror.name] = Reason.NEVER
-        elif mirror.only and not matches(mirror.only, place):
+        elif mirror.only and not held.any_of(mirror.only):
             result.passed_over[mirror.name] = Reason.NOT_ONLY
         else:
             allowed.append(mirror)
@@ -214,23 +200,30 @@ def _admit(place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Ve
     return result
 
 
-def rank(place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> Ranking:
-    """The ranking of `mirrors` (each with its completed() place) for `place` under `select`."""
+def rank(
+    place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts, held: Held | None = None
+) -> Ranking:
+    """The ranking of `mirrors` (each with its completed() place) for `place` under `select`.
+
+    `held`: what Policy.held() says of the asker; None: what it says of the place where no table has sets.
+    """
     place = located(place)
     anywhere = not place.known
-    admitted = _admit(place, select, mirrors, verdicts)
+    held = Policy(mirrors).held(place) if held is None else held
+    admitted = _admit(held, select, mirrors, verdicts)
     estimates = {m.name: estimate(place, m.place) for m in mirrors}
-    preferred = frozenset(m.name for m in admitted.pool if m.prefer and matches(m.prefer, place))
+    preferred = frozenset(m.name for m in admitted.pool if held.any_of(m.prefer))
+    tiers = {m.name: tier(m, held) for m in admitted.pool}
     states = {m.name: verdict_of(m.name, verdicts).state for m in admitted.pool}
     if anywhere:
         ordered = spread(admitted.pool)
-        ordered.sort(key=lambda m: (m.name not in preferred, states[m.name] is State.SLOW))
+        ordered.sort(key=lambda m: (tiers[m.name], states[m.name] is State.SLOW))
     else:
 
-        def place_in_list(mirror: Mirror) -> tuple[bool, int, str]:
+        def place_in_list(mirror: Mirror) -> tuple[int, int, str]:
             units = estimates[mirror.name].units
             after_equals = margin(units) if states[mirror.name] in DEMOTED else 0
-            return mirror.name not in preferred, units + after_equals, mirror.name
+            return tiers[mirror.name], units + after_equals, mirror.name
 
         ordered = sorted(admitted.pool, key=place_in_list)
     kept = shortlist(ordered)
@@ -247,7 +240,7 @@ def rank(place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Verd
                 reasons[mirror.name] = Reason.NOT_UNDER_URL
             else:
                 able.append(mirror)
-        chosen = _near(place, select, able, preferred, estimates, states, anywhere, reasons)
+        chosen = _near(place, select, able, tiers, estimates, states, anywhere, reasons)
         turn = rendezvous.arranged([m.name for m in chosen], [m.weight for m in chosen])
         near[family] = tuple(chosen[i].name for i in turn)
         not_near[family] = reasons
@@ -258,6 +251,7 @@ def rank(place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Verd
         not_near=not_near,
         estimates=estimates,
         preferred=preferred,
+        pinned=tuple(m.name for m in ordered if m.name in held.pins),
         last_resort=admitted.last_resort,
         anywhere=anywhere,
     )
@@ -267,24 +261,26 @@ def _near(
     place: Place,
     select: Select,
     able: Sequence[Mirror],
-    preferred: frozenset[str],
+    tiers: Mapping[str, int],
     estimates: Mapping[str, Estimate],
     states: Mapping[str, State],
     anywhere: bool,
     reasons: dict[str, Reason],
 ) -> list[Mirror]:
     """The mirrors of A or AAAA among `able` (in ranked order), in no particular order; fills `reasons`."""
-    tier = [m for m in able if m.name in preferred] or list(able)
-    reasons.update({m.name: Reason.NOT_PREFERRED for m in able if m not in tier})
-    if not tier:
+    if not able:
         return []
+    first = min(tiers[m.name] for m in able)
+    why = Reason.NOT_PINNED if first < PREFERRED else Reason.NOT_PREFERRED
+    reasons.update({m.name: why for m in able if tiers[m.name] != first})
+    able = [m for m in able if tiers[m.name] == first]
     if anywhere:
-        reasons.update({m.name: Reason.ENOUGH for m in tier[select.answers :]})
-        return tier[: select.answers]
-    best = min(estimates[m.name].units for m in tier)
+        reasons.update({m.name: Reason.ENOUGH for m in able[select.answers :]})
+        return able[: select.answers]
+    best = min(estimates[m.name].units for m in able)
     limit = best + margin(best)
-    equals = [m for m in tier if estimates[m.name].units <= limit]
-    reasons.update({m.name: Reason.FARTHER for m in tier if estimates[m.name].units > limit})
+    equals = [m for m in able if estimates[m.name].units <= limit]
+    reasons.update({m.name: Reason.FARTHER for m in able if estimates[m.name].units > limit})
     key = rendezvous.place_key(place)
 
     def drawn(mirror: Mirror) -> tuple[bool, float, str]:
