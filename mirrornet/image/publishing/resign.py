@@ -1,4 +1,8 @@
-"""Keeping what is signed fresh: the timestamp daily, the snapshot past half its life, by the two online keys alone."""
+"""Keeping what is signed fresh: the timestamp daily, the snapshot past half its life, by the two online keys alone.
+
+Root, targets and the roles of images live a year and are signed by keys that lie elsewhere.  `resign` warns when less
+than a third of that is left, and `offline` renews them, too, where those keys are brought.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +10,77 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mirrornet.image.publishing.held import held
+from mirrornet.image.publishing.changing import Change, Folders, changing
 from mirrornet.image.trust.keyfiles import key_path
-from mirrornet.image.trust.keys import first_root
-from mirrornet.image.trust.ring import Ring
-from mirrornet.image.trust.shelf import DAY, LIFE, Shelf, expiries
-from mirrornet.model.errors import InputError
+from mirrornet.image.trust.shelf import DAY, LIFE, expiries
 
 
 @dataclass(frozen=True, slots=True)
 class ResignReport:
-    """`timestamp`, `snapshot`: their versions now.  `warnings`: lines about what offline keys must renew soon."""
+    """Versions after the renewal.  `expires`: Unix time of the first expiry.  `renewed`: roles signed anew.
+
+    `warnings`: lines about what offline keys must renew soon.
+    """
 
     timestamp: int
     snapshot: int
     expires: float
     warnings: tuple[str, ...]
+    renewed: tuple[str, ...] = ()
 
 
-def resign(repo: Path, keys: Path, *, now: float, passphrase: bytes | None = None) -> ResignReport:
+def resign(
+    repo: Path,
+    keys: Path,
+    *,
+    now: float,
+    passphrase: bytes | None = None,
+    offline: bool = False,
+    also: Folders = (),
+) -> ResignReport:
     """Renews the timestamp, and the snapshot when half its life is over; needs only these two keys.
 
-    Raises InputError (no repository, other keys), LocalError (a publish at work: its timestamp is fresh anyway).
+    `offline` renews whatever else has lived for half its life, too, by the keys in `keys` and `also`.  Raises
+    InputError (no repository, other keys), LocalError (a publish at work: its timestamp is fresh anyway).
     """
-    root = first_root(keys)
-    if not (repo / "metadata" / "1.root.json").exists():
-        raise InputError(f"{repo}: no repository; `mirrornet publish` makes one")
-    with held(repo, keys, "a resign") as staging:
-        shelf = Shelf(repo, root, now)
-        if shelf.verified is None:
-            raise InputError(f"{repo}: nothing is published here yet; `mirrornet publish` does")
-        ring = Ring(keys, passphrase)
+    with changing(repo, keys, "a resign", now=now, passphrase=passphrase, also=also) as change:
+        shelf, sign = change.shelf, change.ring.sign
         ends = expiries(shelf)
         before = ends["timestamp"]
-        if ends["snapshot"] - now < LIFE["snapshot"] / 2 or shelf.unfinished:
-            shelf.stage_snapshot(ring.sign)
+        due = [role for role, end in ends.items() if end - now < _life(role) / 2 and role != "timestamp"]
+        slow = [role for role in due if role != "snapshot"] if offline else []
+        if slow:
+            _renew(change, slow)
+        if slow or "snapshot" in due or shelf.unfinished:
+            shelf.stage_snapshot(sign)
+            renewed = (*slow, "snapshot", "timestamp")
         else:
-            shelf.stage_timestamp(ring.sign)
-        shelf.write(staging)
+            shelf.stage_timestamp(sign)
+            renewed = ("timestamp",)
+        shelf.write(change.staging)
         ends = expiries(shelf)
     warnings = []
     if ends["timestamp"] < before - DAY:  # not refused: it was ahead then, or it is behind now
         warnings.append(f"the clock went back to {datetime.fromtimestamp(now, UTC):%Y-%m-%d}: is it right now?")
     for role, end in sorted(ends.items()):
-        life = LIFE.get(role, LIFE["targets"])
-        if role in ("snapshot", "timestamp") or end - now >= life / 3:
+        if role in ("snapshot", "timestamp") or end - now >= _life(role) / 3:
             continue
         day = datetime.fromtimestamp(end, UTC)
-        what = "publish it again" if role.startswith("image-") else f"sign it with {key_path(keys, role)}"
-        warnings.append(f"{role} {'expired' if end <= now else 'expires'} on {day:%Y-%m-%d}: {what}")
-    return ResignReport(shelf.timestamp.version, shelf.snapshot.version, min(ends.values()), tuple(warnings))
+        warnings.append(
+            f"{role} {'expired' if end <= now else 'expires'} on {day:%Y-%m-%d}: bring {key_path(keys, role)} and run "
+            "`mirrornet resign --offline`"
+        )
+    return ResignReport(shelf.timestamp.version, shelf.snapshot.version, min(ends.values()), tuple(warnings), renewed)
+
+
+def _life(role: str) -> float:
+    return LIFE.get(role, LIFE["targets"])
+
+
+def _renew(change: Change, roles: list[str]) -> None:
+    change.shelf.check_keys([*roles, "snapshot", "timestamp"], change.ring.sign)
+    for role in roles:
+        if role == "root":
+            change.shelf.stage_root(change.ring.sign)
+        else:
+            change.shelf.stage_role(role, change.ring.sign)

@@ -72,6 +72,12 @@ def key_files(keys: Path, role: str) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def number_of(path: Path) -> int:
+    """Which key of its role a file is by its name; the first is 1."""
+    number = path.stem.partition("+")[2]
+    return int(number) if number else 1
+
+
 def unused_path(keys: Path, role: str, suffix: str = ".pem") -> Path:
     """A name for one more key of `role`."""
     first = key_path(keys, role)

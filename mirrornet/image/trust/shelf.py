@@ -215,7 +215,7 @@ class Shelf:
     def stage_role(self, role: str, sign: Sign) -> None:
         """The next version of targets or of an image's role; the snapshot has to follow."""
         part = self.targets if role == "targets" else self.images[name_of(role) or ""]
-        part.version += 1
+        part.version = self._next(part.version, role)
         part.expires = utc(self.now + LIFE["targets"])
         data = self._signed(part, role, sign)
         self._pending[f"{part.version}.{role}.json"] = data
@@ -226,12 +226,19 @@ class Shelf:
         """The next snapshot and timestamp, over all that was staged before."""
         if "targets" in self.unfinished:
             self.stage_role("targets", sign)
-        self.snapshot.version += 1
+        self.snapshot.version = self._next(self.snapshot.version, "snapshot")
         self.snapshot.expires = utc(self.now + LIFE["snapshot"])
         data = self._signed(self.snapshot, "snapshot", sign)
         self._pending[f"{self.snapshot.version}.snapshot.json"] = data
         self.timestamp.snapshot_meta = MetaFile.from_data(self.snapshot.version, data, ["sha256"])
         self.stage_timestamp(sign)
+
+    def _next(self, version: int, role: str) -> int:
+        """The version after `version` that no file has: a change that was killed may have left one, and mirrors it."""
+        version += 1
+        while self.verified is not None and (self.folder / f"{version}.{role}.json").exists():
+            version += 1
+        return version
 
     def stage_timestamp(self, sign: Sign) -> None:
         """The next timestamp."""
@@ -296,7 +303,7 @@ class Shelf:
         """Whether what was staged is good under the former root, too."""
         assert self.former is not None
         for name, data in self._pending.items():
-            role = name.removesuffix(".json").rpartition(".")[2] if name != "timestamp.json" else "timestamp"
+            role = name.removesuffix(".json").partition(".")[2] or "timestamp"
             if role in ("targets", "snapshot", "timestamp"):
                 signed: Signed[Any] = Signed.from_bytes(data)
                 try:
