@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from mirrornet.model.errors import InputError
@@ -16,3 +17,13 @@ def parsed(argument: str, parse: Callable[[str], T], text: str) -> T:
         return parse(text)
     except ValueError as error:
         raise InputError(f"{argument}: {error}") from None
+
+
+def root_argument(text: str) -> str:
+    """ROOT in one form: "sha256:hex", or the absolute path of a file.  Raises InputError."""
+    word = text.strip()
+    if word.lower().startswith("sha256:"):
+        return word.lower()
+    if len(word) == 64 and not set(word.lower()) - set("0123456789abcdef") and not Path(word).exists():
+        raise InputError(f"--root {word}: a pin is written with its kind: --root sha256:{word.lower()}")
+    return str(Path(text).absolute())

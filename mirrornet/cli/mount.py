@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mirrornet.cli.arguments import parsed
+from mirrornet.cli.arguments import parsed, root_argument
 from mirrornet.cli.border import say
 from mirrornet.model.errors import InputError
 from mirrornet.model.names import suggest
@@ -99,7 +99,7 @@ def mount(
         source=source,
         name=name,
         mountpoint=_absolute(mountpoint),
-        root=_root(root),
+        root=root_argument(root),
         version=version,
         cache=cache.absolute() if cache else None,
         cache_size=quota,
@@ -159,16 +159,6 @@ def status(
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
         typer.echo("\n\n".join(text(each) for each in found) or "no image is mounted")
-
-
-def _root(text: str) -> str:
-    """ROOT in one form: "sha256:hex", or the absolute path of a file.  Raises InputError."""
-    word = text.strip()
-    if word.lower().startswith("sha256:"):
-        return word.lower()
-    if len(word) == 64 and not set(word.lower()) - set("0123456789abcdef") and not Path(word).exists():
-        raise InputError(f"--root {word}: a pin is written with its kind: --root sha256:{word.lower()}")
-    return str(Path(text).absolute())
 
 
 def _absolute(mountpoint: Path) -> Path:

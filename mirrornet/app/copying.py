@@ -1,0 +1,70 @@
+"""`mirrornet sync` and `mirrornet audit`: the client's way to mirrors (SOURCE, DNS, one HTTP GET with every limit) lent
+to the image's room, which knows what a copy is and no HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from mirrornet.app.folders import state_folder
+from mirrornet.client.fetch import Fetcher
+from mirrornet.client.resolve import Resolver
+from mirrornet.client.source import Endpoint, Urls, endpoints_of, parse_resolver, parse_source
+from mirrornet.image.copying.files import Mirror, Sink
+from mirrornet.image.copying.sync import Progress, SyncOptions, SyncReport, sync
+from mirrornet.model.errors import InputError
+
+CONNECT: Final = 10.0  # seconds; a copy can wait longer for a connection than a reader
+PROGRESS: Final = 30.0  # seconds between two pieces of a body
+
+
+def mirror_of(endpoint: Endpoint, fetcher: Fetcher) -> Mirror:
+    """The mirror as the image's room sees it."""
+
+    async def get(path: str, limit: int, sink: Sink | None) -> bytes:
+        return (await fetcher.fetch(endpoint, path, limit, sink=sink)).data
+
+    return Mirror(str(endpoint), get)
+
+
+async def endpoints(source: str, resolver: str) -> tuple[Endpoint, ...]:
+    """The mirrors that SOURCE means now.  Raises InputError, Unreachable where DNS names none."""
+    parsed = parse_source(source)
+    if isinstance(parsed, Urls):
+        return endpoints_of(parsed)
+    server = parse_resolver(resolver) if resolver else None
+    return (await Resolver(server).mirrors(parsed)).endpoints
+
+
+def run_sync(
+    source: str,
+    into: Path,
+    root: str,
+    options: SyncOptions,
+    *,
+    state: Path | None,
+    resolver: str,
+    now: float,
+    progress: Progress | None,
+) -> SyncReport:
+    """Runs `sync` from SOURCE into the folder `into`.  Raises MirrornetError."""
+
+    async def work() -> SyncReport:
+        found = await endpoints(source, resolver)
+        _refuse_itself(found, into)
+        fetcher = Fetcher(connect=CONNECT, progress=PROGRESS)
+        try:
+            mirrors = [mirror_of(endpoint, fetcher) for endpoint in found]
+            return await sync(mirrors, into, root, state or state_folder(), options, now=now, progress=progress)
+        finally:
+            await fetcher.close()
+
+    return asyncio.run(work())
+
+
+def _refuse_itself(found: Sequence[Endpoint], into: Path) -> None:
+    for endpoint in found:
+        if endpoint.url == into.absolute().as_uri():
+            raise InputError(f"{into}: is the source itself; name another folder")
