@@ -1,4 +1,4 @@
-"""The fast reader says of every text exactly what the exact reader says."""
+"""The fast reader says of every text exactly what the exact reader says, of routes and of aut-nums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mirrornet.model.address import Family
-from mirrornet.radb.facts import Route
+from mirrornet.radb.facts import AutNum, Route
 from mirrornet.radb.reading import columns
 from mirrornet.radb.reading.objects import interpret
 from mirrornet.radb.reading.rpsl import runs
@@ -20,26 +20,33 @@ GARBAGE = Path(__file__).parents[1] / "vectors" / "rpsl" / "garbage.db"
 FAMILIES: tuple[Family, Family] = (4, 6)
 
 
-def by_exact_reader(data: bytes, bogons: bool) -> Counter[Route]:
+def by_exact_reader(data: bytes, bogons: bool) -> Counter[Route | AutNum]:
     said = (interpret(data[begin:end], bogons) for begin, end in runs(data))
-    return Counter(item for item in said if isinstance(item, Route))
+    return Counter(item for item in said if isinstance(item, Route | AutNum))
 
 
-def by_fast_reader(data: bytes, bogons: bool) -> tuple[Counter[Route], int]:
-    """All routes, the plain ones from the columns, and how many those were."""
+def by_fast_reader(data: bytes, bogons: bool) -> tuple[Counter[Route | AutNum], int]:
+    """All routes and aut-nums, the plain ones from the columns, and how many those were."""
     sources = Sources()
     plain = columns.read(data, sources, bogons)
-    found: Counter[Route] = Counter()
+    found: Counter[Route | AutNum] = Counter()
+    seats = plain.seats
+    for asn, source, country in zip(*(c.tolist() for c in (seats.asns, seats.sources, seats.countries)), strict=True):
+        found[AutNum(asn, seats.codes[country], sources.names[source])] += 1
     for family in FAMILIES:
         batch = plain.routes[family]
         columns_of_batch = (batch.values, batch.lengths, batch.asns, batch.sources, batch.newest)
         for value, length, asn, source, newest in zip(*(c.tolist() for c in columns_of_batch), strict=True):
             found[Route(family, value, length, asn, sources.names[source], newest)] += 1
     count = found.total()
+    assert "" not in sources.names
     for begin, end in plain.rest:
         said = interpret(data[begin:end], bogons)
-        if isinstance(said, Route):
+        if isinstance(said, Route | AutNum):
             found[said] += 1
+    assert plain.rest_lines == [data.count(b"\n", 0, begin) for begin, _ in plain.rest]
+    assert plain.lines == data.count(b"\n")
+    assert set(sources.names) <= {said.source for said in found}  # a rejected object enters no source
     return found, count
 
 
@@ -66,6 +73,7 @@ SOURCES = st.sampled_from(
 DATES = st.sampled_from(
     ["a@b 20010101", "20010101", "a@b 20010101 ", "a@b 20010101 # 20020202", "a@b 2001", "é 20010101", "#20010101"]
 )
+COUNTRIES = ["JP", "de", "uk", "EU", "ZZ", "JP # x", "JPN", "J", "", "AS-SET", "\u00e9"]
 MODIFIED = st.sampled_from(["2023-11-13T15:41:43Z", "2023-11-13", "2023-1-13", "", "x2023-11-13", "2023-11-13 # x"])
 NAMES = st.sampled_from
 BLANKS = st.sampled_from(["", " ", "\t", "         ", " " * 45])
@@ -75,11 +83,17 @@ LINES = st.one_of(
     st.tuples(NAMES(["changed:", "Changed:"]), BLANKS, DATES).map("".join),
     st.tuples(NAMES(["last-modified:", "last-modifier:"]), BLANKS, MODIFIED).map("".join),
     st.tuples(NAMES(["route:", "route6:", "descr:", "+", " ", "\t", "%", "#", "junk "]), BLANKS, PREFIXES).map("".join),
+    st.tuples(NAMES(["country:", "Country:", "member-of:", "member-off:"]), BLANKS, st.sampled_from(COUNTRIES)).map(
+        "".join
+    ),
     st.sampled_from([" ", "+", "\t20010101", " AS5", "# comment", "% comment", "descr: 1.2.3.0/24 origin: AS5"]),
 )
-FIRST_LINES = st.tuples(
-    NAMES(["route:", "route6:", "Route:", "route", "% x\nroute:", "aut-num:"]), BLANKS, PREFIXES
-).map("".join)
+FIRST_LINES = st.one_of(
+    st.tuples(NAMES(["route:", "route6:", "Route:", "route", "% x\nroute:", "aut-num:"]), BLANKS, PREFIXES).map(
+        "".join
+    ),
+    st.tuples(NAMES(["aut-num:", "Aut-Num:", "aut\rnum:"]), BLANKS, ORIGINS).map("".join),
+)
 NEEDED = st.tuples(
     st.tuples(st.just("origin:"), BLANKS, ORIGINS).map("".join),
     st.tuples(st.just("source:"), BLANKS, SOURCES).map("".join),
@@ -163,6 +177,43 @@ ODD = {
     ],
 }
 # fmt: on
+
+
+AUT_NUM = {
+    "aut-num:": "AS15169",
+    "as-name:": "X",
+    "import:": "from AS1 accept ANY",
+    "country:": "JP",
+    "source:": "RADB",
+}
+# fmt: off
+ODD_AUT_NUM = {
+    "aut-num:": ["as15169", "15169", "AS4.603", "AS", "AS4294967296", "AS0", "AS64500", "AS1 # x", "AS1\n+", ""],
+    "import:": ["x\nmember-of: AS-X", "x\ncountry: DE", "x\n country: DE", "x\nsource: RIPE", "x\nmember-of:"],
+    "country:": [
+        "jp", "Jp", "JP\ncountry: DE", "JP\ncountry: JP", "EU", "ZZ", "UK", "AQ", "JPN", "J", "", "JP # x", "JP\n DE",
+        "J\0", "JP ", "JP\t", "\nDE", "JP\n# x\n DE",
+    ],
+    "source:": ["ripe", "RADB # x", "", "RADB\nsource: RIPE", "X" * 17],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(("name", "odd"), [(name, odd) for name, values in ODD_AUT_NUM.items() for odd in values])
+def test_one_oddity_at_a_time_of_an_aut_num(name: str, odd: str) -> None:
+    for fields in (AUT_NUM | {name: odd}, {each: AUT_NUM[each] for each in AUT_NUM if each != name}):
+        text = "\n".join(f"{each:<16}{value}" for each, value in fields.items())
+        data = (text + "\n\n").encode() * 2
+        assert by_fast_reader(data, False)[0] == by_exact_reader(data, False)
+
+
+def test_an_ordinary_aut_num_is_read_by_columns_and_a_member_of_a_set_is_not() -> None:
+    text = "\n".join(f"{name:<16}{value}" for name, value in AUT_NUM.items())
+    assert by_fast_reader(f"{text}\n\n".encode(), False)[1] == 1
+    assert by_fast_reader(f"{text}\nMember-Of: AS-X\n\n".encode(), False)[1] == 0
+    route = "route:     8.8.8.0/24\norigin: AS1\nsource: RADB\n"
+    assert by_fast_reader(f"{route}\n".encode(), False)[1] == 1
+    assert by_fast_reader(f"{route}member-of: RS-X\n\n".encode(), False)[1] == 0
 
 
 @pytest.mark.parametrize("bogons", [False, True])

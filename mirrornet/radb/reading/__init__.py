@@ -1,8 +1,12 @@
 """Bytes of dumps and statistics → what they say.
 
 dumps.py      one file: opened, checked, read piece by piece into Records
+second.py     another process that reads every other piece
+batch.py      one piece → all it says, counted, whoever reads it
 rpsl.py       bytes → pieces of whole objects → attributes
 objects.py    one object → Route, Block, AutNum, or why not: the exact reader
-columns.py    a piece → all its plain routes at once: the fast reader, equal to the exact one
+columns.py    a piece → all its plain routes and aut-nums at once: the fast reader, equal to the exact one
+prefixes.py   ... their prefixes
+text.py       ... their lines and numbers
 delegated.py  delegated statistics → blocks and seats of AS numbers
 """

@@ -1,0 +1,167 @@
+"""A second process that reads pieces beside the first.
+
+Pieces go over through shared memory, two at a time, and what they say comes back through it: the pipes carry sixteen
+bytes a piece.  The second process is a fresh interpreter that knows only the readers, so nothing is forked under
+running threads.  It is handed a piece only once it has said that it is ready, so the first does not wait for its start.
+
+Whatever happens to it costs time and nothing else.  It cannot be started, or dies, or says nothing for SILENCE seconds:
+the first process still has every piece that it handed over, and reads it itself.  The first process dies: the pipe
+ends, and so does the second.  Ctrl-C is for the first process alone.  What comes back is a batch (batch.py), which is
+the same whoever made it, and the first process takes batches in the order of the pieces.
+
+Rejected: multiprocessing (forks under threads or needs an importable __main__, a pool outlives a killed parent), two
+threads (the exact reader holds the interpreter), pieces through a pipe (64 KiB at a time), mapping the file in both
+(no gzip, no URL).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import pickle
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+import mirrornet
+from mirrornet.radb.reading.batch import Batch, understand
+from mirrornet.radb.reading.text import PADDING
+
+SLOTS: Final = 2
+SLOT: Final = 6 << 20  # bytes; the usual piece has two MiB, a larger one is read by the first process
+SILENCE: Final = 60.0  # seconds for one piece; the usual one takes 20 ms
+_ROOT: Final = str(Path(mirrornet.__file__).parents[1])  # where the second process finds this very package
+_TASK = struct.Struct("<QQ")  # slot, bytes; back: slot, bytes of the pickled batch, 0 where it has no room
+_READY: Final = _TASK.pack(SLOTS, 0)
+
+
+class Second:
+    """The first process's side of the second.  Once it is lost, nothing is taken any more."""
+
+    def __init__(self, process: subprocess.Popen[bytes], memory: mmap.mmap) -> None:
+        self._process, self._memory = process, memory
+        assert process.stdin is not None and process.stdout is not None
+        self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
+        os.set_blocking(self._out, False)
+        self._free: list[int] = []
+        self._busy: deque[tuple[int, int, bytes]] = deque()  # slot, number of the piece, the piece
+        self._heard = time.monotonic()
+        self._received = b""
+        self._lost = False
+
+    def offer(self, number: int, data: bytes) -> bool:
+        """Whether the piece `data` was taken."""
+        if self._lost or not self._free or len(data) + PADDING > SLOT:
+            return False
+        slot = self._free.pop()
+        at = slot * SLOT
+        self._memory[at : at + len(data) + PADDING] = data + bytes(PADDING)
+        if not self._busy:
+            self._heard = time.monotonic()
+        self._busy.append((slot, number, data))
+        try:
+            os.write(self._in, _TASK.pack(slot, len(data)))
+        except OSError:
+            self._lost = True  # collect() reads it again
+        return True
+
+    def collect(self, wait: bool = False) -> Iterator[tuple[int, Batch | bytes]]:
+        """(number, batch) of pieces that are done, or (number, piece) where the first process has to read it itself.
+
+        `wait`: for all that are out.
+        """
+        while True:
+            yield from self._answers(0.2 if wait and self._busy else 0.0)
+            if self._busy and time.monotonic() - self._heard > SILENCE:
+                self._lost = True
+            if self._lost:
+                for _, number, data in self._busy:
+                    yield number, data
+                self._busy.clear()
+            if not wait or not self._busy:
+                return
+
+    def _answers(self, timeout: float) -> Iterator[tuple[int, Batch | bytes]]:
+        if self._lost or not select.select([self._out], [], [], timeout)[0]:
+            return
+        received = os.read(self._out, 4096)
+        if not received:
+            self._lost = True
+        self._received += received
+        self._heard = time.monotonic()
+        while len(self._received) >= _TASK.size:
+            slot, size = _TASK.unpack_from(self._received)
+            self._received = self._received[_TASK.size :]
+            if slot == SLOTS:
+                self._free = list(range(SLOTS))
+                continue
+            _, number, data = self._busy.popleft()
+            at = slot * SLOT
+            yield number, pickle.loads(self._memory[at : at + size]) if size else data
+            self._free.append(slot)
+
+
+@contextmanager
+def second(bogons: bool) -> Iterator[Second | None]:
+    """A second process while the block runs; None where there can be none."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = os.memfd_create("mirrornet-pieces")
+            stack.callback(os.close, file)
+            os.truncate(file, SLOTS * SLOT)
+            memory = mmap.mmap(file, SLOTS * SLOT)
+            paths = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "mirrornet.radb.reading.second", str(file), str(int(bogons))],
+                env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # what it cannot do the first process does, and says
+                bufsize=0,
+                pass_fds=(file,),
+                process_group=0,
+            )
+        except (OSError, AttributeError, ValueError):
+            yield None
+            return
+        stack.callback(memory.close)
+        stack.callback(_end, process)
+        yield Second(process, memory)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()  # it writes nothing that anybody would miss
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    process.wait()
+
+
+def work(tasks: IO[bytes], answers: IO[bytes], file: int, bogons: bool) -> None:
+    """The second process: reads pieces until the first is gone."""
+    memory = mmap.mmap(file, SLOTS * SLOT)
+    answers.write(_READY)
+    while len(task := tasks.read(_TASK.size)) == _TASK.size:
+        slot, size = _TASK.unpack(task)
+        at = slot * SLOT
+        with memoryview(memory)[at : at + size + PADDING] as view:
+            batch = understand(view, size, bogons)
+        said = pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
+        room = len(said) <= SLOT
+        if room:
+            memory[at : at + len(said)] = said
+        answers.write(_TASK.pack(slot, len(said) if room else 0))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        work(os.fdopen(0, "rb", buffering=0), os.fdopen(1, "wb", buffering=0), int(sys.argv[1]), sys.argv[2] == "1")
