@@ -15,5 +15,6 @@ mount.py      `mirrornet mount`: resolver, repository, cache, reader, kernel
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
 control.py    the socket on which a running process is asked
 daemon.py     leaving a process behind, and hearing from it until it is ready
+simulating.py two worlds and their plans, for `simulate`
 verdicts.py   what `serve` knows of the mirrors, for `explain`
 """

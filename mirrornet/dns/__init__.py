@@ -10,8 +10,9 @@ million ranges, and to say why.
     serving/        from sockets to answers: what a worker process imports (the supervisor's side is app/workers.py)
     reference.py    the whole in plain lines; question.py (names that depend on mirrors) and packing.py (dnslib) are its
     explain.py      why this client gets these mirrors
+    simulate/       who would be sent elsewhere
 
-Imports go down this list only: reference, explain, serving, planning, ranking and records, message.
+Imports go down this list only: reference, explain and simulate, serving, planning, ranking and records, message.
 
 Decisions
 ---------
