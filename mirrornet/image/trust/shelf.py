@@ -150,7 +150,7 @@ class Shelf:
         return 1 + max([newest, *(image.version for image in versions_of(role, name))])
 
     def add(self, image: ImageVersion, sign: Sign, new_key: Sign) -> None:
-        """Lists `image`, delegating its name first where it is new (`sign` must then have the targets key).
+        """Lists `image` and its other targets; delegates its name first where it is new (`sign` then has the targets key).
 
         Nothing is written before `write`.
         """
@@ -169,6 +169,9 @@ class Shelf:
             path,
             {"custom": to_custom(image)},
         )
+        for other in image.attached:
+            path = target_path(image.name, image.version, other.kind)
+            targets.targets[path] = TargetFile(other.length, {"sha256": other.hash.hex()}, path)
         self.stage_role(role, sign)
 
     def retire(self, name: str, versions: Sequence[int], sign: Sign) -> None:

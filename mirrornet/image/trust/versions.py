@@ -40,7 +40,7 @@ class ImageVersion:
     `size`: true length in bytes.  `stored`: bytes of its distinct blocks.  `codec`: "zlib", "zstd" or "stored".
     `created`: ISO 8601, UTC.  `rollback_of`: the version whose content this one repeats.  `index_path`: relative to the
     repository; `index_hash`: 32 octets of SHA-256; `index_length`: bytes.  `attached`: the version's other targets, by
-    kind ascending.
+    kind ascending.  `new`: stored bytes that whoever had the version before has to fetch; None: not told.
     """
 
     name: str
@@ -54,6 +54,7 @@ class ImageVersion:
     index_hash: bytes
     index_length: int
     attached: tuple[Attached, ...] = ()
+    new: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,9 @@ def name_of(role: str) -> str | None:
     return name if role.startswith(_ROLE) and IMAGE_NAME.fullmatch(name) else None
 
 
-def target_path(name: str, version: int) -> str:
-    """The TUF target path of an index."""
-    return f"{name}/{version}/index"
+def target_path(name: str, version: int, kind: str = "index") -> str:
+    """The TUF target path of an index, or of another target of that version."""
+    return f"{name}/{version}/{kind}"
 
 
 def file_path(target: str, digest: str) -> str:
@@ -136,16 +137,17 @@ def file_path(target: str, digest: str) -> str:
 
 def to_custom(image: ImageVersion) -> dict[str, Any]:
     """The `custom` object of the target of an index."""
-    return {
-        "mirrornet": {
-            "version": image.version,
-            "size": image.size,
-            "stored": image.stored,
-            "codec": image.codec,
-            "created": image.created,
-            "rollback_of": image.rollback_of,
-        }
+    fields: dict[str, Any] = {
+        "version": image.version,
+        "size": image.size,
+        "stored": image.stored,
+        "codec": image.codec,
+        "created": image.created,
+        "rollback_of": image.rollback_of,
     }
+    if image.new is not None:
+        fields["new"] = image.new
+    return {"mirrornet": fields}
 
 
 def from_target(path: str, length: int, hashes: Mapping[str, str], custom: object, name: str) -> ImageVersion | None:
@@ -162,12 +164,14 @@ def from_target(path: str, length: int, hashes: Mapping[str, str], custom: objec
         raise Untrusted(f"target {path}: not what an index of {name} looks like; a newer mirrornet may be needed")
     numbers = [fields.get(key) for key in ("version", "size", "stored")]
     codec, created, rollback_of = fields.get("codec"), fields.get("created"), fields.get("rollback_of")
+    new = fields.get("new")
     if (
         any(type(number) is not int or number < 0 for number in numbers)
         or numbers[0] != int(match[2])
         or codec not in {member.name.lower() for member in Codec}
         or not isinstance(created, str)
         or not (rollback_of is None or type(rollback_of) is int)
+        or not (new is None or (type(new) is int and new >= 0))
     ):
         raise Untrusted(f"target {path}: its custom fields are malformed; a newer mirrornet may be needed")
     return ImageVersion(
@@ -181,6 +185,7 @@ def from_target(path: str, length: int, hashes: Mapping[str, str], custom: objec
         index_path=file_path(path, digest),
         index_hash=bytes.fromhex(digest),
         index_length=length,
+        new=new,
     )
 
 
