@@ -1,1 +1,13 @@
-"""Shipped tables, each made by a script in scripts/ from a source that it names.  Values only; the lowest floor."""
+"""Shipped tables, each made by a script in scripts/ from a source that it names.  Values only; the lowest floor.
+
+countries.py   continent, middle and radius of each country (scripts/make_countries.py; GeoNames, CC BY 4.0)
+detours.py     regions of the Earth, and how much longer than the great circle the way between them is
+               (scripts/make_detours.py; routes of cables, corrected by published round-trip times, MIT)
+
+Decisions
+---------
+- 2026-11-23: regions are cells around some sixty points, not countries: Siberia and Moscow are one country, and a
+  place may have coordinates only.  A map of letters, not a nearest-point search, so that every engine agrees exactly.
+- 2026-11-23: detours are kilometres from a graph of cables, corrected only a little by measurements.  A table of means
+  by pair of regions scored higher on the set it was made from, and lower where a region was left out.
+"""

@@ -199,11 +199,20 @@ def terms(place: Place, mirror_place: Place, estimated: Estimate) -> str:
     else:
         whose = "the mirror's" if place.known else "the client's"
         distance = f"{est.FARTHEST_KM:,.0f} km ({whose} place says nothing about distance)"
+    if estimated.detour_km:
+        sign = "-" if estimated.detour_km < 0 else "+"
+        distance = f"({distance} {sign} {abs(estimated.detour_km):,.0f} km detour)"
+    if estimated.spread_km:
+        distance = f"√({distance}² + {estimated.spread_km:,.0f} km²: a country is not a point)"
     text = f"{est.BASE_MS:.0f} + {est.MS_PER_KM} × {distance}"
-    if estimated.floor_ms > estimated.distance_ms:
-        text += f", but at least {estimated.floor_ms:.1f}: a country is not a point"
+    if estimated.table_ms is not None:
+        text = f"{100 * estimated.table_share:.0f} % of the table's {estimated.table_ms:g} ms, else {text}"
+    if estimated.hops is not None:
+        text += f" + {estimated.hops} AS hops × {est.HOP_UNITS // est.UNIT}"
     if estimated.same_as:
         text += f" - {est.SAME_AS_UNITS // est.UNIT}: same AS"
+    if estimated.measured_ms is not None:
+        text = f"measured {estimated.measured_ms:g} ms, within half and one and a half times {text}"
     return text
 
 

@@ -58,9 +58,10 @@ def test_every_mirror_with_terms_verdict_and_reason() -> None:
     found = explained(ROUTE, paris=Verdict(State.DOWN, 4.0, reason="no answer from 192.0.2.2 in 3.0 s"))
     tokyo, bucket, paris = found.mirrors
     assert (tokyo.name, tokyo.rank, tokyo.why, tokyo.stands_in) == ("tokyo", 1, "nearest", ("A", "URI", "SRV"))
-    assert tokyo.terms == "20 + 0.0165 × 156 km - 10: same AS" and tokyo.ms == pytest.approx(12.6, abs=0.1)
+    assert tokyo.terms == "20 + 0.0125 × √(156 km² + 150 km²: a country is not a point) - 10: same AS"
+    assert tokyo.ms == pytest.approx(12.7, abs=0.1)
     assert (bucket.name, bucket.rank, bucket.stands_in) == ("bucket", 2, ("URI",))
-    assert bucket.terms == "20 + 0.0165 × 1,000 km (the mirror is anycast)"
+    assert bucket.terms == "20 + 0.0125 × √(1,000 km (the mirror is anycast)² + 150 km²: a country is not a point)"
     assert bucket.absent["A"] == "has no address of this family"
     assert (paris.name, paris.rank, paris.why, paris.state) == ("paris", None, "down", "down")
     assert paris.verdict in text(found)

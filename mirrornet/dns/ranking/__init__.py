@@ -2,6 +2,7 @@
 
 whereabouts.py   where an address is: the operator's word before the table's
 estimate.py      milliseconds from a place to a mirror
+terms.py         what an estimate may know besides two places: detours, round trips, AS hops, measurements
 rendezvous.py    near-equals share by a weighted hash of (place, mirror)
 policy.py        whom a mirror serves: items of `only`, `prefer`, `never`, and pins
 nearest.py       the ranking, with a reason for every mirror passed over
