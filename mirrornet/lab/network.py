@@ -61,7 +61,7 @@ class Network:
         with theirs:
             self._forwarder = subprocess.Popen(
                 [sys.executable, "-m", "mirrornet.lab.forwarder"],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 cwd="/",
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},

@@ -10,9 +10,9 @@ PATIENCE = 10.0  # seconds; generous, since two cores may be busy with something
 LOOK_EVERY = 0.01  # seconds
 
 
-def until(holds: Callable[[], object], told: Callable[[], object] = lambda: None) -> None:
-    """Returns as soon as `holds()`; fails with `told()` after PATIENCE."""
-    deadline = time.monotonic() + PATIENCE
+def until(holds: Callable[[], object], told: Callable[[], object] = lambda: None, patience: float = PATIENCE) -> None:
+    """Returns as soon as `holds()`; fails with `told()` after `patience` seconds."""
+    deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, told()
         time.sleep(LOOK_EVERY)
