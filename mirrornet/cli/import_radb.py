@@ -54,6 +54,46 @@ def register(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
+        sources: Annotated[
+            Path | None,
+            typer.Option(
+                metavar="FILE",
+                help="Your own ranks of sources, one a line, such as RADB 2 or BELL never; 0 is believed first.",
+                show_default=False,
+            ),
+        ] = None,
+        vrps: Annotated[
+            str | None,
+            typer.Option(
+                metavar="FILE",
+                help="VRPs as routinator or rpki-client export them (JSON), path or URL; routes they contradict go.",
+                show_default=False,
+            ),
+        ] = None,
+        geofeed: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="FILE",
+                help="Where a network says its users are (RFC 8805), path or URL; may be given again.",
+                show_default=False,
+            ),
+        ] = None,
+        mmdb: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="FILE",
+                help="A geolocation database (DB-IP, GeoLite2: countries or cities); may be given again.",
+                show_default=False,
+            ),
+        ] = None,
+        as_rel: Annotated[
+            str | None,
+            typer.Option(
+                metavar="FILE",
+                help="AS relationships in CAIDA's form (1|2|-1), path or URL, plain, .gz or .bz2.",
+                show_default=False,
+            ),
+        ] = None,
         force: Annotated[
             bool,
             typer.Option(
@@ -92,6 +132,11 @@ def register(app: typer.Typer) -> None:
                 out,
                 delegated=delegated or (),
                 anycast=anycast,
+                sources=sources,
+                vrps=vrps,
+                geofeeds=geofeed or (),
+                mmdbs=mmdb or (),
+                relations=as_rel,
                 force=force,
                 now=time.time(),
                 progress=progress,

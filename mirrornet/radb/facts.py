@@ -45,6 +45,7 @@ class Mend(StrEnum):
     NO_COUNTRY = "country that is none (EU, AP, ZZ ...) passed over"
     BAD_GEOLOC = "geoloc that is no place on Earth passed over"
     LONG_BLOCK = "inet6num longer than /64 widened to it"
+    COUNTRY_NAME = "country's name in place of its code"
 
 
 class Route(NamedTuple):

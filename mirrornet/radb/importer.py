@@ -17,15 +17,19 @@ from mirrornet.image.files import replacing, sync_folder, to_disk
 from mirrornet.image.small import read_small
 from mirrornet.model.address import Family, Prefix, parse_prefix
 from mirrornet.model.errors import InputError, LimitError, LocalError
+from mirrornet.model.links import SECTION as LINKS
 from mirrornet.model.table import MAGIC, WorldTable
 from mirrornet.radb.compiling.ranges import Compiled, compile_table
 from mirrornet.radb.fetch import DEFAULT_LIMITS, Limits
 from mirrornet.radb.reading.dumps import Progress, read_dump, read_statistics
+from mirrornet.radb.reading.further import read_geofeed, read_mmdb, read_relations, read_vrps
 from mirrornet.radb.records import Records
 from mirrornet.radb.report import ImportReport
+from mirrornet.radb.sources import DEFAULT, Weights, parse_weights
 
 SHRINK_LIMIT: Final = 0.30
 ANYCAST_LIMIT: Final = 8 << 20  # bytes; the known anycast prefixes are some 300 KB
+SOURCES_LIMIT: Final = 1 << 20  # bytes
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 
 
@@ -35,6 +39,11 @@ def import_radb(
     *,
     delegated: Sequence[str] = (),
     anycast: Path | None = None,
+    sources: Path | None = None,
+    vrps: str | None = None,
+    geofeeds: Sequence[str] = (),
+    mmdbs: Sequence[str] = (),
+    relations: str | None = None,
     force: bool = False,
     now: float,
     progress: Progress | None = None,
@@ -43,13 +52,15 @@ def import_radb(
 ) -> ImportReport:
     """Makes the table `out` of `dumps` and `delegated` (paths or URLs) and says what was seen.
 
+    `sources`: an operator's table of ranks (sources.py).  `vrps`, `geofeeds`, `mmdbs`, `relations`: reading/further.py.
     `now`: Unix time, written into the table.  `bogons`: let reserved address space and private AS numbers in, for a
     laboratory.  Raises InputError (a file that is not what it should be), PeerError (a server), LimitError (the table
     shrank, or a limit of `limits`), LocalError; then the old table stands.
     """
     began = time.monotonic()
     tell = progress or (lambda what, done, total: None)
-    report, records = ImportReport(), Records()
+    weights = read_weights(sources) if sources else DEFAULT
+    report, records = ImportReport(), Records(weights)
     anycast_prefixes = read_anycast(anycast) if anycast else []
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.absolute().parent}: make it first")
@@ -61,8 +72,15 @@ def import_radb(
         read_dump(name, records, report, tell, bogons, limits)
     for name in delegated:
         read_statistics(name, records, report, tell, bogons, limits)
+    if vrps:
+        read_vrps(vrps, records, report, tell, limits)
+    for name in geofeeds:
+        read_geofeed(name, records, report, tell, bogons, limits)
+    for name in mmdbs:
+        read_mmdb(name, records, report, tell, bogons)
+    extra = {LINKS: read_relations(relations, report, tell, bogons, limits)} if relations else {}
     tell("compiling", 0, None)
-    compiled = compile_table(records, anycast_prefixes, now)
+    compiled = compile_table(records, anycast_prefixes, now, extra, bogons)
     if compiled.places == 1:
         raise InputError(f"{', '.join(map(str, [*dumps, *delegated]))}: no usable route or block of addresses in it")
     _fill(report, compiled, records)
@@ -75,6 +93,14 @@ def import_radb(
         raise LocalError(f"{out}: cannot be written: {error.strerror}; what was there before stands") from None
     report.seconds = time.monotonic() - began
     return report
+
+
+def read_weights(path: Path) -> Weights:
+    """The operator's own table of sources.  Raises InputError that names the line."""
+    try:
+        return parse_weights(read_small(path, SOURCES_LIMIT).decode("utf-8", "replace"), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}: the ranks of sources are read from a file") from None
 
 
 def read_anycast(path: Path) -> list[Prefix]:
@@ -122,6 +148,14 @@ def _fill(report: ImportReport, compiled: Compiled, records: Records) -> None:
             passed = ", ".join(f"AS{other} ({name(number, 'no source')})" for other, number in others)
             prefix = Prefix(family, conflict.value, conflict.length)
             report.conflict_samples.append(f"{prefix}: AS{asn} ({name(source, 'no source')}) before {passed}")
+        rpki = compiled.rpki[family]
+        report.rpki_valid += rpki.valid
+        report.rpki_invalid += rpki.invalid
+        report.rpki_stand_ins += rpki.stand_ins
+        for dropped in rpki.samples:
+            prefix = Prefix(family, dropped.value, dropped.length)
+            named = dict(enumerate(records.sources.names)).get(dropped.source, "no source")
+            report.rpki_samples.append(f"{prefix} AS{dropped.asn} ({named})")
     if records.sources.dropped:
         report.warnings.append(f"more than 255 sources: {len(records.sources.dropped)} of them lost their names")
 

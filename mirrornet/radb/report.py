@@ -56,6 +56,10 @@ class ImportReport:
     places: int = 0
     conflicts: int = 0
     conflict_samples: list[str] = field(default_factory=list)
+    rpki_valid: int = 0  # routes that a VRP confirms
+    rpki_invalid: int = 0  # routes that one contradicts: dropped
+    rpki_stand_ins: int = 0  # VRPs taken for a route that nobody registered
+    rpki_samples: list[str] = field(default_factory=list)  # of the dropped ones
     bytes_written: int = 0
     seconds: float = 0.0
 
@@ -96,6 +100,12 @@ class ImportReport:
             lines.append(f"rejected: {rejects.count:,} × {reason}, such as {sample.file}:{sample.line}: {sample.text}")
         if self.conflicts:
             lines.append(f"{self.conflicts:,} prefixes have several origins, such as {self.conflict_samples[0]}")
+        if self.rpki_valid or self.rpki_invalid or self.rpki_stand_ins:
+            lines.append(
+                f"RPKI: {self.rpki_valid:,} routes valid, {self.rpki_invalid:,} invalid and dropped"
+                + (f", such as {self.rpki_samples[0]}" if self.rpki_samples else "")
+                + f"; {self.rpki_stand_ins:,} prefixes known from VRPs alone"
+            )
         lines.extend(f"warning: {warning}" for warning in self.warnings)
         routes, ranges = self.routes, self.ranges
         lines.append(f"{routes.get('4', 0):,} IPv4 and {routes.get('6', 0):,} IPv6 prefixes have an origin")
