@@ -19,22 +19,39 @@ def register(app: typer.Typer) -> None:
 
 
 def publish(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A raw disk image or a block device.")],
+    image: Annotated[
+        Path, typer.Argument(metavar="IMAGE", help="A raw disk image, a block device, or a .cloop (V2.0).")
+    ],
     name: Annotated[str, typer.Option(metavar="NAME", help="What clients call the image, such as debian.")],
     repo: Repo,
     keys: Keys,
     codec: Annotated[
-        str, typer.Option(metavar="CODEC", help="How blocks are compressed: zlib, zstd, or stored (not at all).")
-    ] = "zlib",
+        str | None,
+        typer.Option(
+            metavar="CODEC",
+            help="How blocks are compressed: zlib, zstd, or stored (not at all).  [default: zlib]",
+            show_default=False,
+        ),
+    ] = None,
     level: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="zlib: 1-3 fast (ISA-L), 4-9 small; zstd: 1-19.  [default: zlib 4, zstd 9]",
+            help="zlib: 1-3 fast, 4-8 small, 9 as cloop-utils write it; zstd: 1-19.  [default: zlib 5, zstd 3]",
             show_default=False,
         ),
     ] = None,
-    block_size: Annotated[str, typer.Option(metavar="SIZE", help="64K to 4M, a power of two.")] = "256K",
+    block_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="64K to 4M, a power of two.  [default: 256K]", show_default=False),
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What a boot reads (FORMAT.md): its blocks become one file, in its order."),
+    ] = None,
+    packs: Annotated[
+        bool, typer.Option("--packs", help="Blocks in packs of 16 MiB instead of single files: for hosts that count.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Publish IMAGE as the next version of NAME: new blocks, an index, signed metadata.
@@ -47,22 +64,33 @@ def publish(
     import dataclasses
 
     from mirrornet.image.format.block import Codec
+    from mirrornet.image.format.profile import MAX_PROFILE, Profile
     from mirrornet.image.publishing.publish import publish as work
+    from mirrornet.image.small import read_small
     from mirrornet.model.errors import InputError
     from mirrornet.model.units import format_duration, format_size, parse_size
 
-    if codec.upper() not in Codec.__members__:
+    if codec is not None and codec.upper() not in Codec.__members__:
         raise InputError(f"--codec {codec}: there are zlib, zstd and stored")
-    size = parsed("--block-size", parse_size, block_size)
+    boot = None
+    if profile is not None:
+        try:
+            boot = Profile.parse(read_small(profile, MAX_PROFILE))
+        except OSError as error:
+            raise InputError(f"--profile {profile}: {error.strerror}") from None
+        except ValueError as error:
+            raise InputError(f"--profile {profile}: {error}; FORMAT.md says what a profile is") from None
     with progress(f"publishing {name}") as tell:
         report = work(
             image,
             name,
             repo,
             keys,
-            codec=Codec[codec.upper()],
+            codec=None if codec is None else Codec[codec.upper()],
             level=level,
-            block_size=size,
+            block_size=None if block_size is None else parsed("--block-size", parse_size, block_size),
+            packs=packs,
+            profile=boot,
             now=time.time(),
             passphrase=passphrase(keys),
             progress=tell,
@@ -74,5 +102,9 @@ def publish(
         f"{report.name} version {report.version}: {format_size(report.size)} in {report.blocks} blocks, "
         f"{format_size(report.stored)} stored, {format_duration(report.seconds)}"
     )
-    print(f"new: {report.new_blocks} blocks, {format_size(report.new_bytes)} (what an up-to-date mirror has to fetch)")
+    print(
+        f"new: {report.new_blocks} blocks, {format_size(report.new_bytes)} for an up-to-date client; "
+        f"{report.new_files} files, {format_size(report.new_file_bytes)} for an up-to-date mirror"
+    )
+    print(f"files: {report.files} of this version, {report.repository_files} in the repository")
     print(f"clients trust it by: --root {report.pin}")

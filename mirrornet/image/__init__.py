@@ -17,8 +17,9 @@ Decisions
 - 2026-11-23: an image has a key of its own (KEYS/images/NAME.pem), made at its first publish: targets.pem goes offline
   with root.pem, and a stolen image key lies about one image.
 - 2026-11-23: TUF roles of images are called "image-NAME": an image may be called root or snapshot.
-- 2026-11-23: zlib's levels 4 to 8 are libdeflate's, and 5 is the default: 1 % smaller than zlib 6 and 3.8 times as fast.
-  1 to 3 are ISA-L's: three times as fast again, but 10 % larger, and bytes are paid for by every client.  9 is zlib's.
+- 2026-11-23: zlib's levels 4 to 8 are libdeflate's, and 5 is the default: 1 % smaller than zlib 6 and 3.8 times
+  as fast.  1 to 3 are ISA-L's: three times as fast again, but 10 % larger, and bytes are paid for by every client.  9
+  is zlib's.
 - 2026-11-23: an image of zlib holds zlib streams only, incompressible blocks included, so that its .cloop view needs no
   second copy.
 - 2026-11-23: the clock of python-tuf's Updater is set by one assignment to its internal reference time.  Its public

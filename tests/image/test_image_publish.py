@@ -16,7 +16,6 @@ from contents import some_bytes
 from mirrornet.image.files import locked
 from mirrornet.image.format.block import Codec, open_block
 from mirrornet.image.format.index import Head, Page
-from mirrornet.image.publishing import cut as cut_module
 from mirrornet.image.publishing.listing import listed
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.publishing.resign import resign
@@ -102,7 +101,7 @@ def test_holes_are_not_read(publisher: Any, monkeypatch: pytest.MonkeyPatch) -> 
         file.write(b"0123456789")
     read: list[int] = []
     pread = os.pread
-    monkeypatch.setattr(cut_module.os, "pread", lambda fd, n, at: read.append(n) or pread(fd, n, at))
+    monkeypatch.setattr(os, "pread", lambda fd, n, at: read.append(n) or pread(fd, n, at))
     report = publish(path, "demo", publisher.repo, publisher.keys, block_size=1 << 22, now=NOW)
     assert sum(read) <= 3 << 22
     assert (report.size, report.new_blocks) == (100_000_000_000, 2)
@@ -273,7 +272,7 @@ def test_a_full_disk(publisher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "blocks/ab/cd")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cut_module, "write_whole", full)
+        patch.setattr("mirrornet.image.publishing.store.Store.put", full)
         with pytest.raises(LocalError, match="No space left on device; what was published before still stands"):
             publisher.publish(some_bytes(9 * SMALL, 5))
     assert files(publisher.repo) == before
@@ -292,8 +291,10 @@ def test_killed_before_the_metadata(publisher: Any, monkeypatch: pytest.MonkeyPa
         with pytest.raises(KeyboardInterrupt):
             publisher.publish(some_bytes(9 * SMALL, 5))
     assert content(publisher.repo) == some_bytes(SMALL)
+    written = {path: path.stat().st_ino for path in (publisher.repo / "blocks").rglob("*")}
     report = publisher.publish(some_bytes(9 * SMALL, 5))
-    assert (report.version, report.new_blocks) == (2, 0)
+    assert (report.version, report.new_blocks) == (2, 9)
+    assert written == {path: path.stat().st_ino for path in (publisher.repo / "blocks").rglob("*")}
     assert content(publisher.repo) == some_bytes(9 * SMALL, 5)
 
 
@@ -318,7 +319,7 @@ def test_a_block_of_the_wrong_length_is_written_again(publisher: Any) -> None:
     ref = page(publisher.repo, Head.parse((publisher.repo / image.index_path).read_bytes()), 0).refs[0]
     assert ref is not None
     (publisher.repo / ref.path).write_bytes(b"")
-    assert publisher.publish(some_bytes(SMALL)).new_blocks == 1
+    assert publisher.publish(some_bytes(SMALL)).new_blocks == 0  # clients have it
     assert content(publisher.repo) == some_bytes(SMALL)
 
 

@@ -50,6 +50,7 @@ class Codec(IntEnum):
 
 
 DEFAULT_LEVEL: Final = {Codec.STORED: 0, Codec.ZLIB: 5, Codec.ZSTD: 3}
+TAKEN_OVER: Final = 0  # the level of blocks that a .cloop brought
 _MAX_LEVEL: Final = {Codec.STORED: 0, Codec.ZLIB: 9, Codec.ZSTD: 19}
 
 

@@ -1,7 +1,14 @@
 """An image becomes a version of itself in a repository.
 
-cut.py       an image cut into blocks on all cores
+source.py    what is published: an image, a device, a .cloop
+cut.py       it is cut into blocks on all cores
+store.py     the blocks/ folder, written by many threads
+previous.py  what stays of the version before
+packs.py     many blocks in one file
+tally.py     which blocks were met before, for the figures
+attach.py    files beside an index: profile, kernel, initrd
 publish.py   publish
+export.py    a version as a raw image or a .cloop again
 held.py      a repository that one process changes at a time
 changing.py  the same of one whose metadata is about to change, with the keys at hand
 resign.py    signatures that expire are renewed

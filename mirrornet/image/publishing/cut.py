@@ -1,225 +1,329 @@
-"""An image cut into blocks: read in order, compressed on all cores, stored once, listed page by page.
+"""An image cut into blocks: read, compressed and stored on all cores, listed page by page in the image's order.
 
-Memory stays the same whatever the size: a few blocks a core are in flight, and a page is written as soon as its last
-block is known.  Holes are skipped without reading (SEEK_DATA), all-zero blocks are listed and not stored.  Threads
-suffice: zlib, ISA-L, zstd and SHA-256 all release the interpreter's lock.
+Work is dealt in units of some blocks; a thread reads, compares, compresses, hashes and writes each block of its unit,
+so nothing but results goes from one to the other.  Results land in order, and a page is written as soon as its last
+block has.  Memory is the same whatever the size: a raw and a stored block a thread, the pages' names, and with packs
+the stored blocks of some units.  Threads suffice: libdeflate, ISA-L, zstd, zlib and SHA-256 let go of the interpreter.
 
-A block is written under another name, brought to the disk and renamed, so that a killed publish leaves whole blocks or
-none, and the next one goes on where it stopped.  One that is there with another length is written again.
+All-zero blocks are listed and not stored; holes are not even read.  A block that stands as it stood in the version
+before is kept as it was stored (previous.py says why).  The blocks of a profile are made first, in its order, since
+their places in the boot's pack depend on all before them.
 """
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import os
-import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from threading import Lock
+from dataclasses import dataclass
+from threading import local
+from typing import Final, NamedTuple
 
-from mirrornet.image.files import sync_folder, write_whole
-from mirrornet.image.format.block import BlockRef, Codec, block_path, pack_block
-from mirrornet.image.format.index import PAGE_ENTRIES, PREAMBLE, Head, page_of, summed, zero_stream
-from mirrornet.model.errors import InputError
+from mirrornet.image.format.block import BlockRef, Codec, Packer, pack_block
+from mirrornet.image.format.index import PAGE_ENTRIES, Head, Pack, Page, Place, summed, zero_stream
+from mirrornet.image.format.profile import Profile
+from mirrornet.image.publishing.packs import MAX_PACK, PackWriter
+from mirrornet.image.publishing.previous import Previous, kept_packs
+from mirrornet.image.publishing.source import CloopSource, Source, Span, preamble_of
+from mirrornet.image.publishing.store import Store
+from mirrornet.image.publishing.tally import Tally
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
-PAGE_LEVEL = 6  # of zlib; a page is 44 KB, of which 32 do not shrink
+PAGE_LEVEL: Final = 6  # of zlib; a page is 44 KB, of which 32 do not shrink
+UNIT: Final = 1 << 20  # bytes of the image that a thread takes at once
+MEMORY: Final = 96 << 20  # bytes of blocks in all threads
+BEFORE, NOW = 1, 2  # marks: in the version before, in this one
 
 
-class Source:
-    """A regular file or block device, read in blocks."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an image is cut.  `packs`: blocks go into packs and nowhere else.  `previous`: None for a first version."""
 
-    def __init__(self, path: Path, handle: int, block_size: int) -> None:
-        """`handle` is open for reading.  Raises InputError where it is neither, or empty."""
-        self.path = path
-        self.block_size = block_size
-        self._handle = handle
-        status = os.fstat(handle)
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-            raise InputError(f"{path}: is neither a file nor a block device")
-        try:
-            self.size = os.lseek(handle, 0, os.SEEK_END)
-        except OSError as error:  # such as /proc/self/mem
-            raise InputError(f"{path}: has no size ({error.strerror}); name an image file or block device") from None
-        if self.size == 0:
-            raise InputError(f"{path}: is empty; there is nothing to publish")
-        self._state = (status.st_size, status.st_mtime_ns)
-        self._sparse = stat.S_ISREG(status.st_mode)
-
-    def blocks(self) -> Iterator[bytes | None]:
-        """Every block in order, the last one padded with zeroes; None for one that lies in a hole."""
-        data_from = data_to = 0
-        for offset in range(0, self.size, self.block_size):
-            if offset >= data_to:
-                data_from, data_to = self._data(offset)
-            if offset + self.block_size <= data_from:
-                yield None
-                continue
-            raw = self._read(offset, min(self.block_size, self.size - offset))
-            yield raw if len(raw) == self.block_size else raw.ljust(self.block_size, b"\0")
-
-    def _data(self, offset: int) -> tuple[int, int]:
-        """The next stretch of data at or after `offset`, as (start, end)."""
-        if not self._sparse:
-            return offset, self.size
-        try:
-            start = os.lseek(self._handle, offset, os.SEEK_DATA)
-            return start, os.lseek(self._handle, start, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # holes to the end
-                return self.size + self.block_size, self.size + self.block_size
-            self._sparse = False  # a file system that cannot tell
-            return offset, self.size
-
-    def _read(self, offset: int, count: int) -> bytes:
-        parts = []
-        while count:
-            part = os.pread(self._handle, count, offset)
-            if not part:
-                raise InputError(f"{self.path}: ended at byte {offset} while it was read; publish a copy nobody writes")
-            parts.append(part)
-            offset, count = offset + len(part), count - len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def check_unchanged(self) -> None:
-        """Raises InputError where the file was written to since it was opened (a mounted image, for example)."""
-        status = os.fstat(self._handle)
-        if (status.st_size, status.st_mtime_ns) != self._state:
-            raise InputError(f"{self.path}: changed while it was read; publish a copy nobody writes")
+    codec: Codec
+    level: int
+    packs: bool = False
+    profile: Profile | None = None
+    previous: Previous | None = None
+    boot_first: bool = False  # the first pack of `previous` is its boot's
 
 
-@contextmanager
-def opened(path: Path, block_size: int) -> Iterator[Source]:
-    """A Source of the image at `path`.  Raises InputError where there is none."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a named pipe is not waited for
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name an image file or block device") from None
-    try:
-        yield Source(path, handle, block_size)
-    finally:
-        os.close(handle)
-
-
-@dataclass
-class Store:
-    """The blocks/ folder of a repository: what is new is written, the rest is counted.  Safe for many threads."""
-
-    repository: Path
-    staging: Path
-    new: int = 0
-    new_bytes: int = 0
-    stored: int = 0  # bytes of distinct blocks seen in this run
-    _seen: set[bytes] = field(default_factory=set)
-    _touched: set[Path] = field(default_factory=set)
-    _lock: Lock = field(default_factory=Lock)
-
-    def put(self, ref: BlockRef, data: bytes, *, counted: bool = True) -> None:
-        """Stores the block unless it is there.  `counted` False: an index page."""
-        with self._lock:
-            if ref.hash in self._seen:
-                return
-            self._seen.add(ref.hash)
-            if counted:
-                self.stored += ref.stored
-        path = self.repository / block_path(ref.hash)
-        try:
-            if path.stat().st_size == ref.stored:
-                return
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, data, staging=self.staging, sync=False)
-        with self._lock:
-            self._touched.add(path.parent)
-            if counted:
-                self.new += 1
-                self.new_bytes += ref.stored
-
-    def sync(self) -> None:
-        """Brings the names of all new blocks to the disk; their bytes are there already."""
-        for folder in sorted(self._touched):
-            sync_folder(folder)
-        if self._touched:
-            sync_folder(self.repository / "blocks")
-        self._touched.clear()
-
-
-def cut(source: Source, store: Store, codec: Codec, level: int, progress: Progress | None = None) -> Head:
-    """Stores all blocks and pages of `source` and returns the head that lists them.
-
-    Raises OSError (disk full), InputError (the image changed); what was stored until then stays and is used next time.
+@dataclass(slots=True)
+class Counts:
+    """What was counted of a version.  `new_*`: what whoever has the version before has to fetch of blocks; `files`:
+    blocks, pages and packs as files, of them `new_files` with `new_file_bytes` that a mirror has to fetch.
     """
-    zero = zero_stream(codec, level, source.block_size)
-    zeroes = bytes(source.block_size)
-    workers = len(os.sched_getaffinity(0))
 
-    def work(raw: bytes) -> BlockRef | None:
-        if raw == zeroes:
-            return None
-        ref, data = pack_block(raw, codec, level)
-        store.put(ref, data)
+    stored: int = 0
+    new_blocks: int = 0
+    new_bytes: int = 0
+    files: int = 0
+    new_files: int = 0
+    new_file_bytes: int = 0
+
+
+class _Made(NamedTuple):
+    """A block that is not zero: `data` None where it is stored already; `place` in a pack of the version before."""
+
+    ref: BlockRef
+    data: bytes | None
+    place: Place | None = None
+
+
+class Cutter:
+    """One image being cut."""
+
+    def __init__(self, source: Source, store: Store, plan: Plan) -> None:
+        self._source = source
+        self._store = store
+        self._plan = plan
+        self._zeroes = bytes(source.block_size)
+        self._mine = local()
+        self.counts = Counts()
+        self._tally = Tally(store.staging)
+        self._packs: list[Pack] = []
+        self._moved: dict[int, int] = {}  # packs of the version before that stay: their old position to the new one
+        self._boot: dict[int, tuple[BlockRef, Place]] = {}
+        self._zero = (
+            source.zero_stream
+            if isinstance(source, CloopSource)
+            else zero_stream(plan.codec, plan.level, source.block_size)
+        )
+        previous = plan.previous
+        self._reuse = (
+            previous is not None
+            and not isinstance(source, CloopSource)
+            and previous.fits(plan.codec, plan.level, source.block_size)
+        )
+
+    def cut(self, progress: Progress | None = None) -> Head:
+        """Stores all blocks, packs and pages and returns the head that lists them.
+
+        Raises OSError (disk full), InputError (the image changed); what was stored until then stays and is used next
+        time.
+        """
+        try:
+            self._look_back()
+            return self._cut(progress)
+        finally:
+            self._tally.close()
+
+    def _look_back(self) -> None:
+        """Marks what the version before has, makes the boot's pack, and takes over packs that are still good."""
+        plan, previous = self._plan, self._plan.previous
+        live = previous.walk(self._tally, BEFORE) if previous else []
+        if plan.profile:
+            self._pack_boot(plan.profile)
+        if previous and plan.packs and self._reuse:
+            for position in kept_packs(previous.head, live, plan.boot_first):
+                if not previous.head.packs[position].single:
+                    self._moved[position] = len(self._packs)
+                    self._packs.append(previous.head.packs[position])
+                    self._count_pack(self._packs[-1])
+
+    def _pack_boot(self, profile: Profile) -> None:
+        with PackWriter(self._store, self._packs, single=not self._plan.packs, limit=MAX_PACK) as writer:
+            for number in profile.blocks:
+                made = self._make(number, keep=True)
+                if made is None or len(self._packs):  # zero, or the pack is full: a boot never gets there
+                    continue
+                assert made.data is not None
+                self._boot[number] = made.ref, writer.add(made.ref, made.data)
+                if not self._plan.packs:
+                    self._store.put(made.ref, made.data)
+        if self._packs:
+            self._count_pack(self._packs[0])
+
+    def _make(self, number: int, keep: bool) -> _Made | None:
+        """Block `number`, stored unless packs are written; None where it is zero.  Runs in many threads."""
+        boot = self._boot.get(number)
+        if boot is not None:
+            return _Made(boot[0], None, boot[1])
+        source, plan = self._source, self._plan
+        place: Place | None = None
+        if isinstance(source, CloopSource):
+            data, raw = source.block(number)
+            if data == self._zero and raw == self._zeroes:
+                return None
+            ref = BlockRef(hashlib.sha256(data).digest(), len(data), source.block_size, Codec.ZLIB)
+        else:
+            raw = source.block(number)
+            if raw == self._zeroes:
+                return None
+            same = plan.previous.same(number, raw) if plan.previous is not None and self._reuse else None
+            if same is not None:
+                ref, data, old = same
+                if old is not None and old.pack in self._moved:
+                    return _Made(ref, None, Place(self._moved[old.pack], old.offset))
+            else:
+                ref, data = self._packer().pack(raw)
+        if not keep:
+            self._store.put(ref, data)
+        return _Made(ref, data if keep else None, place)
+
+    def _packer(self) -> Packer:
+        packer: Packer | None = getattr(self._mine, "packer", None)
+        if packer is None:
+            packer = self._mine.packer = Packer(self._plan.codec, self._plan.level)
+        return packer
+
+    def _units(self) -> Iterator[Span]:
+        """The image in pieces of one thread's work; holes in one piece."""
+        step = max(1, UNIT // self._source.block_size)
+        for span in self._source.spans():
+            if span.hole:
+                yield span
+                continue
+            for first in range(span.first, span.first + span.count, step):
+                yield Span(first, min(step, span.first + span.count - first), False)
+
+    def _cut(self, progress: Progress | None) -> Head:
+        source, store, keep = self._source, self._store, self._plan.packs
+        workers = min(len(os.sched_getaffinity(0)), max(1, MEMORY // (3 * source.block_size)))
+        ahead = max(2, min(4 * workers, MEMORY // (2 * max(UNIT, source.block_size))))
+        pages = _Pages(self, len(self._zero))
+        flight: deque[tuple[Span, Future[list[_Made | None]] | None]] = deque()
+        flush: Future[None] | None = None
+
+        def work(span: Span) -> list[_Made | None]:
+            return [self._make(number, keep) for number in range(span.first, span.first + span.count)]
+
+        def land(writer: PackWriter) -> None:
+            nonlocal flush
+            span, future = flight.popleft()
+            if future is None:
+                pages.skip(span.count)
+            for made in future.result() if future else ():
+                if made is None:
+                    pages.add(None, None)
+                else:
+                    place = made.place
+                    if place is None and made.data is not None:
+                        place = writer.add(made.ref, made.data)
+                    pages.add(made.ref, place)
+            if store.full and (flush is None or flush.done()):
+                if flush is not None:
+                    flush.result()
+                flush = syncer.submit(store.flush)
+            if progress:
+                progress(min((span.first + span.count) * source.block_size, source.size), source.size)
+
+        with (
+            ThreadPoolExecutor(1, "sync") as syncer,
+            ThreadPoolExecutor(workers, "publish") as pool,
+            PackWriter(store, self._packs, single=False) as writer,
+        ):
+            try:
+                for span in self._units():
+                    flight.append((span, None if span.hole else pool.submit(work, span)))
+                    if len(flight) > ahead:
+                        land(writer)
+                while flight:
+                    land(writer)
+                if flush is not None:
+                    flush.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        for pack in self._packs[len(self._moved) + (1 if self._boot else 0) :]:
+            self._count_pack(pack)
+        pages.close()
+        source.check_unchanged()
+        store.sync()
+        return Head(
+            size=source.size,
+            block_size=source.block_size,
+            stored=self.counts.stored,
+            body=pages.body,
+            codec=self._plan.codec,
+            level=self._plan.level,
+            page_entries=PAGE_ENTRIES,
+            pages=tuple(pages.refs),
+            before=tuple(pages.before),
+            preamble=preamble_of(source) if self._plan.codec is Codec.ZLIB else b"",
+            zero_stream=self._zero,
+            packs=tuple(self._packs),
+        )
+
+    # -- what was counted
+
+    def count(self, ref: BlockRef, alone: bool) -> None:
+        """Counts a block; `alone`: it is a file."""
+        counts = self.counts
+        marks = self._tally.mark(ref.hash, NOW)
+        if marks & NOW:
+            return
+        counts.stored += ref.stored
+        counts.files += alone
+        if not marks & BEFORE:
+            counts.new_blocks += 1
+            counts.new_bytes += ref.stored
+            counts.new_files += alone
+            counts.new_file_bytes += ref.stored * alone
+
+    def in_file(self, place: Place | None) -> bool:
+        """Whether a block of that place is a file of its own."""
+        return place is None or (place.pack < len(self._packs) and self._packs[place.pack].single)
+
+    def _count_pack(self, pack: Pack) -> None:
+        self._count_file(pack.hash, pack.length)
+
+    def _count_file(self, hash: bytes, length: int) -> None:
+        marks = self._tally.mark(hash, NOW)
+        self.counts.files += not marks & NOW
+        if not marks:
+            self.counts.new_files += 1
+            self.counts.new_file_bytes += length
+
+    def store_page(self, page: Page) -> BlockRef:
+        """Stores and counts an index page."""
+        ref, data = pack_block(page.encode(), Codec.ZLIB, PAGE_LEVEL)
+        self._store.put(ref, data)
+        self._count_file(ref.hash, ref.stored)
         return ref
 
-    pages: list[BlockRef] = []
-    before: list[int] = []
-    page: list[BlockRef | None] = []
-    body = done = 0
-    last: tuple[list[BlockRef | None], BlockRef] | None = None
 
-    def close_page() -> None:
-        nonlocal body, page, last
-        if last is None or last[0] != page:  # a terabyte of holes is 4,096 times one page
-            ref, data = pack_block(page_of(page).encode(), Codec.ZLIB, PAGE_LEVEL)
-            store.put(ref, data, counted=False)
-            last = (page, ref)
-        pages.append(last[1])
-        before.append(body)
-        body += summed(page, len(zero))
-        page = []
+class _Pages:
+    """Rows that become pages."""
 
-    with ThreadPoolExecutor(workers, "publish") as pool:
-        flight: deque[Future[BlockRef | None] | None] = deque()
+    def __init__(self, cutter: Cutter, zero: int) -> None:
+        self._cutter = cutter
+        self._zero = zero
+        self.refs: list[BlockRef] = []
+        self.before: list[int] = []
+        self.body = 0
+        self._blocks: list[BlockRef | None] = []
+        self._places: list[Place | None] = []
+        self._last: tuple[Page, BlockRef] | None = None
 
-        def land() -> None:
-            nonlocal done
-            future = flight.popleft()
-            page.append(future.result() if future else None)
-            done += 1
-            if len(page) == PAGE_ENTRIES:
-                close_page()
-            if progress and done % 64 == 0:
-                progress(min(done * source.block_size, source.size), source.size)
+    def add(self, ref: BlockRef | None, place: Place | None) -> None:
+        """The next block."""
+        if ref is not None:
+            self._cutter.count(ref, self._cutter.in_file(place))
+        self._blocks.append(ref)
+        self._places.append(place)
+        if len(self._blocks) == PAGE_ENTRIES:
+            self.close()
 
-        try:
-            for raw in source.blocks():
-                flight.append(None if raw is None else pool.submit(work, raw))
-                if len(flight) > 4 * workers:
-                    land()
-            while flight:
-                land()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    if page:
-        close_page()
-    source.check_unchanged()
-    store.sync()
-    if progress:
-        progress(source.size, source.size)
-    return Head(
-        size=source.size,
-        block_size=source.block_size,
-        stored=store.stored,
-        body=body,
-        codec=codec,
-        level=level,
-        page_entries=PAGE_ENTRIES,
-        pages=tuple(pages),
-        before=tuple(before),
-        preamble=PREAMBLE if codec is Codec.ZLIB else b"",
-        zero_stream=zero,
-    )
+    def skip(self, count: int) -> None:
+        """`count` zero blocks."""
+        while count:
+            part = min(count, PAGE_ENTRIES - len(self._blocks))
+            self._blocks += [None] * part
+            self._places += [None] * part
+            count -= part
+            if len(self._blocks) == PAGE_ENTRIES:
+                self.close()
+
+    def close(self) -> None:
+        """Stores the page under way, if there is one."""
+        if not self._blocks:
+            return
+        page = Page(tuple(self._blocks), tuple(self._places))
+        if self._last is None or self._last[0] != page:  # a terabyte of holes is 4,096 times one page
+            self._last = (page, self._cutter.store_page(page))
+        self.refs.append(self._last[1])
+        self.before.append(self.body)
+        self.body += summed(self._blocks, self._zero)
+        self._blocks, self._places = [], []

@@ -10,43 +10,68 @@ hour's work.  A killed publish leaves blocks that the next one finds; its tempor
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from mirrornet.image.files import write_whole
 from mirrornet.image.format.block import (
     BLOCK_SIZE,
     MAX_BLOCK_SIZE,
     MIN_BLOCK_SIZE,
+    TAKEN_OVER,
     Codec,
     check_level,
 )
 from mirrornet.image.format.index import Head
-from mirrornet.image.publishing.cut import Progress, Store, cut, opened
+from mirrornet.image.format.profile import Profile
+from mirrornet.image.publishing.attach import attach, check_attached
+from mirrornet.image.publishing.cut import Cutter, Plan, Progress
 from mirrornet.image.publishing.held import held
+from mirrornet.image.publishing.previous import Previous
+from mirrornet.image.publishing.source import CloopSource, opened
+from mirrornet.image.publishing.store import Store
 from mirrornet.image.trust.keyfiles import key_files
 from mirrornet.image.trust.keys import first_root, pin_of
 from mirrornet.image.trust.ring import Ring
 from mirrornet.image.trust.shelf import Shelf, index_path
+from mirrornet.image.trust.verify import versions_of
 from mirrornet.image.trust.versions import ImageVersion, check_name, role_of
-from mirrornet.model.errors import InputError
+from mirrornet.model.errors import InputError, PeerError
 
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What a publish did.  `new_*`: what an up-to-date mirror has to fetch besides metadata.  Sizes in bytes."""
+    """What a publish did.  Sizes in bytes.
+
+    `blocks`: of the image, zero blocks included.  `stored`: bytes of its distinct blocks.  `new_blocks`, `new_bytes`:
+    what a client that has the version before does not have.  `new_files`, `new_file_bytes`: what a mirror of that has
+    to fetch, index and metadata included.  `files`: of this version; `repository_files`: of all there is.  `attached`:
+    the kinds of files beside the index.
+    """
 
     name: str
     version: int
     size: int
+    block_size: int
+    codec: str
+    level: int
     blocks: int
     stored: int
     new_blocks: int
     new_bytes: int
+    new_files: int
+    new_file_bytes: int
+    files: int
+    repository_files: int
+    packs: int
     pages: int
     index_length: int
+    attached: tuple[str, ...]
     pin: str
     seconds: float
 
@@ -57,25 +82,45 @@ def publish(
     repo: Path,
     keys: Path,
     *,
-    codec: Codec = Codec.ZLIB,
+    codec: Codec | None = None,
     level: int | None = None,
-    block_size: int = BLOCK_SIZE,
+    block_size: int | None = None,
+    packs: bool = False,
+    profile: Profile | None = None,
+    attached: Mapping[str, bytes | Path] = MappingProxyType({}),
     now: float,
     passphrase: bytes | None = None,
     progress: Progress | None = None,
 ) -> PublishReport:
     """Publishes the file or block device `image` as the next version of `name`.
 
-    `level` None is the codec's default; `block_size` in bytes, a power of two; `now` in Unix time.  Raises InputError
-    (a name, a key, an image that is empty or changes), LocalError (disk full, another publish at work).
+    A .cloop keeps its own streams.  `codec` None is zlib, `level` None the codec's default, `block_size` (bytes, a
+    power of two) None 256 KiB.  `packs`: blocks go into packs only.  `profile`: what a boot reads, which becomes a pack
+    and a target.  `attached`: files beside the index, by kind, such as "kernel".  `now` in Unix time.  Raises
+    InputError (a name, a key, an image that is empty or changes), LocalError (disk full, another publish at work).
     """
     started = time.monotonic()
     check_name(name)
-    level = check_level(codec, level)
-    if not MIN_BLOCK_SIZE <= block_size <= MAX_BLOCK_SIZE or block_size & (block_size - 1):
-        raise InputError(f"block size {block_size}: a power of two from 64K to 4M is wanted; 256K is the default")
+    check_attached(attached)
+    chosen = Codec.ZLIB if codec is None else codec
+    level = check_level(chosen, level)
+    unit = BLOCK_SIZE if block_size is None else block_size
+    if not MIN_BLOCK_SIZE <= unit <= MAX_BLOCK_SIZE or unit & (unit - 1):
+        raise InputError(f"block size {unit}: a power of two from 64K to 4M is wanted; 256K is the default")
     root = first_root(keys)
-    with opened(image, block_size) as source, held(repo, keys, "a publish") as staging:
+    with opened(image, unit) as source, held(repo, keys, "a publish") as staging:
+        if isinstance(source, CloopSource):
+            if codec not in (None, Codec.ZLIB) or block_size not in (None, source.block_size):
+                raise InputError(
+                    f"{image}: a .cloop keeps its own blocks of {source.block_size >> 10}K in zlib; for others make it "
+                    "raw with `qemu-img convert -f cloop -O raw`"
+                )
+            level = TAKEN_OVER
+        if profile is not None:
+            profile = profile.resized(source.block_size, source.block_count)
+            if not profile.blocks:
+                raise InputError("the profile names no block of this image: it was recorded with another one")
+            attached = {**attached, "profile": profile.encode()}
         shelf = Shelf(repo, root, now)
         ring = Ring(keys, passphrase)
         role = role_of(name)
@@ -83,26 +128,76 @@ def publish(
             ring.sign(role)
         shelf.check_keys([role if name in shelf.images else "targets", "snapshot", "timestamp"], ring.sign)
         version = shelf.next_version(name)
-
-        store = Store(repo, staging)
-        head = cut(source, store, codec, level, progress)
-        entry = _write_index(repo, staging, head, name, version, now)
+        before = versions_of(shelf.images[name], name) if name in shelf.images else ()
+        previous = _previous(repo, before[-1]) if before else None
+        plan = Plan(
+            chosen,
+            level,
+            packs=packs,
+            profile=profile,
+            previous=previous,
+            boot_first=bool(before) and any(each.kind == "profile" for each in before[-1].attached),
+        )
+        cutter = Cutter(source, Store(repo, staging), plan)
+        head = cutter.cut(progress)
+        entry = replace(
+            _write_index(repo, staging, head, name, version, now),
+            attached=attach(repo, staging, name, version, attached),
+            new=cutter.counts.new_bytes,
+        )
         shelf.add(entry, ring.sign, ring.sign_or_make)
         shelf.stage_snapshot(ring.sign)
+        metadata = {path.name: path.stat().st_size for path in (repo / "metadata").iterdir()}
         shelf.write(staging)
+        total, fresh = _count_files(repo, metadata)
+    counts = cutter.counts
+    beside = (entry.index_length, *(each.length for each in entry.attached))
     return PublishReport(
         name=name,
         version=version,
         size=head.size,
+        block_size=head.block_size,
+        codec=head.codec.name.lower(),
+        level=head.level,
         blocks=head.block_count,
         stored=head.stored,
-        new_blocks=store.new,
-        new_bytes=store.new_bytes,
+        new_blocks=counts.new_blocks,
+        new_bytes=counts.new_bytes,
+        new_files=counts.new_files + len(beside) + len(fresh),
+        new_file_bytes=counts.new_file_bytes + sum(beside) + sum(fresh),
+        files=counts.files + len(beside),
+        repository_files=total,
+        packs=len(head.packs),
         pages=len(head.pages),
         index_length=entry.index_length,
+        attached=tuple(each.kind for each in entry.attached),
         pin=pin_of(root),
         seconds=time.monotonic() - started,
     )
+
+
+def _previous(repo: Path, version: ImageVersion) -> Previous | None:
+    """The version before; None where its index is damaged, and then nothing of it is used again."""
+    try:
+        return Previous(repo, version)
+    except PeerError:
+        return None
+
+
+def _count_files(repo: Path, metadata: Mapping[str, int]) -> tuple[int, list[int]]:
+    """(files of the repository, lengths of the metadata that was not in `metadata` before, or was another)."""
+    total = 0
+    fresh = []
+    for part in ("blocks", "files", "metadata"):
+        for folder, _, names in os.walk(repo / part):
+            total += len(names)
+            if part == "metadata":
+                fresh = [
+                    (Path(folder) / name).stat().st_size
+                    for name in names
+                    if name not in metadata or name == "timestamp.json"
+                ]
+    return total, fresh
 
 
 def _write_index(repo: Path, staging: Path, head: Head, name: str, version: int, now: float) -> ImageVersion:

@@ -16,7 +16,8 @@ from mirrornet.model.errors import InputError, Untrusted
 from mirrornet.model.names import IMAGE_NAME, suggest
 
 _PATH: Final = re.compile(rf"({IMAGE_NAME.pattern})/([1-9][0-9]{{0,8}})/index")
-_ATTACHED: Final = re.compile(rf"({IMAGE_NAME.pattern})/([1-9][0-9]{{0,8}})/([a-z][a-z0-9_-]{{0,31}})")
+ATTACHED_KIND: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_ATTACHED: Final = re.compile(rf"({IMAGE_NAME.pattern})/([1-9][0-9]{{0,8}})/({ATTACHED_KIND.pattern})")
 _ROLE = "image-"  # an image may be called "root": its role may not
 
 

@@ -1,0 +1,105 @@
+"""The version before: what of it stays, block by block.
+
+Most blocks of a new version stand where they stood.  To see that, the old stored bytes are inflated and compared, which
+costs a fifth of compressing, and they stay as they are even when the encoder has changed with its version since: an
+update must not send an image again because a library was upgraded.
+
+One walk at the start also tells what an up-to-date client has (for the figures), and how much of each pack is in use:
+a pack that is less than half used is not used again, and what is left of it goes into new ones.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from mirrornet.image.fetch import file_fetch
+from mirrornet.image.format.block import BlockRef, Codec, block_path, open_block
+from mirrornet.image.format.index import Head, Page, Place
+from mirrornet.image.inventory import open_head
+from mirrornet.image.publishing.tally import Tally
+from mirrornet.image.trust.versions import ImageVersion
+from mirrornet.model.errors import PeerError
+
+_PAGES: Final = 16  # parsed pages kept
+
+
+class Previous:
+    """The blocks of `version` in a repository.  `same` is safe for many threads."""
+
+    def __init__(self, repository: Path, version: ImageVersion) -> None:
+        """Raises PeerError where its index is not there, or not what was signed."""
+        self._repository = repository
+        self._fetch = file_fetch(repository)
+        self.head: Head = open_head(version, self._fetch)
+        self._pages: OrderedDict[int, Page | None] = OrderedDict()
+        self._lock = Lock()
+
+    def walk(self, tally: Tally, mark: int) -> list[int]:
+        """Marks the hash of every block, page and pack; returns the bytes in use of each pack."""
+        live = [0] * len(self.head.packs)
+        for pack in self.head.packs:
+            tally.mark(pack.hash, mark)
+        seen: set[bytes] = set()
+        for number, ref in enumerate(self.head.pages):
+            if ref.hash in seen:
+                continue
+            seen.add(ref.hash)
+            tally.mark(ref.hash, mark)
+            page = self._page(number)
+            for block, place in zip(page.refs, page.places, strict=True) if page else ():
+                if block is not None and not tally.mark(block.hash, mark) and place is not None:
+                    live[place.pack] += block.stored
+        return live
+
+    def same(self, number: int, raw: bytes) -> tuple[BlockRef, bytes, Place | None] | None:
+        """Block `number` as it was stored, if it is `raw` and what is stored is whole."""
+        if number >= self.head.block_count:
+            return None
+        page_number, position = self.head.locate(number)
+        page = self._page(page_number)
+        ref = page.block(position) if page else None
+        if page is None or ref is None:
+            return None
+        place = page.place(position)
+        try:
+            stored = self._stored(ref, place)
+            return (ref, stored, place) if open_block(stored, ref) == raw else None
+        except (PeerError, OSError):  # damaged or gone: it is made anew
+            return None
+
+    def _stored(self, ref: BlockRef, place: Place | None) -> bytes:
+        if place is None or self.head.packs[place.pack].single:
+            return self._fetch(ref.path, ref.stored)
+        with (self._repository / block_path(self.head.packs[place.pack].hash)).open("rb") as file:
+            file.seek(place.offset)
+            return file.read(ref.stored)
+
+    def _page(self, number: int) -> Page | None:
+        with self._lock:
+            if number in self._pages:
+                self._pages.move_to_end(number)
+                return self._pages[number]
+            ref = self.head.pages[number]
+            try:
+                page = Page.parse(open_block(self._fetch(ref.path, ref.stored), ref), self.head, number)
+            except PeerError:
+                page = None
+            self._pages[number] = page
+            while len(self._pages) > _PAGES:
+                self._pages.popitem(last=False)
+            return page
+
+    def fits(self, codec: Codec, level: int, block_size: int) -> bool:
+        """Whether its blocks may stand in an image of this kind: another level was asked for on purpose."""
+        return (self.head.codec, self.head.level, self.head.block_size) == (codec, level, block_size)
+
+
+def kept_packs(head: Head, live: list[int], skip_first: bool) -> Iterator[int]:
+    """Positions of the packs that are at least half in use; the first is a profile's where `skip_first`."""
+    for position, pack in enumerate(head.packs):
+        if not (skip_first and position == 0) and 2 * live[position] >= pack.length:
+            yield position
