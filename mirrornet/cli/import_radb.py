@@ -23,21 +23,21 @@ def register(app: typer.Typer) -> None:
 
     @app.command("import-radb")
     def import_radb(
-        dumps: Annotated[
-            list[str],
-            typer.Argument(
-                metavar="DUMP",
-                help="RPSL dumps (route, route6, aut-num, inetnum, inet6num): paths or http, https, ftp URLs, "
-                "plain or .gz.",
-                show_default=False,
-            ),
-        ],
         out: Annotated[
             Path,
             typer.Option(
                 metavar="FILE", help="The table to make, such as world.table.", show_default=False, dir_okay=False
             ),
         ],
+        dumps: Annotated[
+            list[str] | None,
+            typer.Argument(
+                metavar="DUMP",
+                help="RPSL dumps (route, route6, aut-num, inetnum, inet6num): paths or http, https, ftp URLs, "
+                "plain or .gz.",
+                show_default=False,
+            ),
+        ] = None,
         delegated: Annotated[
             list[str] | None,
             typer.Option(
@@ -103,6 +103,9 @@ def register(app: typer.Typer) -> None:
         bogons: Annotated[
             bool, typer.Option("--bogons", help="Let reserved addresses and private AS numbers in, for a laboratory.")
         ] = False,
+        rollback: Annotated[
+            bool, typer.Option("--rollback", help="Bring the table before this one back; three are kept.")
+        ] = False,
         report: Annotated[
             Path | None,
             typer.Option(metavar="FILE", help="Write the whole report there, as JSON.", show_default=False),
@@ -112,12 +115,21 @@ def register(app: typer.Typer) -> None:
 
         RADB and other routing registries say who originates an address; the delegated statistics of the RIRs say in
         which country it is.  The old table stays until the new one is whole, and a table that lost 30 % of its ranges
-        is refused (exit code 3).
+        is refused (exit code 3).  The last three are kept beside it (world.table.1 is the youngest).
 
             mirrornet import-radb radb.db.gz --delegated delegated-extended --out world.table
+            mirrornet import-radb --rollback --out world.table
         """
         from mirrornet.model.errors import InputError
         from mirrornet.radb import importer
+
+        if rollback:
+            if dumps:
+                raise InputError("--rollback brings the last table back and reads no dump: name no dump with it")
+            _roll_back(out)
+            return
+        if not dumps:
+            raise InputError("no dump is named, so there is nothing to import: name one, such as radb.db.gz")
 
         if report is not None:
             if not report.absolute().parent.is_dir():
@@ -147,6 +159,16 @@ def register(app: typer.Typer) -> None:
         for line in done.summary():
             typer.echo(line)
         typer.echo(f"{out} is ready")
+
+
+def _roll_back(out: Path) -> None:
+    from mirrornet.radb.generations import roll_back
+
+    done = roll_back(out)
+    for passed in done.passed:
+        typer.echo(f"warning: passed over: {passed}")
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(done.created))
+    typer.echo(f"{out} is the table made {made} again (it was {done.was.name}); the one before is {out.name}.undone")
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """Dumps and statistics → world.table on disk: the shell around the pure rooms of this room.
 
-The old table is untouched until a new one is whole, on disk and plausible: it is written beside the target, synced and
-renamed.  A table that lost more than SHRINK_LIMIT of its ranges in any family is refused without `force`, since half a
-dump looks exactly like a shrunken Internet.
+The old table is untouched until a new one is whole, on disk and plausible (guard.py): it is written beside the target,
+synced and renamed, and the old one is kept (generations.py).
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from typing import Final
 from mirrornet.image.files import replacing, sync_folder, to_disk
 from mirrornet.image.small import read_small
 from mirrornet.model.address import Family, Prefix, parse_prefix
-from mirrornet.model.errors import InputError, LimitError, LocalError
+from mirrornet.model.errors import InputError, LocalError
 from mirrornet.model.links import SECTION as LINKS
-from mirrornet.model.table import MAGIC, WorldTable
 from mirrornet.radb.compiling.ranges import Compiled, compile_table
 from mirrornet.radb.fetch import DEFAULT_LIMITS, Limits
+from mirrornet.radb.generations import keep
+from mirrornet.radb.guard import compare, refuse_stranger
 from mirrornet.radb.reading.dumps import Progress, read_dump, read_statistics
 from mirrornet.radb.reading.further import read_geofeed, read_mmdb, read_relations, read_vrps
 from mirrornet.radb.records import Records
 from mirrornet.radb.report import ImportReport
 from mirrornet.radb.sources import DEFAULT, Weights, parse_weights
 
-SHRINK_LIMIT: Final = 0.30
 ANYCAST_LIMIT: Final = 8 << 20  # bytes; the known anycast prefixes are some 300 KB
 SOURCES_LIMIT: Final = 1 << 20  # bytes
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
@@ -67,7 +66,7 @@ def import_radb(
     if out.exists() and not out.is_file():
         raise InputError(f"{out}: is no regular file: name the file that the table is to be")
     if not force:
-        _refuse_stranger(out)
+        refuse_stranger(out)
     for name in dumps:
         read_dump(name, records, report, tell, bogons, limits)
     for name in delegated:
@@ -84,8 +83,7 @@ def import_radb(
     if compiled.places == 1:
         raise InputError(f"{', '.join(map(str, [*dumps, *delegated]))}: no usable route or block of addresses in it")
     _fill(report, compiled, records)
-    if not force:
-        _guard(out, compiled, report)
+    report.warnings += compare(out, compiled.tally, force)
     tell("writing", 0, None)
     try:
         report.bytes_written = write_table(out, compiled.pieces)
@@ -125,12 +123,13 @@ def read_anycast(path: Path) -> list[Prefix]:
 
 
 def write_table(out: Path, table: Sequence[bytes]) -> int:
-    """Writes `table` beside `out`, syncs and renames it there; returns its size in bytes."""
+    """Writes `table` beside `out`, syncs, keeps what is there and takes its place; returns the size in bytes."""
     with replacing(out) as file:
         os.fchmod(file.fileno(), 0o644)  # whatever the umask: root imports, and a name server of another user reads
         file.writelines(table)
         to_disk(file)
         size = file.tell()
+        keep(out)
     sync_folder(out.parent)
     return size
 
@@ -158,34 +157,3 @@ def _fill(report: ImportReport, compiled: Compiled, records: Records) -> None:
             report.rpki_samples.append(f"{prefix} AS{dropped.asn} ({named})")
     if records.sources.dropped:
         report.warnings.append(f"more than 255 sources: {len(records.sources.dropped)} of them lost their names")
-
-
-def _refuse_stranger(out: Path) -> None:
-    """A dump, a zone file, whatever a slip named: what is there and was never a table is not replaced."""
-    if not out.exists():
-        return
-    try:
-        with out.open("rb") as file:
-            start = file.read(len(MAGIC))
-    except OSError as error:
-        raise LocalError(f"{out}: {error.strerror}") from None
-    if start not in (MAGIC, b""):
-        raise InputError(f"{out}: is there and is no table, so it stays: name another file, or --force replaces it")
-
-
-def _guard(out: Path, compiled: Compiled, report: ImportReport) -> None:
-    try:
-        old = WorldTable(out.read_bytes(), str(out), verify=False)
-    except FileNotFoundError:
-        return
-    except InputError as error:
-        report.warnings.append(f"the old table could not be compared: {error}")
-        return
-    for family in _FAMILIES:
-        before, after = len(old.ranges[family].starts), compiled.ranges[family]
-        if after < before * (1 - SHRINK_LIMIT):
-            lost = 100 * (before - after) / before
-            raise LimitError(
-                f"{out}: the new table has {after:,} IPv{family} ranges and the old one {before:,} ({lost:.0f} % lost, "
-                f"limit {SHRINK_LIMIT:.0%}), so the old one stays: are the dumps whole? --force replaces it"
-            )

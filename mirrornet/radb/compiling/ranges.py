@@ -46,6 +46,7 @@ from mirrornet.radb.compiling.sweep import (
     preferred,
     smallest_match,
 )
+from mirrornet.radb.compiling.tally import Tally, tally
 from mirrornet.radb.compiling.validity import Rpki, screen
 from mirrornet.radb.records import GEOLOC_RADIUS_KM as GEOLOC_RADIUS_KM
 from mirrornet.radb.records import U64, Blocks, Geography, Records
@@ -80,6 +81,7 @@ class Compiled:
     places: int
     origins: dict[Family, Origins]
     rpki: dict[Family, Rpki]
+    tally: Tally
 
 
 def compile_table(
@@ -111,13 +113,22 @@ def compile_table(
         end = position + len(cells[family].starts)
         columns[family] = _merged(family, cells[family], numbers[position:end])
         position = end
+    records_of_places = b"".join(places)
     return Compiled(
-        pieces=encode(created, columns[4], columns[6], b"".join(places), records.sources.names, extra),
+        pieces=encode(created, columns[4], columns[6], records_of_places, records.sources.names, extra),
         ranges={family: len(columns[family][2]) for family in _FAMILIES},
         prefixes={family: len(origins[family].routes.values) for family in _FAMILIES},
         places=len(places),
         origins=origins,
         rpki=rpki,
+        tally=tally(
+            [
+                (one, np.frombuffer(columns[one][1], "<u4"), np.frombuffer(columns[one][3], np.uint8))
+                for one in _FAMILIES
+            ],
+            records_of_places,
+            records.sources.names,
+        ),
     )
 
 
