@@ -18,7 +18,7 @@ from mirrornet.cli.border import leave, refuse_empty
 if TYPE_CHECKING:
     import typer
 
-_VERBS = ("import_radb", "check", "serve", "explain", "simulate", "publish", "signing", "sync", "mount")
+_VERBS = ("import_radb", "check", "serve", "explain", "simulate", "publish", "export", "signing", "sync", "mount")
 
 
 def _build() -> typer.Typer:
