@@ -189,8 +189,8 @@ class Records:
             self._block_batches[family].append(batch)
 
     def add_seat(self, asn: int, country: str, source_rank: int) -> None:
-        """`asn` is held from `country`; the lower rank stays, among equals who came first."""
-        if country and source_rank < self.seats.get(asn, (NEVER, ""))[0]:
+        """`asn` is held from `country`; the lower rank stays, among equals the first country in the alphabet."""
+        if country and (source_rank, country) < self.seats.get(asn, (NEVER, "")):
             self.seats[asn] = (source_rank, country)
 
     def routes(self, family: Family) -> Routes:

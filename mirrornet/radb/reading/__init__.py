@@ -8,5 +8,6 @@ objects.py    one object → Route, Block, AutNum, or why not: the exact reader
 columns.py    a piece → all its plain routes and aut-nums at once: the fast reader, equal to the exact one
 prefixes.py   ... their prefixes
 text.py       ... their lines and numbers
-delegated.py  delegated statistics → blocks and seats of AS numbers
+delegated.py  delegated statistics → blocks and seats of AS numbers: the exact reader
+rows.py       a piece of them → all its plain rows at once, equal to the exact reader's
 """

@@ -5,6 +5,8 @@ The format is the RIR statistics exchange format, plain or extended: `registry|c
 a prefix; an IPv6 `value` is a prefix length; an asn `value` is a count of numbers.  Only what is allocated or assigned
 says anything; `available` and `reserved` rows are passed over.  Rows may overlap: the sweep lets the smallest win.
 An AS number's country is the seat of its holder, and stands in for an aut-num that names none.
+
+This is the exact reader, a line at a time; rows.py takes the plain rows of a piece at once and leaves it the others.
 """
 
 from __future__ import annotations
@@ -52,27 +54,46 @@ def lines(stream: Iterable[bytes]) -> Iterator[bytes]:
         yield rest.rstrip(b"\r")
 
 
+def pieces(stream: Iterable[bytes]) -> Iterator[bytes]:
+    """`stream` in pieces of whole lines, each with its end, cut as lines() does."""
+    rest = b""
+    for portion in stream:
+        data = rest + portion
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            yield data[:cut]
+        rest = data[cut:][:LINE_LIMIT]
+    if rest:
+        yield rest + b"\n"
+
+
 def rows(stream: Iterable[bytes], bogons: bool = False) -> Iterator[Row]:
     """The rows of one file.  Comment, version and summary lines and unused statuses are left out."""
     for number, line in enumerate(lines(stream), 1):
-        if not line or line[:1] == b"#":
-            continue
-        fields = line.split(b"|")
-        if fields[0][:1].isdigit() and len(fields) == 7 and fields[0].replace(b".", b"").isdigit():
-            continue  # version|registry|serial|records|startdate|enddate|UTCoffset
-        if len(fields) >= 6 and fields[1] == b"*" and fields[-1] == b"summary":
-            continue
-        if len(fields) < 7 or fields[2] not in _KINDS:
-            yield Row(number, "", Reason.BAD_FIELDS, line)
-            continue
-        if fields[6] not in _STATUSES:
-            continue
-        kind = fields[2].decode()
-        try:
-            said: Block | AsnRun | Reason = _said(kind, fields, bogons)
-        except Fault as fault:
-            said = fault.reason
-        yield Row(number, kind, said, line)
+        found = row(number, line, bogons)
+        if found is not None:
+            yield found
+
+
+def row(number: int, line: bytes, bogons: bool = False) -> Row | None:
+    """What line `number` says; None where it is left out."""
+    if not line or line[:1] == b"#":
+        return None
+    fields = line.split(b"|")
+    if fields[0][:1].isdigit() and len(fields) == 7 and fields[0].replace(b".", b"").isdigit():
+        return None  # version|registry|serial|records|startdate|enddate|UTCoffset
+    if len(fields) >= 6 and fields[1] == b"*" and fields[-1] == b"summary":
+        return None
+    if len(fields) < 7 or fields[2] not in _KINDS:
+        return Row(number, "", Reason.BAD_FIELDS, line)
+    if fields[6] not in _STATUSES:
+        return None
+    kind = fields[2].decode()
+    try:
+        said: Block | AsnRun | Reason = _said(kind, fields, bogons)
+    except Fault as fault:
+        said = fault.reason
+    return Row(number, kind, said, line)
 
 
 def _said(kind: str, fields: list[bytes], bogons: bool) -> Block | AsnRun:

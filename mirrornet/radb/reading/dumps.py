@@ -22,12 +22,12 @@ from mirrornet.model.place import Evidence
 from mirrornet.model.table import NONE
 from mirrornet.radb.facts import AutNum, Block, Reason, Route
 from mirrornet.radb.fetch import Limits, Stream, ahead, opened
-from mirrornet.radb.reading import delegated as statistics
+from mirrornet.radb.reading import delegated, rows
 from mirrornet.radb.reading.batch import Batch, padded, understand
 from mirrornet.radb.reading.columns import count_sources
 from mirrornet.radb.reading.rpsl import Piece, TooLong, pieces
 from mirrornet.radb.reading.second import second
-from mirrornet.radb.records import Records
+from mirrornet.radb.records import Blocks, Records
 from mirrornet.radb.report import FileReport, ImportReport
 
 _Understood = tuple[int, Piece | TooLong, Batch | None]  # the number of the piece, the piece, what it says
@@ -162,24 +162,57 @@ def read_statistics(
         entry = FileReport(stream.name)
         report.files.append(entry)
         kinds: Counter[str] = Counter()
-        for row in statistics.rows(_checked(stream, tell, _Tail(), _reject_non_statistics), bogons):
-            entry.objects += 1
-            kinds[row.kind] += 1
-            if isinstance(row.said, Reason):
-                report.reject(row.said, stream.name, row.line, row.text)
-                continue
-            if row.said.mends:
-                report.mended.update(row.said.mends)
-            if isinstance(row.said, Block):
-                records.add_block(row.said, Evidence.DELEGATED)
-            else:
-                for asn in range(row.said.first, row.said.first + row.said.numbers):
-                    records.add_seat(asn, row.said.country, _DELEGATED_RANK)
+        line = 1
+        for data in delegated.pieces(_checked(stream, tell, _Tail(), _reject_non_statistics)):
+            plain = rows.read(data, bogons)
+            _take_plain(plain, records, kinds)
+            for number, (begin, end) in plain.rest:
+                row = delegated.row(line + number, data[begin:end].rstrip(b"\r"), bogons)
+                if row is not None:
+                    _take_row(row, stream.name, records, report, kinds)
+            line += plain.lines
+        entry.objects = kinds.total()
         for kind, times in kinds.items():
             report.count("delegated", kind, times)
         if not entry.objects:
             raise InputError(f"{stream.name}: no row of delegated statistics in it")
         _finish(entry, stream, began)
+
+
+def _take_plain(plain: rows.Rows, records: Records, kinds: Counter[str]) -> None:
+    countries = np.array([records.geography.country(code) for code in plain.codes], np.uint16)
+    for kind, held in plain.kinds.items():
+        count = len(held.firsts)
+        if count:
+            kinds[kind] += count
+        if kind == "asn":
+            codes = [plain.codes[number] for number in held.countries.tolist()]
+            for first, last, code in zip(held.firsts.tolist(), held.lasts.tolist(), codes, strict=True):
+                for asn in range(first, last + 1):
+                    records.add_seat(asn, code, _DELEGATED_RANK)
+        else:
+            blocks = Blocks(
+                held.firsts,
+                held.lasts,
+                countries[held.countries],
+                np.zeros(count, np.uint32),
+                np.full(count, int(Evidence.DELEGATED), np.uint8),
+                np.full(count, NONE, np.uint8),
+            )
+            records.add_blocks(4 if kind == "ipv4" else 6, blocks)
+
+
+def _take_row(row: delegated.Row, name: str, records: Records, report: ImportReport, kinds: Counter[str]) -> None:
+    kinds[row.kind] += 1
+    if isinstance(row.said, Reason):
+        report.reject(row.said, name, row.line, row.text)
+        return
+    report.mended.update(row.said.mends)
+    if isinstance(row.said, Block):
+        records.add_block(row.said, Evidence.DELEGATED)
+    else:
+        for asn in range(row.said.first, row.said.first + row.said.numbers):
+            records.add_seat(asn, row.said.country, _DELEGATED_RANK)
 
 
 class _Tail:
