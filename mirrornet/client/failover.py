@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from mirrornet.client.choice import Blame, Choice
-from mirrornet.client.fetch import Fetcher, Progress
+from mirrornet.client.fetch import Fetcher, Progress, Within
 from mirrornet.client.source import Endpoint
-from mirrornet.image.format.block import BlockRef, block_path, open_block
+from mirrornet.image.format.block import BlockRef, open_block
 from mirrornet.model.errors import Missing, PeerError, Unreachable, Untrusted
 from mirrornet.model.units import format_duration
 
@@ -35,6 +35,15 @@ log = logging.getLogger(__name__)
 
 PAUSE: Final = (0.05, 1.0)  # seconds between rounds when every mirror failed: the first, and the cap of the doubling
 TICK: Final = 0.25  # seconds between two looks at which mirrors are due
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A block and the file it lies in: its own, or `within` a pack."""
+
+    ref: BlockRef
+    path: str
+    within: Within | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +65,24 @@ class Failover:
         self.choice = choice
         self._pool = pool
         self._trouble = trouble
-        self._proofs: dict[str, BlockRef] = {}
-        self._default_proof: BlockRef | None = None
+        self._proofs: dict[str, Wanted] = {}
+        self._default_proof: Wanted | None = None
 
-    async def block(self, ref: BlockRef, *, deadline: float, wanted: asyncio.Event) -> Opened:
+    async def block(
+        self,
+        ref: BlockRef,
+        *,
+        deadline: float,
+        wanted: asyncio.Event,
+        pack: tuple[str, Within] | None = None,
+    ) -> Opened:
         """The block `ref`, verified; `deadline` on time.monotonic().  `wanted`: set once a reader waits for it.
+
+        `pack`: the file it lies in, and where, if it is none of its own.
 
         Raises Unreachable (nobody gave it in time), Missing (no mirror has it), Untrusted (only corrupt ones do).
         """
+        what = Wanted(ref, *(pack or (ref.path,)))
         pause = PAUSE[0]
         spoiled: set[str] = set()  # mirrors whose bytes were wrong: never asked twice for the same ones
         while True:
@@ -76,7 +95,7 @@ class Failover:
                     raise Untrusted(f"block {ref.hash.hex()[:16]}…: {liars} gave wrong bytes, and nobody else has it")
                 raise Missing(f"block {ref.hash.hex()[:16]}…: no mirror has it")
             errors: list[PeerError] = []
-            opened = await self._round(ref, usable, deadline, wanted, spoiled, errors)
+            opened = await self._round(what, usable, deadline, wanted, spoiled, errors)
             if opened is not None:
                 return opened
             if errors and all(isinstance(error, Missing) for error in errors):
@@ -91,7 +110,7 @@ class Failover:
 
     async def _round(
         self,
-        ref: BlockRef,
+        what: Wanted,
         order: list[Endpoint],
         deadline: float,
         wanted: asyncio.Event,
@@ -110,9 +129,9 @@ class Failover:
                     why = "no answer within the reader's deadline"
                     return None
                 if not running:
-                    last = self._start(ref, waiting.pop(0), running)
+                    last = self._start(what, waiting.pop(0), running)
                 hedge = wanted.is_set() and bool(waiting)
-                delay = self.choice.hedge_delay(last, ref.stored) if hedge else deadline - now
+                delay = self.choice.hedge_delay(last, what.ref.stored) if hedge else deadline - now
                 done, _ = await asyncio.wait(
                     running if wanted.is_set() else {*running, call},
                     timeout=max(0.0, min(delay, deadline - now)),
@@ -122,7 +141,7 @@ class Failover:
                 if not answered and hedge and time.monotonic() < deadline:
                     waited = time.monotonic() - min(begun for _, begun, _ in running.values())
                     if self.choice.may_hedge(waited):
-                        last = self._start(ref, waiting.pop(0), running)
+                        last = self._start(what, waiting.pop(0), running)
                     continue
                 for task in answered:
                     endpoint, _, _ = running.pop(task)
@@ -136,17 +155,17 @@ class Failover:
                         raise error
                     errors.append(error)
                 if answered and waiting:
-                    last = self._start(ref, waiting.pop(0), running)
+                    last = self._start(what, waiting.pop(0), running)
             return None
         finally:
             call.cancel()
             self._cancel(running, why)
 
     def _start(
-        self, ref: BlockRef, endpoint: Endpoint, running: dict[asyncio.Task[Opened], tuple[Endpoint, float, Progress]]
+        self, what: Wanted, endpoint: Endpoint, running: dict[asyncio.Task[Opened], tuple[Endpoint, float, Progress]]
     ) -> str:
         progress = Progress()
-        task = asyncio.create_task(self._ask(ref, endpoint, progress))
+        task = asyncio.create_task(self._ask(what, endpoint, progress))
         running[task] = (endpoint, time.monotonic(), progress)
         return endpoint.name
 
@@ -162,18 +181,18 @@ class Failover:
             if why and not progress.started and waited >= self.choice.hedge_delay(endpoint.name, 0):
                 self.choice.lost(endpoint.name, waited, f"{format_duration(waited)}: {why}", now)
 
-    async def _ask(self, ref: BlockRef, endpoint: Endpoint, progress: Progress) -> Opened:
+    async def _ask(self, what: Wanted, endpoint: Endpoint, progress: Progress) -> Opened:
         """One block from one mirror, and what that says of the mirror."""
-        choice, name = self.choice, endpoint.name
+        choice, name, ref = self.choice, endpoint.name, what.ref
         choice.asked(name)
         try:
-            fetched = await self._fetcher.fetch(endpoint, block_path(ref.hash), ref.stored, progress)
+            fetched = await self._fetcher.fetch(endpoint, what.path, ref.stored, progress, within=what.within)
             data = await asyncio.get_running_loop().run_in_executor(self._pool, open_block, fetched.data, ref)
         except Missing:
             choice.lacks(name, ref.hash, time.monotonic())
             raise
         except Untrusted as error:
-            self._proofs[name] = ref
+            self._proofs[name] = what
             log.warning("%s gave a corrupt block and is left out: %s", endpoint, error)
             choice.failed(name, Blame.CORRUPT, str(error), time.monotonic())
             raise Untrusted(f"{name}: {error}") from None
@@ -183,19 +202,19 @@ class Failover:
         finally:
             choice.ended(name)
         choice.verified(name, len(fetched.data), fetched.first_byte, fetched.seconds, time.monotonic())
-        if self._default_proof is None or ref.stored < self._default_proof.stored:
-            self._default_proof = ref
+        if self._default_proof is None or ref.stored < self._default_proof.ref.stored:
+            self._default_proof = what
         self._proofs.pop(name, None)
         return Opened(fetched.data, data, name)
 
     async def prove(self, endpoint: Endpoint, deadline: float) -> None:
         """Measures `endpoint` by one block.  What it finds is in `choice`; raises nothing."""
-        ref = self._proofs.get(endpoint.name) or self._default_proof
-        if ref is None:
+        what = self._proofs.get(endpoint.name) or self._default_proof
+        if what is None:
             return
         try:
             async with asyncio.timeout(deadline):
-                await self._ask(ref, endpoint, Progress())
+                await self._ask(what, endpoint, Progress())
         except Missing:
             self._proofs.pop(endpoint.name, None)  # the next proof is by another block
         except TimeoutError:
@@ -206,7 +225,7 @@ class Failover:
 
     async def watch(self, proof: BlockRef, active: Callable[[], bool], deadline: float = 8.0) -> None:
         """Measures every mirror by `proof` (a small block), then whoever is due while `active()`.  Runs for ever."""
-        self._default_proof = proof
+        self._default_proof = Wanted(proof, proof.path)
         proving: set[asyncio.Task[None]] = set()
         busy: set[str] = set()
 

@@ -51,6 +51,14 @@ class Fetched:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A part of a file: from byte `offset` on; `whole`: the file's length, should the server know no ranges."""
+
+    offset: int
+    whole: int
+
+
 @dataclass(slots=True)
 class Progress:
     """What a caller may look at while a fetch runs."""
@@ -106,31 +114,43 @@ class Fetcher:
         self._closed = False
 
     async def fetch(
-        self, endpoint: Endpoint, path: str, limit: int, progress: Progress | None = None, sink: Sink | None = None
+        self,
+        endpoint: Endpoint,
+        path: str,
+        limit: int,
+        progress: Progress | None = None,
+        sink: Sink | None = None,
+        within: Within | None = None,
     ) -> Fetched:
         """The body of `path` (relative to the repository) at `endpoint`, at most `limit` bytes.
 
         With a `sink` each piece goes there as it comes, at the pace of the sink, and `data` is empty: for files too
-        large to hold.  Raises Missing (404, 403, 410), Unreachable (no answer in time, an error of the server; Busy
-        where it says when to come again), Untrusted (longer than `limit`, encoded on the way, redirected to another
-        host).
+        large to hold.  `within`: only `limit` bytes of a file, by a range; what a server without ranges sends before
+        them is passed over.  Raises Missing (404, 403, 410), Unreachable (no answer in time, an error of the server;
+        Busy where it says when to come again), Untrusted (longer than `limit`, encoded on the way, redirected to
+        another host).
         """
         if self._closed:
             raise LocalError("the client is being closed")
         if endpoint.url.startswith("file:"):
             if sink is not None:
                 return await _pour_file(endpoint, path, limit, sink)
-            return await asyncio.to_thread(_read_file, endpoint, path, limit)
+            return await asyncio.to_thread(_read_file, endpoint, path, limit, within)
         url = f"{endpoint.url}/{path}"
+        headers = {"Range": f"bytes={within.offset}-{within.offset + limit - 1}"} if within else None
         begun = time.monotonic()
         try:
             for _ in range(REDIRECTS + 1):
                 async with self._session(endpoint).get(
-                    URL(url, encoded=True), allow_redirects=False, proxy=_proxy(url)
+                    URL(url, encoded=True), allow_redirects=False, proxy=_proxy(url), headers=headers
                 ) as response:
                     if response.status in MOVED:
                         url = _redirected(endpoint, url, response.headers.get("Location", ""))
                         continue
+                    if response.status == 206 and not within:
+                        raise Unreachable(f"{endpoint}: {path}: a part of it, which was not asked for")
+                    if within and response.status == 200:
+                        return await _passing_over(endpoint, path, limit, response, begun, progress, within)
                     return await _body(endpoint, path, limit, response, begun, progress, sink)
             raise Unreachable(f"{endpoint}: {path}: more than {REDIRECTS} redirects")
         except TimeoutError:
@@ -182,7 +202,7 @@ async def _body(
     if status in BUSY:
         after = wait_asked(response.headers.get("Retry-After", ""), time.time())
         raise Busy(f"{endpoint}: {path}: HTTP {status}, it is busy", after)
-    if status != 200:
+    if status not in (200, 206):
         raise Unreachable(f"{endpoint}: {path}: HTTP {status}")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Untrusted(f"{endpoint}: {path}: encoded on the way although we asked for identity; turn that off there")
@@ -206,6 +226,39 @@ async def _body(
             await sink(part)
     seconds = time.monotonic() - begun
     return Fetched(parts[0] if len(parts) == 1 else b"".join(parts), first_byte or seconds, seconds)
+
+
+async def _passing_over(
+    endpoint: Endpoint,
+    path: str,
+    limit: int,
+    response: aiohttp.ClientResponse,
+    begun: float,
+    progress: Progress | None,
+    within: Within,
+) -> Fetched:
+    """The part asked for out of a whole file; the connection goes with the rest of it."""
+    wanted = bytearray()
+    left = within.offset
+
+    async def sink(piece: bytes) -> None:
+        nonlocal left
+        wanted.extend(piece[left : left + limit - len(wanted)])
+        left -= min(left, len(piece))
+        if len(wanted) == limit:
+            raise _EnoughError
+
+    first_byte = 0.0
+    try:
+        first_byte = (await _body(endpoint, path, within.whole, response, begun, progress, sink)).first_byte
+    except _EnoughError:
+        response.close()
+    seconds = time.monotonic() - begun
+    return Fetched(bytes(wanted), first_byte or seconds, seconds)
+
+
+class _EnoughError(Exception):
+    """The rest of a body is not needed."""
 
 
 def _redirected(endpoint: Endpoint, url: str, location: str) -> str:
@@ -249,13 +302,15 @@ def _plain(error: Exception) -> str:
     return " ".join(f"{error or type(error).__name__}".split())
 
 
-def _read_file(endpoint: Endpoint, path: str, limit: int) -> Fetched:
+def _read_file(endpoint: Endpoint, path: str, limit: int, within: Within | None = None) -> Fetched:
     """A repository in a folder of this machine, such as a USB disk."""
     begun = time.monotonic()
     file = Path(unquote(urlsplit(endpoint.url).path)) / path
     try:
         with file.open("rb") as stream:
-            data = stream.read(limit + 1)
+            if within:
+                stream.seek(within.offset)
+            data = stream.read(limit if within else limit + 1)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise Missing(f"{endpoint}: it does not have {path} ({error.strerror})") from None
     except OSError as error:

@@ -26,8 +26,9 @@ from typing import Final
 
 from mirrornet.client.cache import Cache
 from mirrornet.client.failover import Failover
-from mirrornet.image.format.block import BlockRef, open_block
-from mirrornet.image.format.index import Head, Page
+from mirrornet.client.fetch import Within
+from mirrornet.image.format.block import BlockRef, block_path, open_block
+from mirrornet.image.format.index import Head, Page, Place
 from mirrornet.model.errors import LocalError, MirrornetError, Unreachable, Untrusted
 
 log = logging.getLogger(__name__)
@@ -155,13 +156,13 @@ class Reader:
 
     async def _block(self, number: int) -> bytes:
         """Block `number` of the image, inflated, padded to the block size."""
-        ref = await self._ref(number)
+        ref, place = await self._row(number)
         if ref is None:
             self.figures.zero += 1
             return bytes(self.head.block_size)
-        return await self._load(ref)
+        return await self._load(ref, place)
 
-    async def _ref(self, number: int) -> BlockRef | None:
+    async def _row(self, number: int) -> tuple[BlockRef | None, Place | None]:
         page_number, position = self.head.locate(number)
         page = self._pages.get(page_number)
         if page is None:
@@ -172,9 +173,9 @@ class Reader:
                 self._pages.popitem(last=False)
         else:
             self._pages.move_to_end(page_number)
-        return page.block(position)
+        return page.block(position), page.place(position)
 
-    async def _load(self, ref: BlockRef, wanted: bool = True) -> bytes:
+    async def _load(self, ref: BlockRef, place: Place | None = None, wanted: bool = True) -> bytes:
         data = self._blocks.get(ref.hash)
         if data is not None:
             self._blocks.move_to_end(ref.hash)
@@ -183,7 +184,7 @@ class Reader:
         flight = self._flights.get(ref.hash)
         if flight is None:
             event = asyncio.Event()
-            flight = _Flight(asyncio.create_task(self._fly(ref, event)), event)
+            flight = _Flight(asyncio.create_task(self._fly(ref, place, event)), event)
             self._flights[ref.hash] = flight
             flight.task.add_done_callback(self._landed(ref.hash))
         if wanted:
@@ -198,7 +199,13 @@ class Reader:
 
         return done
 
-    async def _fly(self, ref: BlockRef, wanted: asyncio.Event) -> bytes:
+    def _pack(self, place: Place | None) -> tuple[str, Within] | None:
+        """The pack to read a block of that place from; None where the block is a file of its own."""
+        if place is None or (pack := self.head.packs[place.pack]).single:
+            return None
+        return block_path(pack.hash), Within(place.offset, pack.length)
+
+    async def _fly(self, ref: BlockRef, place: Place | None, wanted: asyncio.Event) -> bytes:
         loop = asyncio.get_running_loop()
         deadline = time.monotonic() + self._deadline
         data = await loop.run_in_executor(self._pool, self._from_disk, ref)
@@ -207,7 +214,7 @@ class Reader:
         elif self._failover is None:
             raise LocalError(f"block {ref.hash.hex()[:16]}… is not in the cache, and this mount is offline")
         else:
-            opened = await self._failover.block(ref, deadline=deadline, wanted=wanted)
+            opened = await self._failover.block(ref, deadline=deadline, wanted=wanted, pack=self._pack(place))
             self.figures.network += 1
             data = opened.data
             self._keep(ref, opened.stored)
@@ -261,9 +268,9 @@ class Reader:
 
     async def _prefetch(self, number: int) -> None:
         try:
-            ref = await self._ref(number)
+            ref, place = await self._row(number)
             if ref is not None and ref.hash not in self._blocks and ref.hash not in self._flights:
-                await self._load(ref, wanted=False)
+                await self._load(ref, place, wanted=False)
                 self.figures.prefetched += 1
         except MirrornetError as error:
             log.debug("prefetch of block %d: %s", number, error)

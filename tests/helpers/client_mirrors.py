@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import dns.rcode
@@ -35,6 +36,8 @@ class Mirror:
         self.folder = folder
         self.behave = "good"
         self.delay = 0.0  # seconds before the first byte
+        self.ranges = True  # it answers a request for a part with that part
+        self.parts: list[str] = []  # what was asked for in Range
         self.spare: set[str] = set()  # paths served well whatever `behave` says
         self.asked: list[str] = []
         self._open: set[socket.socket] = set()
@@ -95,6 +98,11 @@ class Mirror:
             behave = "missing"
         if behave == "missing":
             self._reply(request, 404, b"not here")
+        elif behave == "good" and self.ranges and request.headers.get("Range", "").startswith("bytes="):
+            self.parts.append(request.headers["Range"])
+            first, last = (int(word) for word in self.parts[-1].removeprefix("bytes=").split("-"))
+            part = body[first : last + 1]
+            self._reply(request, 206, part, **{"Content-Range": f"bytes {first}-{last}/{len(body)}"})
         elif behave == "lie":
             self._reply(request, 200, body[:-1] + bytes([body[-1] ^ 1]))
         elif behave == "long":
@@ -194,8 +202,11 @@ class Published:
         return self.image.read_bytes()
 
 
-def published(folder: Path, blocks: int = 24) -> Published:
-    """An image of `blocks` blocks and a bit: noise, a hole of 4 blocks, a block that comes twice."""
+def published(folder: Path, blocks: int = 24, **options: Any) -> Published:
+    """An image of `blocks` blocks and a bit: noise, a hole of 4 blocks, a block that comes twice.
+
+    `options` are those of `publish`.
+    """
     dice = random.Random(1)
     unit = 262144
     noise = [dice.randbytes(unit) for _ in range(blocks - 5)]
@@ -204,7 +215,7 @@ def published(folder: Path, blocks: int = 24) -> Published:
     image.write_bytes(b"".join([*noise[:half], bytes(4 * unit), *noise[half:], noise[0], b"the end"]))
     keys, repo = folder / "keys", folder / "repo"
     pin = keygen(keys, passphrase=None)
-    publish(image, "disk", repo, keys, now=time.time())
+    publish(image, "disk", repo, keys, now=time.time(), **options)
     return Published(folder, image, repo, keys, pin)
 
 
