@@ -1,0 +1,105 @@
+"""Publishing on a bad day: killed at any moment, on a full disk, beside another one, of an image larger than memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import killed_publish
+import pytest
+from contents import some_bytes
+
+from mirrornet.image.publishing.export import export
+from mirrornet.model.errors import LocalError
+
+NOW = 1_800_000_000.0
+SMALL = 65536
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+
+
+def test_killed_fifty_times(tmp_path: Path) -> None:
+    """At random moments; clients never see anything but the old or the new version, and the next run completes."""
+    command = [sys.executable, killed_publish.__file__, str(tmp_path), "50"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["killed"] + told["finished"] == 50 and told["killed"] >= 10
+    assert told["left"] == ["blocks", "files", "metadata"]
+
+
+@pytest.fixture
+def small_disk(need: Callable[..., None], tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    need("root", "mount")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no tmpfs here: {done.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_a_disk_that_is_really_full(publisher: Any, small_disk: Path, packs: bool) -> None:
+    publisher.repo = small_disk / "repo"
+    publisher.publish(some_bytes(4 * SMALL))
+    before = files(publisher.repo)
+    with pytest.raises(LocalError, match="No space left on device; what was published before still stands") as told:
+        publisher.publish(some_bytes(200 * SMALL, 5), packs=packs)
+    assert "\n" not in str(told.value)
+    after = files(publisher.repo)
+    assert {name: size for name, size in after.items() if name in before} == before
+    assert not [name for name in after if not name.startswith(("blocks/", "files/", "metadata/"))]
+    out = publisher.folder / "out"
+    export(publisher.repo, "demo", out, "raw", version=None, now=NOW)
+    assert out.read_bytes() == some_bytes(4 * SMALL)
+
+
+def test_two_at_once(publisher: Any) -> None:
+    """Both from real processes: one waits for the other, or is told who is at work; never a broken repository."""
+    publisher.publish(some_bytes(SMALL))
+    image = publisher.image(some_bytes(100 * SMALL, 3))
+    command = [sys.executable, "-c", "from mirrornet.cli import main; main()", "publish", image, "--name", "demo"]
+    folders = ["--repo", publisher.repo, "--keys", publisher.keys, "--level", "9", "--block-size", "64K"]
+    running = [subprocess.Popen([*command, *folders], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [process.communicate(timeout=120)[1] for process in running]
+    good = [process.returncode for process in running].count(0)
+    assert good >= 1
+    for process, line in zip(running, told, strict=True):
+        assert process.returncode == 0 or "a publish (process" in line
+    out = publisher.folder / "out"
+    export(publisher.repo, "demo", out, "raw", version=1 + good, now=time.time())
+    assert out.read_bytes() == image.read_bytes()
+
+
+def test_memory_for_50_gb(publisher: Any) -> None:
+    """A hole of 50 GB with 160 MB in it, in a process of its own: under 200 MB, and most of it is Python and TUF."""
+    image = publisher.folder / "image.raw"
+    with image.open("wb") as file:
+        for number in range(40):
+            file.seek(number * 1_250_000_000)
+            file.write(some_bytes(1 << 20, number) * 4)
+        file.truncate(50_000_000_000)
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from mirrornet.image.publishing.publish import publish\n"
+        "folder = Path(sys.argv[1])\n"
+        "publish(folder / 'image.raw', 'demo', folder / 'repo', folder / 'keys', now=1_800_000_000.0)\n"
+        # not ru_maxrss, which an exec takes over from the process that forked
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, publisher.folder], capture_output=True, text=True, timeout=300, check=True
+    )
+    assert int(done.stdout) < 200_000, f"{done.stdout} KB"
