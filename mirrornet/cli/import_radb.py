@@ -33,8 +33,8 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Argument(
                 metavar="DUMP",
-                help="RPSL dumps (route, route6, aut-num, inetnum, inet6num): paths or http, https, ftp URLs, "
-                "plain or .gz.",
+                help="RPSL dumps (route, route6, aut-num, as-set, route-set, inetnum, inet6num): paths or http, https, "
+                "ftp URLs, plain or .gz.",
                 show_default=False,
             ),
         ] = None,
@@ -103,6 +103,15 @@ def register(app: typer.Typer) -> None:
         bogons: Annotated[
             bool, typer.Option("--bogons", help="Let reserved addresses and private AS numbers in, for a laboratory.")
         ] = False,
+        confirm: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="SET",
+                help="Accept what is new in an as-set or route-set that is held back (RADB::AS-EXAMPLE), or all; may "
+                "be given again.",
+                show_default=False,
+            ),
+        ] = None,
         rollback: Annotated[
             bool, typer.Option("--rollback", help="Bring the table before this one back; three are kept.")
         ] = False,
@@ -116,6 +125,9 @@ def register(app: typer.Typer) -> None:
         RADB and other routing registries say who originates an address; the delegated statistics of the RIRs say in
         which country it is.  The old table stays until the new one is whole, and a table that lost 30 % of its ranges
         is refused (exit code 3).  The last three are kept beside it (world.table.1 is the youngest).
+
+        Zones may name as-sets and route-sets, and others write those: one whose members changed by more than 30 %
+        keeps its former ones until you --confirm it.
 
             mirrornet import-radb radb.db.gz --delegated delegated-extended --out world.table
             mirrornet import-radb --rollback --out world.table
@@ -153,6 +165,7 @@ def register(app: typer.Typer) -> None:
                 now=time.time(),
                 progress=progress,
                 bogons=bogons,
+                confirmed=confirm or (),
             )
         if report is not None:
             report.write_text(json.dumps(done.as_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")

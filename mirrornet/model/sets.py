@@ -39,7 +39,8 @@ _PREFIX = struct.Struct("<QBBBB4x")
 _COLUMNS: Final = (*"IBIIIQ", *"IIIIII")  # one element a set, in the order above
 _SIZES: Final = {"I": 4, "B": 1, "Q": 8}
 _PART: Final = r"(?:AS[0-9]{1,10}|(?:AS|RS)-[A-Z0-9_-]{1,100})"
-NAME: Final = re.compile(rf"{_PART}(?::{_PART}){{0,9}}")  # in capitals; RFC 2622 section 5, hierarchical names included
+# In capitals; RFC 2622 section 5, hierarchical names included: one part at least is a set's.
+NAME: Final = re.compile(rf"(?=[A-Z0-9:]*(?:AS|RS)-){_PART}(?::{_PART}){{0,9}}")
 QUALIFIED: Final = re.compile(rf"([A-Z0-9][A-Z0-9._-]{{0,31}})::({NAME.pattern})")
 assert _HEADER.size == 48 and _PREFIX.size == 16
 

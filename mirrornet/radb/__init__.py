@@ -8,6 +8,7 @@ lays all of that over each other, once, at import, so that a name server only ev
     fetch.py      a path or URL → unpacked bytes, read ahead, with limits on everything
     reading/      dumps and statistics → records: an exact reader for all, a fast one for the plain nine tenths
     compiling/    records → the columns of world.table: one origin a prefix, overlapping blocks → ranges, tries
+    sets/         as-sets and route-sets → the table's section "sets"; what changed too much is held back
     facts.py      what one object of a registry says
     records.py    what was said, as numpy columns
     bogons.py     what no public route may carry

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mirrornet.model.address import Family
+from mirrornet.model.sets import PrefixRange
 
 
 class Reason(StrEnum):
@@ -26,6 +27,8 @@ class Reason(StrEnum):
     BAD_RANGE = "not an address range"
     REVERSED = "range ends before it begins"
     PAST_END = "range runs past the last address"
+    BAD_SET = "not the name of an as-set or route-set"
+    NO_SET_SOURCE = "set without a source, so nobody could name it"
     BAD_FIELDS = "not a line of delegated statistics"
     BAD_FEED_LINE = "not a line of a geofeed"
     BAD_COUNTRY = "geofeed line with a country that is none"
@@ -48,6 +51,13 @@ class Mend(StrEnum):
     COUNTRY_NAME = "country's name in place of its code"
 
 
+class Claim(NamedTuple):
+    """An object's word that it is a member of sets (RFC 2622 section 5.1), and who maintains it; all in capitals."""
+
+    sets: tuple[str, ...] = ()
+    maintainers: tuple[str, ...] = ()
+
+
 class Route(NamedTuple):
     """`value`/`length` is originated by `asn`.  `newest`: last-modified and changed as yyyymmdd, the first << 32."""
 
@@ -58,6 +68,7 @@ class Route(NamedTuple):
     source: str
     newest: int
     mends: tuple[Mend, ...] = ()
+    claim: Claim = Claim()
 
 
 class Block(NamedTuple):
@@ -78,6 +89,28 @@ class AutNum(NamedTuple):
     asn: int
     country: str
     source: str
+    mends: tuple[Mend, ...] = ()
+    claim: Claim = Claim()
+
+
+class Members(NamedTuple):
+    """A member list.  `sets`: names in capitals, qualified by a source or not; `odd`: words that are no member."""
+
+    asns: tuple[int, ...] = ()
+    sets: tuple[str, ...] = ()
+    prefixes: tuple[PrefixRange, ...] = ()
+    odd: int = 0
+
+
+class SetObject(NamedTuple):
+    """An as-set or route-set.  `name` in capitals; `by_ref`: maintainers whose objects may claim to be members."""
+
+    class_name: str
+    name: str
+    source: str
+    members: Members
+    by_ref: tuple[str, ...]
+    newest: int
     mends: tuple[Mend, ...] = ()
 
 
@@ -106,4 +139,4 @@ class Unused(NamedTuple):
     source: str
 
 
-Said = Route | Block | AutNum | Rejected | Unused
+Said = Route | Block | AutNum | SetObject | Rejected | Unused

@@ -15,6 +15,7 @@ from typing import Final
 
 from mirrornet.model.address import Family
 from mirrornet.model.errors import InputError, LimitError, LocalError
+from mirrornet.model.sets import SECTION, Sets
 from mirrornet.model.table import MAGIC, WorldTable
 from mirrornet.radb.compiling.tally import Tally, tally_of
 
@@ -55,6 +56,17 @@ def compare(out: Path, new: Tally, force: bool) -> list[str]:
             "forgotten? --force replaces it"
         )
     return [*([f"the new table is much smaller: {fault}"] if fault else []), *told]
+
+
+def former_sets(out: Path) -> Sets | None:
+    """The as-sets and route-sets of the table at `out`; None where there is none that can be read."""
+    try:
+        data = out.read_bytes()
+        if not len(WorldTable(data, str(out), verify=False).section(SECTION)):
+            return None
+        return Sets.read(WorldTable(data, str(out)).section(SECTION))
+    except (OSError, InputError):  # compare() tells of it
+        return None
 
 
 def loss(before: Tally, new: Tally) -> str:

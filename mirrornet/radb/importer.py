@@ -17,14 +17,16 @@ from mirrornet.image.small import read_small
 from mirrornet.model.address import Family, Prefix, parse_prefix
 from mirrornet.model.errors import InputError, LocalError
 from mirrornet.model.links import SECTION as LINKS
+from mirrornet.model.sets import SECTION as SETS
 from mirrornet.radb.compiling.ranges import Compiled, compile_table
 from mirrornet.radb.fetch import DEFAULT_LIMITS, Limits
 from mirrornet.radb.generations import keep
-from mirrornet.radb.guard import compare, refuse_stranger
+from mirrornet.radb.guard import compare, former_sets, refuse_stranger
 from mirrornet.radb.reading.dumps import Progress, read_dump, read_statistics
 from mirrornet.radb.reading.further import read_geofeed, read_mmdb, read_relations, read_vrps
 from mirrornet.radb.records import Records
 from mirrornet.radb.report import ImportReport
+from mirrornet.radb.sets.section import make as make_sets
 from mirrornet.radb.sources import DEFAULT, Weights, parse_weights
 
 ANYCAST_LIMIT: Final = 8 << 20  # bytes; the known anycast prefixes are some 300 KB
@@ -47,11 +49,13 @@ def import_radb(
     now: float,
     progress: Progress | None = None,
     bogons: bool = False,
+    confirmed: Sequence[str] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> ImportReport:
     """Makes the table `out` of `dumps` and `delegated` (paths or URLs) and says what was seen.
 
     `sources`: an operator's table of ranks (sources.py).  `vrps`, `geofeeds`, `mmdbs`, `relations`: reading/further.py.
+    `confirmed`: sets whose new content is accepted though it is another (sets/changes.py), or "all".
     `now`: Unix time, written into the table.  `bogons`: let reserved address space and private AS numbers in, for a
     laboratory.  Raises InputError (a file that is not what it should be), PeerError (a server), LimitError (the table
     shrank, or a limit of `limits`), LocalError; then the old table stands.
@@ -78,6 +82,9 @@ def import_radb(
     for name in mmdbs:
         read_mmdb(name, records, report, tell, bogons)
     extra = {LINKS: read_relations(relations, report, tell, bogons, limits)} if relations else {}
+    section, report.sets = make_sets(records.sets, weights.rank, former_sets(out), confirmed)
+    if section:
+        extra[SETS] = section
     tell("compiling", 0, None)
     compiled = compile_table(records, anycast_prefixes, now, extra, bogons)
     if compiled.places == 1:

@@ -17,6 +17,7 @@ from mirrornet.model.address import Family
 from mirrornet.model.place import Evidence
 from mirrornet.model.table import NONE
 from mirrornet.radb.facts import Block, Route, Vrp
+from mirrornet.radb.sets.gather import Gathered
 from mirrornet.radb.sources import DEFAULT, NEVER, Weights
 
 U8 = NDArray[np.uint8]
@@ -156,6 +157,7 @@ class Records:
         self.geography = Geography()
         self.vrps: VrpColumns | None = None  # None: nothing is known of RPKI
         self.seats: dict[int, tuple[int, str]] = {}  # ASN → (rank of who said it, country)
+        self.sets = Gathered()
         self._batches: dict[Family, list[Routes]] = {4: [], 6: []}
         self._singles: dict[Family, tuple[array[int], ...]] = {4: _route_columns(), 6: _route_columns()}
         self._blocks: dict[Family, tuple[array[int], ...]] = {4: _block_columns(), 6: _block_columns()}

@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
+from mirrornet.radb.sets.section import SetsReport
+
 SAMPLES: Final = 5
 CLASSES: Final = 200
 
@@ -60,6 +62,7 @@ class ImportReport:
     rpki_invalid: int = 0  # routes that one contradicts: dropped
     rpki_stand_ins: int = 0  # VRPs taken for a route that nobody registered
     rpki_samples: list[str] = field(default_factory=list)  # of the dropped ones
+    sets: SetsReport = field(default_factory=SetsReport)
     bytes_written: int = 0
     seconds: float = 0.0
 
@@ -83,6 +86,7 @@ class ImportReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         plain = {one.name: getattr(self, one.name) for one in fields(self)}
+        plain["sets"] = self.sets.as_dict()
         plain["files"] = [asdict(file) for file in self.files]
         plain["objects"] = {source: dict(classes) for source, classes in self.objects.items()}
         plain["rejected"] = {reason: asdict(rejects) for reason, rejects in self.rejected.items()}
@@ -106,6 +110,7 @@ class ImportReport:
                 + (f", such as {self.rpki_samples[0]}" if self.rpki_samples else "")
                 + f"; {self.rpki_stand_ins:,} prefixes known from VRPs alone"
             )
+        lines.extend(self.sets.lines())
         lines.extend(f"warning: {warning}" for warning in self.warnings)
         routes, ranges = self.routes, self.ranges
         lines.append(f"{routes.get('4', 0):,} IPv4 and {routes.get('6', 0):,} IPv6 prefixes have an origin")

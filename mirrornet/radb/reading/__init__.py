@@ -4,7 +4,8 @@ dumps.py      one file: opened, checked, read piece by piece into Records
 second.py     another process that reads every other piece
 batch.py      one piece → all it says, counted, whoever reads it
 rpsl.py       bytes → pieces of whole objects → attributes
-objects.py    one object → Route, Block, AutNum, or why not: the exact reader
+objects.py    one object → Route, Block, AutNum, SetObject, or why not: the exact reader
+members.py    the member list of an as-set or route-set
 columns.py    a piece → all its plain routes and aut-nums at once: the fast reader, equal to the exact one
 prefixes.py   ... their prefixes
 text.py       ... their lines and numbers

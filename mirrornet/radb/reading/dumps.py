@@ -20,7 +20,7 @@ from mirrornet.model.address import Family
 from mirrornet.model.errors import InputError
 from mirrornet.model.place import Evidence
 from mirrornet.model.table import NONE
-from mirrornet.radb.facts import AutNum, Block, Reason, Route
+from mirrornet.radb.facts import AutNum, Block, Reason, Route, SetObject
 from mirrornet.radb.fetch import Limits, Stream, ahead, opened
 from mirrornet.radb.reading import delegated, rows
 from mirrornet.radb.reading.batch import Batch, padded, understand
@@ -151,6 +151,11 @@ def _take_in(batch: Batch, line: int, name: str, records: Records, report: Impor
         elif isinstance(said, AutNum):
             report.count(said.source, "aut-num")
             records.add_seat(said.asn, said.country, records.sources.weights.rank(said.source))
+        elif isinstance(said, SetObject):
+            report.count(said.source, said.class_name)
+            records.sets.add(said)
+        if isinstance(said, Route | AutNum) and said.claim.sets:
+            records.sets.claim(said)
 
 
 def read_statistics(

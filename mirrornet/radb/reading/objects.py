@@ -1,8 +1,9 @@
 """One RPSL object → what it says of the world: a Route, a Block, an AutNum, or why it says nothing.
 
-Five classes matter: route and route6 (RFC 2622 section 4, RFC 4012 section 3) say who originates a prefix; inetnum and
+Seven classes matter: route and route6 (RFC 2622 section 4, RFC 4012 section 3) say who originates a prefix; inetnum and
 inet6num (RIR databases only) say in which country a block of addresses is used; aut-num says where the holder of an AS
-number has his seat.  All other classes are counted and passed over.
+number has his seat; as-set and route-set (RFC 2622 section 5) name many at once (members.py).  All other classes are
+counted and passed over.
 
 Only what we need of an object has to be sound: its key and its source, not its maintainers.  Real dumps are old and
 hand-made, so whatever has exactly one reading is mended and counted (host bits, an ASN without "AS", ASDOT of
@@ -21,8 +22,10 @@ from typing import Final
 
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.model.address import Family, width
+from mirrornet.model.sets import NAME, is_route_set
 from mirrornet.radb.bogons import SHORTEST, bogon_asn, bogon_block, bogon_prefix
-from mirrornet.radb.facts import AutNum, Block, Mend, Reason, Rejected, Route, Said, Unused
+from mirrornet.radb.facts import AutNum, Block, Claim, Mend, Reason, Rejected, Route, Said, SetObject, Unused
+from mirrornet.radb.reading.members import read_members, words
 from mirrornet.radb.reading.rpsl import Attribute, attributes, class_of, wanting, without_comment_lines
 
 _ASN = re.compile(rb"(AS)?(\d{1,10})(?:\.(\d{1,5}))?", re.IGNORECASE)
@@ -33,6 +36,9 @@ _DATE = re.compile(rb"(\d{4})-(\d\d)-(\d\d)")
 _NUMBER = re.compile(rb"[+-]?\d{1,3}(?:\.\d{1,12})?")
 _SOURCE_ONLY = wanting(b"source")
 _OF_ROUTE = wanting(b"origin", b"source", b"changed", b"last-modified")
+_OF_SET = wanting(b"members", b"mp-members", b"mbrs-by-ref", b"source", b"changed", b"last-modified")
+_OF_MEMBER = wanting(b"member-of", b"mnt-by")
+_CLAIM = re.compile(rb"\nmember-of:", re.IGNORECASE)
 _OF_BLOCK = wanting(b"country", b"geoloc", b"source")
 _WANTED: Final = {
     "route": _OF_ROUTE,
@@ -40,6 +46,8 @@ _WANTED: Final = {
     "inetnum": _OF_BLOCK,
     "inet6num": _OF_BLOCK,
     "aut-num": wanting(b"country", b"source"),
+    "as-set": _OF_SET,
+    "route-set": _OF_SET,
 }
 # Countries of ISO 3166-1 without a town of 15,000 people, so without a middle: known, but not placed.
 _UNPLACED: Final = frozenset(("AQ", "BV", "HM", "IO", "PW", "TK", "UM"))
@@ -69,12 +77,16 @@ def interpret(text: bytes, bogons: bool = False) -> Said | None:
         return Rejected(class_name, source, Reason.DELETED)
     try:
         if class_name in ("route", "route6"):
-            return _route(4 if class_name == "route" else 6, found, source, mends, bogons)
+            route = _route(4 if class_name == "route" else 6, found, source, mends, bogons)
+            return route._replace(claim=_claim(text)) if _CLAIM.search(text) else route
         if class_name in ("inetnum", "inet6num"):
             return _block(4 if class_name == "inetnum" else 6, found, source, mends, bogons)
         if class_name == "aut-num":
             asn = parse_asn(found[0][1], mends)
-            return AutNum(asn, _country(found, mends), source, tuple(mends))
+            seat = AutNum(asn, _country(found, mends), source, tuple(mends))
+            return seat._replace(claim=_claim(text)) if _CLAIM.search(text) else seat
+        if class_name in ("as-set", "route-set"):
+            return _set(class_name, found, source, mends, bogons)
     except Fault as fault:
         return Rejected(class_name, source, fault.reason)
     return Unused(class_name, source)
@@ -199,6 +211,24 @@ def _block(family: Family, found: list[Attribute], source: str, mends: list[Mend
         raise Fault(Reason.BOGON)
     country = _country(found, mends)
     return Block(family, first, last, country, _coordinates(found, mends), source, tuple(mends))
+
+
+def _claim(text: bytes) -> Claim:
+    found = attributes(text, _OF_MEMBER)
+    sets = words(value for key, value in found if key == b"member-of")
+    return Claim(sets, words(value for key, value in found if key == b"mnt-by"))
+
+
+def _set(class_name: str, found: list[Attribute], source: str, mends: list[Mend], bogons: bool) -> SetObject:
+    name = found[0][1].decode("ascii", "replace").upper()
+    if not NAME.fullmatch(name) or is_route_set(name) != (class_name == "route-set"):
+        raise Fault(Reason.BAD_SET)
+    if not source:
+        raise Fault(Reason.NO_SET_SOURCE)
+    values = [value for key, value in found if key in (b"members", b"mp-members")]
+    members = read_members(values, class_name == "route-set", bogons)
+    by_ref = words(value for key, value in found if key == b"mbrs-by-ref")
+    return SetObject(class_name, name, source, members, by_ref, newest_of(found), tuple(mends))
 
 
 def _country(found: list[Attribute], mends: list[Mend]) -> str:
