@@ -19,7 +19,7 @@ from mirrornet.radb.importer import import_radb
 
 DUMP = b"route: 8.8.8.0/24\norigin: AS15169\nsource: RADB\n\n" * 500 + b"# EOF\n"
 PACKED = gzip.compress(DUMP)
-FAST = Limits(connect=2, read=0.5, whole=20, wire=1 << 20, unpacked=1 << 20)
+FAST = Limits(connect=2, read=0.5, whole=20, wire=1 << 20, unpacked=1 << 20, pause=0)
 
 
 class Handler(BaseHTTPRequestHandler):
