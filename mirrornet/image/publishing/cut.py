@@ -267,20 +267,22 @@ class Cutter:
         return place is None or (place.pack < len(self._packs) and self._packs[place.pack].single)
 
     def _count_pack(self, pack: Pack) -> None:
-        self._count_file(pack.hash, pack.length)
+        """Counts a pack; one of a single block has that block's hash."""
+        marks = self._tally.mark(pack.hash, NOW)
+        self._count_file(pack.length, new=not marks & BEFORE)
 
-    def _count_file(self, hash: bytes, length: int) -> None:
-        marks = self._tally.mark(hash, NOW)
-        self.counts.files += not marks & NOW
-        if not marks:
-            self.counts.new_files += 1
-            self.counts.new_file_bytes += length
+    def _count_file(self, length: int, *, new: bool) -> None:
+        self.counts.files += 1
+        self.counts.new_files += new
+        self.counts.new_file_bytes += length * new
 
     def store_page(self, page: Page) -> BlockRef:
         """Stores and counts an index page."""
         ref, data = pack_block(page.encode(), Codec.ZLIB, PAGE_LEVEL)
         self._store.put(ref, data)
-        self._count_file(ref.hash, ref.stored)
+        marks = self._tally.mark(ref.hash, NOW)
+        if not marks & NOW:
+            self._count_file(ref.stored, new=not marks)
         return ref
 
 
