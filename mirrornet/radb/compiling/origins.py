@@ -49,14 +49,15 @@ def choose(routes: Routes, sources: Sources, valid: NDArray[np.bool_] | None = N
     """
     order = _sorted(routes)
     values, lengths = routes.values[order], routes.lengths[order]
-    group = _group_numbers(values, lengths)
-    sizes = np.bincount(group) if len(group) else np.zeros(0, np.int64)
-    alone = sizes[group] == 1 if len(group) else np.zeros(0, bool)
-    if bool(alone.all()):
-        return Origins(select(routes, order), _valid_marks(valid, order), 0, ())
+    new = _changes(values) | _changes(lengths)
+    if bool(new.all()):
+        sorted_routes = Routes(values, lengths, routes.asns[order], routes.sources[order], routes.newest[order])
+        return Origins(sorted_routes, _valid_marks(valid, order), 0, ())
 
+    alone = new.copy()
+    alone[:-1] &= new[1:]
     rows = order[~alone]
-    prefix = group[~alone]
+    prefix = np.cumsum(new[~alone]) - 1
     asn, source, newest = routes.asns[rows], routes.sources[rows], routes.newest[rows]
     rank = sources.ranks()[source]
     if valid is not None:
@@ -97,16 +98,15 @@ def _valid_marks(valid: NDArray[np.bool_] | None, rows: I64) -> U8:
 
 
 def _sorted(routes: Routes) -> I64:
+    """The order by (value, length)."""
+    if len(routes.values) and int(routes.values.max()) < 1 << 56:  # IPv4: value and length fit into one number
+        return np.argsort(routes.values << np.uint64(8) | routes.lengths)
     return np.lexsort((routes.lengths, routes.values))
 
 
 def _changes(column: NDArray[np.generic]) -> NDArray[np.bool_]:
     """True where an element differs from the one before it; the first always does."""
     return np.concatenate([np.ones(min(1, len(column)), bool), column[1:] != column[:-1]])
-
-
-def _group_numbers(values: NDArray[np.uint64], lengths: U8) -> I64:
-    return np.cumsum(_changes(values) | _changes(lengths)) - 1
 
 
 def _conflict(routes: Routes, rows: I64) -> Conflict:

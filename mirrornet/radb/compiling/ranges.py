@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.model.address import Family, Prefix, width
-from mirrornet.model.place import Evidence, Place
+from mirrornet.model.place import UNKNOWN, Evidence, Place
 from mirrornet.model.table import NONE, Columns, encode, encode_place
 from mirrornet.radb.compiling.origins import Origins, choose
 from mirrornet.radb.compiling.sweep import (
@@ -39,10 +39,10 @@ from mirrornet.radb.compiling.sweep import (
     Layer,
     block_lengths,
     common_starts,
-    distinct,
     last_addresses,
     longest_match,
     masks,
+    numbered,
     preferred,
     smallest_match,
 )
@@ -64,8 +64,8 @@ class Cells:
     """One family's cells before places are numbered; columns of equal length."""
 
     starts: U64
-    keys: U64  # ASN << 32 | number in the list of geographies << 1 | anycast, once numbered
-    geographies: U64  # country number << 40 | Evidence << 32 | coordinates number
+    keys: U64  # ASN << 32 | anycast; _places() puts the geography between them
+    geographies: U64  # coordinates number << 14 | country number << 4 | Evidence
     lengths: NDArray[np.uint8]
     sources: NDArray[np.uint8]
     marks: NDArray[np.uint8]  # table.Mark
@@ -99,26 +99,23 @@ def compile_table(
     seats = _Seats(records)
     origins: dict[Family, Origins] = {}
     rpki: dict[Family, Rpki] = {}
+    cells: dict[Family, Cells] = {}
     for family in _FAMILIES:
         screened = screen(records, family, bogons)
         rpki[family] = screened.rpki
         origins[family] = choose(screened.routes, records.sources, screened.valid)
-    cells = {
-        family: _cells(family, records, origins[family], [p for p in anycast if p.family == family], seats)
-        for family in _FAMILIES
-    }
+        cells[family] = _cells(family, records, origins[family], [p for p in anycast if p.family == family], seats)
     places, numbers = _places(list(cells.values()), records.geography)
     columns, position = {}, 0
     for family in _FAMILIES:
         end = position + len(cells[family].starts)
         columns[family] = _merged(family, cells[family], numbers[position:end])
         position = end
-    records_of_places = b"".join(places)
     return Compiled(
-        pieces=encode(created, columns[4], columns[6], records_of_places, records.sources.names, extra),
+        pieces=encode(created, columns[4], columns[6], places, records.sources.names, extra),
         ranges={family: len(columns[family][2]) for family in _FAMILIES},
         prefixes={family: len(origins[family].routes.values) for family in _FAMILIES},
-        places=len(places),
+        places=len(places) // len(encode_place(UNKNOWN)),
         origins=origins,
         rpki=rpki,
         tally=tally(
@@ -126,7 +123,7 @@ def compile_table(
                 (one, np.frombuffer(columns[one][1], "<u4"), np.frombuffer(columns[one][3], np.uint8))
                 for one in _FAMILIES
             ],
-            records_of_places,
+            places,
             records.sources.names,
         ),
     )
@@ -174,10 +171,9 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
     country = _pick(blocks.countries, country_block, 0)
     evidence = _pick(blocks.evidence, country_block, 0)
     published = evidence == int(Evidence.GEOFEED)
-    seat = seats.of(asn)
-    seated = (country == 0) & (seat != 0) & ~published
-    country[seated] = seat[seated]
-    evidence[seated] = int(Evidence.AUT_NUM)
+    bare = np.flatnonzero((country == 0) & (asn != 0) & ~published)
+    country[bare] = seats.of(asn[bare])
+    evidence[bare[country[bare] != 0]] = int(Evidence.AUT_NUM)
     coordinates = _coordinates(blocks, tiers, country, country_block, coordinates_block)
 
     block_length = np.append(block_lengths(blocks.firsts, blocks.lasts, bits, NONE), np.uint8(NONE))
@@ -192,9 +188,9 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
     return Cells(
         starts=starts,
         keys=asn.astype(np.uint64) << np.uint64(32) | (cast >= 0),
-        geographies=country.astype(np.uint64) << np.uint64(40)
-        | evidence.astype(np.uint64) << np.uint64(32)
-        | coordinates,
+        geographies=coordinates.astype(np.uint64) << np.uint64(14)
+        | country.astype(np.uint64) << np.uint64(4)
+        | evidence,
         lengths=lengths,
         sources=np.where(route >= 0, _pick(routes.sources, route, NONE), block_source),
         marks=_pick(origins.marks, route, 0),
@@ -221,41 +217,42 @@ def _pick(column: NDArray[Any], winners: I32, missing: int) -> NDArray[Any]:
     return padded[winners]
 
 
-def _places(families: list[Cells], geography: Geography) -> tuple[list[bytes], NDArray[np.uint32]]:
+def _places(families: list[Cells], geography: Geography) -> tuple[bytes, NDArray[np.uint32]]:
     """The records of all different places, 0 unknown, and the number of the place of each cell."""
     none = np.zeros(1, np.uint64)
     packed = np.concatenate([none, *(cells.geographies for cells in families)])
-    geographies = distinct(packed)
     keys = np.concatenate([none, *(cells.keys for cells in families)])
-    keys |= np.searchsorted(geographies, packed).astype(np.uint64) << np.uint64(1)
-    different = distinct(keys)
-    numbers = np.searchsorted(different, keys)
-    templates = [_geography(int(each), geography) for each in geographies]
-    records = []
-    for key in different.tolist():
-        country, country_from, latitude, longitude, radius, coordinates_from = templates[(key & 0xFFFFFFFF) >> 1]
-        anycast = bool(key & 1)
-        records.append(
-            encode_place(
-                Place(key >> 32, country, latitude, longitude, radius, anycast, country_from, coordinates_from)
-            )
-        )
-    return records, numbers[1:].astype(np.uint32)
+    known: U64 | None = None
+    if int(packed.max()) >> 31:  # more coordinates than fit beside the ASN: their numbers do
+        known, numbers = numbered(packed)
+        packed = numbers.astype(np.uint64)
+    keys |= packed << np.uint64(1)
+    del packed
+    different, places = numbered(keys)
+    # A record is its ASN and 28 bytes that few places differ in, so these are packed once and copied by the column.
+    kinds, kind = numbered(different & np.uint64(0xFFFFFFFF))
+    templates = b"".join(
+        encode_place(_template(number >> 1 if known is None else int(known[number >> 1]), bool(number & 1), geography))
+        for number in kinds.tolist()
+    )
+    records = np.frombuffer(templates, np.uint8).reshape(len(kinds), -1)[kind]
+    records[:, :4] = (different >> np.uint64(32)).astype("<u4").view(np.uint8).reshape(-1, 4)
+    return records.tobytes(), places[1:].astype(np.uint32)
 
 
-_Template = tuple[str, Evidence, float | None, float | None, int, Evidence]
-
-
-def _geography(packed: int, geography: Geography) -> _Template:
-    code = geography.countries[packed >> 40]
-    country_from = Evidence(packed >> 32 & 0xFF)
-    spot = geography.coordinates[packed & 0xFFFFFFFF]
+def _template(packed: int, anycast: bool, geography: Geography) -> Place:
+    """A place without its ASN."""
+    code = geography.countries[packed >> 4 & 0x3FF]
+    country_from = Evidence(packed & 15)
+    spot = geography.coordinates[packed >> 14]
     if spot is not None:
-        return code, country_from, *spot
+        latitude, longitude, radius, coordinates_from = spot
+        return Place(0, code, latitude, longitude, radius, anycast, country_from, coordinates_from)
     country = COUNTRIES.get(code)
     if country is None:
-        return code, country_from, None, None, 0, Evidence.NONE
-    return code, country_from, country.latitude, country.longitude, country.radius_km, Evidence.CENTROID
+        return Place(0, code, anycast=anycast, country_from=country_from)
+    where = (country.latitude, country.longitude, country.radius_km)
+    return Place(0, code, *where, anycast, country_from, Evidence.CENTROID)
 
 
 def _merged(family: Family, cells: Cells, places: NDArray[np.uint32]) -> Columns:

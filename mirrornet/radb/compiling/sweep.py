@@ -5,7 +5,8 @@ A Layer is a division of all addresses: cell i begins at starts[i], ends where t
 index into whatever was divided (-1: nothing covers it).
 
 Prefixes of one length never overlap, so the longest match is painted a length at a time, shortest first: each pass is
-three numpy calls, at most 32 or 64 passes whatever the table's size (a million prefixes: a quarter of a second).
+three numpy calls, at most 32 or 64 passes whatever the table's size, and prefixes with no other within them are painted
+all at once (a million prefixes: a tenth of a second).
 Blocks (inetnum, delegated statistics) may overlap anyhow.  The smallest that covers an address wins, so an assignment
 beats the allocation it was cut from.  Where none overlap, which is the rule, two numpy calls do; else a heap of the
 blocks open at the moment, O(n log n).
@@ -64,6 +65,17 @@ def distinct(numbers: U64) -> U64:
     return ordered[keep]
 
 
+def numbered(numbers: U64) -> tuple[U64, I32]:
+    """`numbers` in order, each once, and the place of each of them there."""
+    order = np.argsort(numbers)
+    ordered = numbers[order]
+    new = np.ones(len(ordered), bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    places = np.empty(len(ordered), np.int32)
+    places[order] = np.cumsum(new, dtype=np.int32) - np.int32(1)
+    return ordered[new], places
+
+
 def _boundaries(firsts: U64, lasts: U64, top: int) -> U64:
     after = lasts[lasts != np.uint64(top)] + _ONE
     return distinct(np.concatenate([np.zeros(1, np.uint64), firsts, after]))
@@ -74,15 +86,20 @@ def longest_match(values: U64, lengths: U8, width: int) -> Layer:
     top = (1 << width) - 1
     lasts = last_addresses(values, lengths, width)
     starts = _boundaries(values, lasts, top)
-    begin = np.searchsorted(starts, values)
-    end = np.where(lasts == np.uint64(top), len(starts), np.searchsorted(starts, lasts + _ONE))
+    begin = np.searchsorted(starts, values).astype(np.int32)
+    end = np.searchsorted(starts, lasts + _ONE).astype(np.int32)
+    end[lasts == np.uint64(top)] = len(starts)
     winners = np.full(len(starts), -1, np.int32)
-    for length in np.unique(lengths):
-        chosen = np.flatnonzero(lengths == length)
+    wide = np.flatnonzero(end - begin > 1)
+    for length in np.unique(lengths[wide]):
+        chosen = wide[lengths[wide] == length].astype(np.int32)
         first, count = begin[chosen], end[chosen] - begin[chosen]
         before = np.cumsum(count) - count
         cells = np.arange(int(count.sum())) + np.repeat(first - before, count)
         winners[cells] = np.repeat(chosen, count)
+    # What fills one cell has no prefix within it, so it wins there whatever its length.
+    narrow = np.flatnonzero(end - begin == 1)
+    winners[begin[narrow]] = narrow
     return Layer(starts, winners)
 
 
