@@ -171,7 +171,7 @@ def register(app: typer.Typer) -> None:
             report.write_text(json.dumps(done.as_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
         for line in done.summary():
             typer.echo(line)
-        typer.echo(f"{out} is ready")
+        typer.echo(f"{out} stays as it is" if done.nothing_new else f"{out} is ready")
 
 
 def _roll_back(out: Path) -> None:

@@ -18,6 +18,7 @@ from mirrornet.model.errors import InputError, LimitError, LocalError
 from mirrornet.model.sets import SECTION, Sets
 from mirrornet.model.table import MAGIC, WorldTable
 from mirrornet.radb.compiling.tally import Tally, tally_of
+from mirrornet.radb.fetching.freshness import SECTION as INPUTS
 
 SHRINK_LIMIT: Final = 0.30
 NOTICED: Final = 100  # ranges that a source must have had for its loss to be told
@@ -56,6 +57,14 @@ def compare(out: Path, new: Tally, force: bool) -> list[str]:
             "forgotten? --force replaces it"
         )
     return [*([f"the new table is much smaller: {fault}"] if fault else []), *told]
+
+
+def former_inputs(out: Path) -> bytes:
+    """What the table at `out` remembers of its inputs; empty where it is none, is damaged, or remembers nothing."""
+    try:
+        return bytes(WorldTable(out.read_bytes(), str(out)).section(INPUTS))
+    except (OSError, InputError):
+        return b""
 
 
 def former_sets(out: Path) -> Sets | None:

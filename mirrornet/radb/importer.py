@@ -13,24 +13,22 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.image.files import replacing, sync_folder, to_disk
-from mirrornet.image.small import read_small
-from mirrornet.model.address import Family, Prefix, parse_prefix
+from mirrornet.model.address import Family, Prefix
 from mirrornet.model.errors import InputError, LocalError
-from mirrornet.model.links import SECTION as LINKS
 from mirrornet.model.sets import SECTION as SETS
 from mirrornet.radb.compiling.ranges import Compiled, compile_table
 from mirrornet.radb.fetch import DEFAULT_LIMITS, Limits
+from mirrornet.radb.fetching.freshness import SECTION as INPUTS
+from mirrornet.radb.fetching.limits import Changed
 from mirrornet.radb.generations import keep
-from mirrornet.radb.guard import compare, former_sets, refuse_stranger
-from mirrornet.radb.reading.dumps import Progress, read_dump, read_statistics
-from mirrornet.radb.reading.further import read_geofeed, read_mmdb, read_relations, read_vrps
+from mirrornet.radb.guard import compare, former_inputs, former_sets, refuse_stranger
+from mirrornet.radb.inputs import Inputs, read_anycast, read_weights
+from mirrornet.radb.reading.opening import Progress
 from mirrornet.radb.records import Records
 from mirrornet.radb.report import ImportReport
 from mirrornet.radb.sets.section import make as make_sets
-from mirrornet.radb.sources import DEFAULT, Weights, parse_weights
+from mirrornet.radb.sources import DEFAULT
 
-ANYCAST_LIMIT: Final = 8 << 20  # bytes; the known anycast prefixes are some 300 KB
-SOURCES_LIMIT: Final = 1 << 20  # bytes
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 
 
@@ -58,35 +56,44 @@ def import_radb(
     `confirmed`: sets whose new content is accepted though it is another (sets/changes.py), or "all".
     `now`: Unix time, written into the table.  `bogons`: let reserved address space and private AS numbers in, for a
     laboratory.  Raises InputError (a file that is not what it should be), PeerError (a server), LimitError (the table
-    shrank, or a limit of `limits`), LocalError; then the old table stands.
+    shrank, or a limit of `limits`), LocalError; then the old table stands.  It stands as well where dumps were named
+    by URL and nothing is new (report.nothing_new), unless `force`.
     """
     began = time.monotonic()
     tell = progress or (lambda what, done, total: None)
-    weights = read_weights(sources) if sources else DEFAULT
-    report, records = ImportReport(), Records(weights)
-    anycast_prefixes = read_anycast(anycast) if anycast else []
+    inputs = Inputs(
+        dumps=dumps,
+        delegated=delegated,
+        vrps=vrps,
+        geofeeds=geofeeds,
+        mmdbs=mmdbs,
+        relations=relations,
+        anycast=read_anycast(anycast) if anycast else (),
+        weights=read_weights(sources) if sources else DEFAULT,
+        bogons=bogons,
+        limits=limits,
+    )
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.absolute().parent}: make it first")
     if out.exists() and not out.is_file():
         raise InputError(f"{out}: is no regular file: name the file that the table is to be")
     if not force:
         refuse_stranger(out)
-    for name in dumps:
-        read_dump(name, records, report, tell, bogons, limits)
-    for name in delegated:
-        read_statistics(name, records, report, tell, bogons, limits)
-    if vrps:
-        read_vrps(vrps, records, report, tell, limits)
-    for name in geofeeds:
-        read_geofeed(name, records, report, tell, bogons, limits)
-    for name in mmdbs:
-        read_mmdb(name, records, report, tell, bogons)
-    extra = {LINKS: read_relations(relations, report, tell, bogons, limits)} if relations else {}
-    section, report.sets = make_sets(records.sets, weights.rank, former_sets(out), confirmed)
+        if not confirmed and inputs.nothing_new(former_inputs(out)):
+            return ImportReport(nothing_new=True, seconds=time.monotonic() - began)
+    local = inputs.on_disk()
+    try:
+        records, report, extra = inputs.read(tell)
+    except Changed as error:  # a registry put a new dump there while we read the old one: once more, from the start
+        records, report, extra = inputs.read(tell)
+        report.warnings.append(f"{error}; everything was read again")
+    if memory := inputs.remember(local, report):
+        extra[INPUTS] = memory
+    section, report.sets = make_sets(records.sets, inputs.weights.rank, former_sets(out), confirmed)
     if section:
         extra[SETS] = section
     tell("compiling", 0, None)
-    compiled = compile_table(records, anycast_prefixes, now, extra, bogons)
+    compiled = compile_table(records, inputs.anycast, now, extra, bogons)
     if compiled.places == 1:
         raise InputError(f"{', '.join(map(str, [*dumps, *delegated]))}: no usable route or block of addresses in it")
     _fill(report, compiled, records)
@@ -98,35 +105,6 @@ def import_radb(
         raise LocalError(f"{out}: cannot be written: {error.strerror}; what was there before stands") from None
     report.seconds = time.monotonic() - began
     return report
-
-
-def read_weights(path: Path) -> Weights:
-    """The operator's own table of sources.  Raises InputError that names the line."""
-    try:
-        return parse_weights(read_small(path, SOURCES_LIMIT).decode("utf-8", "replace"), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: the ranks of sources are read from a file") from None
-
-
-def read_anycast(path: Path) -> list[Prefix]:
-    """One prefix a line, "#" comments.  Raises InputError that names the line."""
-    found: dict[Prefix, None] = {}
-    try:
-        data = read_small(path, ANYCAST_LIMIT)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}: anycast prefixes are read from a file") from None
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        try:
-            prefix = parse_prefix(text)
-        except ValueError:
-            raise InputError(f"{path}:{number}: {text[:40]!r} is not a prefix, such as 192.0.2.0/24") from None
-        if not prefix.length:
-            raise InputError(f"{path}:{number}: {text} is the whole Internet: name the anycast prefixes")
-        found[prefix] = None
-    return list(found)
 
 
 def write_table(out: Path, table: Sequence[bytes]) -> int:

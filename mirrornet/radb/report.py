@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
+from mirrornet.radb.fetching.limits import Version
 from mirrornet.radb.sets.section import SetsReport
 
 SAMPLES: Final = 5
@@ -42,6 +43,7 @@ class FileReport:
     bytes_unpacked: int = 0
     objects: int = 0
     seconds: float = 0.0
+    version: Version | None = None  # what a server said of its edition
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class ImportReport:
     sets: SetsReport = field(default_factory=SetsReport)
     bytes_written: int = 0
     seconds: float = 0.0
+    nothing_new: bool = False  # all inputs are as they were, so the old table stands
 
     def count(self, source: str, class_name: str, number: int = 1) -> None:
         """`number` more objects of this class and source ("" where they name none)."""
@@ -94,6 +97,8 @@ class ImportReport:
 
     def summary(self) -> list[str]:
         """The report in a few lines for a person."""
+        if self.nothing_new:
+            return ["nothing new: every dump and file is as it was when the table was made (--force imports anyhow)"]
         lines = [f"{self.object_count:,} objects of {len(self.objects)} sources in {self.seconds:.1f} s"]
         for source, classes in sorted(self.objects.items()):
             counts = ", ".join(f"{number:,} {name or '(nameless)'}" for name, number in classes.most_common(6))

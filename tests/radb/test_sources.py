@@ -9,7 +9,8 @@ import pytest
 
 from mirrornet.model.errors import InputError
 from mirrornet.model.table import WorldTable
-from mirrornet.radb.importer import import_radb, read_weights
+from mirrornet.radb.importer import import_radb
+from mirrornet.radb.inputs import read_weights
 from mirrornet.radb.sources import DEFAULT, NEVER, parse_weights
 
 DUMP = """\

@@ -264,3 +264,4 @@ def _reject_web_page(name: str, text: bytes) -> None:
 def _finish(entry: FileReport, stream: Stream, began: float) -> None:
     entry.bytes_read, entry.bytes_unpacked = stream.bytes_read, stream.bytes_unpacked
     entry.seconds = time.monotonic() - began
+    entry.version = stream.version

@@ -35,7 +35,7 @@ def reading(
     """
     began = time.monotonic()
     with opened(name, limits) as stream:
-        entry = FileReport(stream.name)
+        entry = FileReport(stream.name, version=stream.version)
         report.files.append(entry)
         yield Opened(stream.name, entry, _checked(stream, tell, reject))
         entry.bytes_read, entry.bytes_unpacked = stream.bytes_read, stream.bytes_unpacked
