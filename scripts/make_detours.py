@@ -276,7 +276,7 @@ def main(folder: str) -> None:
     detours = fitted(trips, places)
     lines = [HEAD.format(count=f"{len(trips):,}", cell=CELL, letters=LETTERS[: len(NAMES)])]
     lines.append("REGIONS: Final = (\n" + _wrapped(", ".join(f'"{name}"' for name in NAMES) + ",") + ")\n")
-    lines.append("MAP: Final = (\n" + "".join(f'    "{row}"\n' for row in world_map()) + ")\n")
+    lines.append("MAP: Final = (\n" + "".join(f'    "{row}",\n' for row in world_map()) + ")\n")
     lines.append("# Kilometres between each region and those before it.\n_BELOW: Final = (\n")
     for i, row in enumerate(detours):
         text = textwrap.fill(

@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         from mirrornet.dns.explain import Scopes, text
         from mirrornet.dns.explain import explain as reason
         from mirrornet.dns.message.rrset import name_to_text
+        from mirrornet.dns.planning.hops import graph_of, terms_of
         from mirrornet.dns.planning.plan import Planner
         from mirrornet.dns.ranking.whereabouts import NOWHERE, placed_mirrors, whereabouts
         from mirrornet.model.address import Address, key, parse_address
@@ -64,7 +65,8 @@ def register(app: typer.Typer) -> None:
             if entry.partition >= 0
         }
         match, mirrors = whereabouts(zone, find, client), placed_mirrors(zone, find)
-        found = [reason(zone, s, client, match, mirrors, verdicts, scopes, assumed) for s in zone.select]
+        terms = terms_of(zone, mirrors, graph_of(table))
+        found = [reason(zone, s, client, match, mirrors, verdicts, scopes, assumed, terms) for s in zone.select]
         if as_json:
             print(json.dumps({"explanations": [one.json() for one in found]}, indent=2, ensure_ascii=False))
         else:

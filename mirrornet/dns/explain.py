@@ -19,6 +19,7 @@ from mirrornet.dns.ranking import estimate as est
 from mirrornet.dns.ranking.estimate import Estimate, located
 from mirrornet.dns.ranking.nearest import FAMILIES, Ranking, rank, under_url, verdict_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.dns.records.rdata import named_url, srv_port
 from mirrornet.model.address import Address, Family, Prefix, fold, key, mask
 from mirrornet.model.place import Evidence, Place
@@ -112,13 +113,14 @@ def explain(
     verdicts: Verdicts,
     scopes: Scopes,
     assumed_up: bool = False,
+    terms: Terms = NO_TERMS,
 ) -> Explanation:
     """Why `address`, of which `match` (whereabouts()) is known, gets what it gets under `select`.
 
-    `mirrors`: placed_mirrors().  `assumed_up`: there were no verdicts, so all were taken as up.
+    `mirrors`: placed_mirrors().  `assumed_up`: there were no verdicts, so all were taken as up.  `terms`: terms_of().
     """
     place = located(match.place)
-    ranking = rank(match.place, select, mirrors, verdicts)
+    ranking = rank(match.place, select, mirrors, verdicts, terms=terms)
     carried = fold(address)
     country = COUNTRIES.get(place.country)
     return Explanation(
@@ -175,7 +177,7 @@ def _lines(place: Place, ranking: Ranking, mirrors: Sequence[Mirror], verdicts: 
                 rank=position,
                 ms=round(estimated.ms, 1),
                 km=None if estimated.km is None else round(estimated.km),
-                terms=terms(place, mirror.place, estimated),
+                terms=summed(place, mirror.place, estimated),
                 state=str(verdict.state),
                 verdict=verdict.reason,
                 why=why,
@@ -190,7 +192,7 @@ def _type(family: Family) -> str:
     return "A" if family == 4 else "AAAA"
 
 
-def terms(place: Place, mirror_place: Place, estimated: Estimate) -> str:
+def summed(place: Place, mirror_place: Place, estimated: Estimate) -> str:
     """The estimate as a sum a person can follow."""
     if estimated.km is not None:
         distance = f"{estimated.km:,.0f} km"

@@ -24,6 +24,7 @@ from mirrornet.dns.message.rrset import RRset, name_to_wire
 from mirrornet.dns.ranking.nearest import rank, under_url, verdict_of
 from mirrornet.dns.ranking.policy import Held, Policy
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.dns.records.rdata import MIRROR_TTL, TEXT_LIMIT, WEIGHT, address_set, named_url, srv_port
 from mirrornet.model.address import Address, Family
 from mirrornet.model.place import Place
@@ -48,6 +49,7 @@ class Question:
     rtype: int
     tls: bool = False
     around: Mirror | None = None
+    terms: Terms = NO_TERMS
 
     def answer(self, place: Place, ward: Held, verdicts: Verdicts) -> RRset:
         """The records for an asker at `place` in `ward`, with their TTL; without records it means NODATA."""
@@ -71,7 +73,7 @@ class Question:
             held = self.policy.of(place, next(iter(self.around.addresses), None))
         else:
             held = self.policy.held(place, ward)
-        ranking = rank(place, self.select, self.mirrors, verdicts, held)
+        ranking = rank(place, self.select, self.mirrors, verdicts, held, self.terms)
         family = _FAMILIES.get(self.rtype)
         by_name = {mirror.name: mirror for mirror in self.mirrors}
         chosen = [by_name[name] for name in (ranking.near[family] if family else ranking.ordered)]
@@ -89,24 +91,26 @@ class Question:
         return struct.pack("!HH", priority, WEIGHT) + named_url(mirror).encode("ascii")  # dnslib knows no URI
 
 
-def questions(zone: Zone, mirrors: Sequence[Mirror], policy: Policy) -> Iterable[tuple[Key, Question]]:
-    """All of `zone`; `mirrors` are its placed mirrors, `policy` whom they serve."""
+def questions(
+    zone: Zone, mirrors: Sequence[Mirror], policy: Policy, terms: Terms = NO_TERMS
+) -> Iterable[tuple[Key, Question]]:
+    """All of `zone`; `mirrors` are its placed mirrors, `policy` whom they serve, `terms` what estimates go by."""
     for select in zone.select:
         name = zone.select_fqdn(select)
         candidates = zone.candidates(select)
         services = {"_http._tcp": False} | ({"_https._tcp": True} if any(m.tls for m in candidates) else {})
         for rtype in (rrset.A, rrset.AAAA, rrset.TXT):
-            yield (name_to_wire(name), rtype), Question(zone, mirrors, policy, select, rtype)
+            yield (name_to_wire(name), rtype), Question(zone, mirrors, policy, select, rtype, terms=terms)
         for service, tls in services.items():
             at = name_to_wire(f"{service}.{name}")
             if not tls:
-                yield (at, rrset.URI), Question(zone, mirrors, policy, select, rrset.URI)
-            yield (at, rrset.SRV), Question(zone, mirrors, policy, select, rrset.SRV, tls)
+                yield (at, rrset.URI), Question(zone, mirrors, policy, select, rrset.URI, terms=terms)
+            yield (at, rrset.SRV), Question(zone, mirrors, policy, select, rrset.SRV, tls, terms=terms)
             for mirror in mirrors:
                 if any(mirror.name == candidate.name for candidate in candidates):
                     at = name_to_wire(f"{service}.{mirror.name}.{name}")
                     for rtype in (rrset.URI, rrset.SRV):
-                        yield (at, rtype), Question(zone, mirrors, policy, select, rtype, tls, mirror)
+                        yield (at, rtype), Question(zone, mirrors, policy, select, rtype, tls, mirror, terms)
 
 
 def own_addresses(zone: Zone) -> Iterable[tuple[Key, RRset]]:

@@ -23,6 +23,7 @@ from mirrornet.dns.message import edns, rrset, wire
 from mirrornet.dns.message.gate import Gate, short
 from mirrornet.dns.message.rate import ANSWER, SILENCE
 from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.planning.hops import graph_of, terms_of
 from mirrornet.dns.planning.lookup import ANY_ANSWER, Found, Kind, Tree
 from mirrornet.dns.planning.planfile import Entry, Node, ZoneInfo
 from mirrornet.dns.question import Key, Question, own_addresses, questions
@@ -61,13 +62,14 @@ class Reference:
         self.gate = Gate() if gate is None else gate
         self.questions: dict[Key, Question] = {}
         self.policies: dict[str, Policy] = {}
-        sets = Sets.read(table.section(SECTION))
+        sets, graph = Sets.read(table.section(SECTION)), graph_of(table)
         nodes: dict[bytes, dict[int, Entry]] = {}
         zone_infos = {}
         for zone in zones:
             policy = policy_of(zone, sets)
             self.policies[zone.name] = policy
-            asked = dict(questions(zone, placed_mirrors(zone, find), policy))
+            mirrors = placed_mirrors(zone, find)
+            asked = dict(questions(zone, mirrors, policy, terms_of(zone, mirrors, graph)))
             fixed = dict(own_addresses(zone))
             static = static_sets(zone, records.get(zone.name, {}))
             for name, types in static.items():

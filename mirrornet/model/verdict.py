@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mirrornet.model.address import Family
+
 
 class State(StrEnum):
     """A mirror's state.  UP, LAGGING and SLOW are used; the rest are not."""
@@ -33,7 +35,8 @@ class Verdict:
     `promise`: seconds within which probes cannot flip `usable` (the TTL promise; at least 1).  `since`: Unix time of
     the last change of state.  `reason`: a short sentence for a person.  `rtt_ms`: last probe's time to first byte.
     `serves_select`: whether it serves the repository under the select url, and so may stand in A and AAAA (None: not
-    probed).  `holds`: images it was seen to hold (None: not known, taken as all).
+    probed).  `holds`: images it was seen to hold (None: not known, taken as all).  `families`: over which it answers,
+    where that differs from the whole (None: over all that it has); `usable` if over any.
     """
 
     state: State
@@ -44,10 +47,15 @@ class Verdict:
     serves_select: bool | None = None
     holds: frozenset[str] | None = None
     repository_version: int | None = None
+    families: frozenset[Family] | None = None
 
     @property
     def usable(self) -> bool:
         return self.state in USABLE
+
+    def answers(self, family: Family) -> bool:
+        """Whether it is not known to be silent over `family`."""
+        return self.families is None or family in self.families
 
 
 Verdicts = Mapping[str, Verdict]

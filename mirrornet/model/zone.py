@@ -59,7 +59,7 @@ class Select:
     """One balanced name.  `name` is a label (or labels) below the zone, "@" for the zone itself.
 
     `url` is what a plain client types.  `answers` bounds the mirrors in A and AAAA.  `ttl` is a ceiling, in seconds.
-    `images` None: every mirror qualifies.
+    `images` None: every mirror qualifies.  `ipv6` "near": AAAA leaves out mirrors that are far where A's are near.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Select:
     answers: int = 3
     ttl: int = 20
     images: frozenset[str] | None = None
+    ipv6: Literal["all", "near"] = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,8 @@ class Zone:
     places: tuple[PlaceOverride, ...] = ()
     pins: tuple[Pin, ...] = ()
     server: ServerSettings | None = None
+    round_trips_file: Path | None = None
+    round_trips: Mapping[tuple[str, str], float] = field(default_factory=dict)  # ms; see dns/ranking/terms.py
 
     def select_fqdn(self, select: Select) -> str:
         """The balanced name in full, lower case, without the final dot."""

@@ -19,16 +19,20 @@ from mirrornet.dns.message import edns, rrset, wire
 from mirrornet.dns.message.cookies import Cookies
 from mirrornet.dns.message.gate import Gate
 from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.planning.hops import graph_of, terms_of
 from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.planning.planfile import Plan, decode, encode
+from mirrornet.dns.ranking.estimate import located
 from mirrornet.dns.ranking.nearest import rank
 from mirrornet.dns.ranking.policy import policy_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.ranking.rendezvous import place_key
 from mirrornet.dns.ranking.whereabouts import placed_mirrors, whereabouts
 from mirrornet.dns.records import rdata
 from mirrornet.dns.reference import Reference
 from mirrornet.dns.serving import counters
 from mirrornet.dns.serving.answer import Responder
+from mirrornet.model import links
 from mirrornet.model.address import Address, Family, Prefix, fold, mask, parse_prefix, width
 from mirrornet.model.place import UNKNOWN, Evidence, Place
 from mirrornet.model.sets import SECTION, NamedSet, PrefixRange, Sets, is_route_set
@@ -40,6 +44,7 @@ from mirrornet.model.zone import Mirror, Pin, PlaceOverride, Select, Zone
 from mirrornet.radb.compiling.tries import Tries
 
 SETS = ["RADB::AS-ONE", "RADB::AS-TWO", "RIPE::AS64500:RS-ONE", "RIPE::RS-TWO", "RADB::AS-MISSING"]
+ROUND_TRIPS = {("JP", "DE"): 160.0, ("continent:EU", "continent:SA"): 210.5, ("region:japan", "continent:NA"): 99.0}
 COUNTRIES = ["JP", "DE", "BR", "ZA", "US", "AU", "", "XX"]
 CARRIERS = ["::/64", "64:ff9b::/64", "2001::/32", "2002::/16"]
 IPV6_STARTS = [
@@ -91,6 +96,9 @@ def random_table(dice: random.Random, sizes: int = 12) -> WorldTable:
         )
     records = b"".join(map(encode_place, places))
     extra = {SECTION: encode_sets(random_sets(dice))} if dice.random() < 0.9 else {}
+    if dice.random() < 0.5:
+        ases = [64500, 64501, 64502, 3, 7, 8]
+        extra[links.SECTION] = links.encode((*dice.sample(ases, 2), dice.choice([-1, 0])) for _ in range(6))
     return WorldTable(b"".join(encode_table(0.0, families[0], families[1], records, ["RADB"], extra)))
 
 
@@ -154,11 +162,18 @@ def random_zone(dice: random.Random, mirrors: int) -> Zone:
         nameservers={"ns1.inetboot.test": (IPv4Address("192.0.2.53"), IPv6Address("2001:db8::53"))},
         world=None,
         select=(
-            Select("select", "http://select.inetboot.test/", answers=dice.choice([1, 2, 3]), ttl=20),
+            Select(
+                "select",
+                "http://select.inetboot.test/",
+                answers=dice.choice([1, 2, 3]),
+                ttl=20,
+                ipv6=dice.choice(["all", "near"]),
+            ),
             Select("@", "https://inetboot.test/", answers=2, ttl=60, images=frozenset({"debian", "other"})),
         )[: dice.choice([1, 2])],
         mirrors=tuple(random_mirror(dice, n) for n in range(mirrors)),
         places=tuple(overrides.values()),
+        round_trips=dice.choice([{}, ROUND_TRIPS]),
         pins=tuple(random_pins(dice, mirrors).values()),
     )
 
@@ -182,6 +197,7 @@ def random_verdicts(dice: random.Random, zone: Zone) -> dict[str, Verdict]:
                 promise=dice.choice([1.0, 3.5, 30.0, float("inf")]),
                 serves_select=dice.choice([None, True, True, False]),
                 holds=dice.choice([None, None, frozenset({"debian", "other"}), frozenset()]),
+                families=dice.choice([None, None, None, frozenset({4}), frozenset({6})]),
             )
     return found
 
@@ -200,6 +216,16 @@ def edges(zone: Zone, family: Family) -> list[int]:
     prefixes = [p for p in (*map(parse_prefix, written), *(pin.prefix for pin in zone.pins)) if p.family == family]
     around = {value for p in prefixes for value in (p.value - 1, p.value, p.last, p.last + 1)}
     return sorted(value for value in around if 0 <= value < 1 << width(family))
+
+
+def random_measured(dice: random.Random, table: WorldTable, zone: Zone) -> dict[int, dict[str, float]]:
+    """Now and then a round trip that clients in one of the map's places measured to a mirror."""
+    found: dict[int, dict[str, float]] = {}
+    for number in range(table.place_count if dice.random() < 0.5 else 0):
+        for mirror in zone.mirrors:
+            if dice.random() < 0.2:
+                found.setdefault(place_key(located(table.place(number))), {})[mirror.name] = dice.uniform(1, 400)
+    return found
 
 
 def as_address(family: Family, value: int) -> Address:
@@ -224,12 +250,14 @@ def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
     table = random_table(dice)
     zone = random_zone(dice, mirrors)
     verdicts = random_verdicts(dice, zone)
-    planner = Planner([zone], table, {})
+    measured = random_measured(dice, table, zone)
+    planner = Planner([zone], table, {}, {zone.name: measured})
     plan = decode(b"".join(encode(planner.plan({zone.name: verdicts}, 3))))
     ttls = planner.ttls(plan, {zone.name: verdicts})
     placed = placed_mirrors(zone, table.match)
     by_name = {m.name: m for m in placed}
     policy = policy_of(zone, Sets.read(table.section(SECTION)))
+    terms = terms_of(zone, placed, graph_of(table), measured)
     for select in zone.select:
         fqdn = zone.select_fqdn(select)
         for family in (4, 6):
@@ -238,7 +266,7 @@ def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
                 if family == 6 and fold(address) != address:
                     continue
                 place = whereabouts(zone, table.match, address).place
-                ranking = rank(place, select, placed, verdicts, policy.of(place, address))
+                ranking = rank(place, select, placed, verdicts, policy.of(place, address), terms)
                 ordered = [by_name[name] for name in ranking.ordered]
                 expected = set(rdata.Scribe(zone, select, placed).uri(ordered).rdatas)
                 records, slot, _ = planned(plan, f"_http._tcp.{fqdn}", rrset.URI, family, value)
@@ -275,8 +303,9 @@ def test_long_lists_keep_what_they_must_and_draws_obey_weights(seed: int, mirror
     select, fqdn = zone.select[0], zone.select_fqdn(zone.select[0])
     lists = {rtype: plan.notes["answers"].get(owner) for rtype, owner in ((1, f"{fqdn} A"), (28, f"{fqdn} AAAA"))}
     lists[256] = plan.notes["answers"][f"_http._tcp.{fqdn} URI"]
+    terms = terms_of(zone, placed, graph_of(table))
     for value in random_values(dice, table, 4, 12):
-        ranking = rank(table.match(IPv4Address(value)).place, select, placed, verdicts)
+        ranking = rank(table.match(IPv4Address(value)).place, select, placed, verdicts, terms=terms)
         for rtype, owner, names in (
             (256, f"_http._tcp.{fqdn}", ranking.ordered),
             (1, fqdn, ranking.near[4]),

@@ -1,6 +1,7 @@
 """The plan: who gets which mirrors, for the whole world at once, as one immutable file.  Pure; numpy stays in here.
 
 ground.py      the map of the world as columns, with the operator's places laid over it
+hops.py        AS hops from the mirrors' ASes; the terms that a zone's estimates go by
 distances.py   the estimates of ranking/estimate.py, for all places at once
 wards.py       policy by address: where along it prefixes, route-sets and pins begin and end to hold
 kinds.py       policy by place: the askers of whom all items say the same

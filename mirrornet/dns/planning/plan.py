@@ -24,6 +24,7 @@ import numpy.typing as npt
 from mirrornet.dns.message import rrset
 from mirrornet.dns.message.rrset import RRset, ancestors, name_to_text, name_to_wire
 from mirrornet.dns.planning.ground import Ground, Numbers, columns, ground
+from mirrornet.dns.planning.hops import graph_of, terms_of
 from mirrornet.dns.planning.partition import partition
 from mirrornet.dns.planning.planfile import Entry, Node, Partition, Plan, ZoneInfo
 from mirrornet.dns.planning.rows import Rows, distinct_rows
@@ -37,11 +38,13 @@ from mirrornet.dns.ranking.nearest import (
     has_family,
     holds_images,
     rank,
+    unable,
     under_url,
     verdict_of,
 )
 from mirrornet.dns.ranking.policy import NOTHING, Held, Policy, policy_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.ranking.terms import Measured, Terms
 from mirrornet.dns.ranking.whereabouts import NOWHERE, placed_mirrors
 from mirrornet.dns.records import rdata
 from mirrornet.model.address import Address, Family, key
@@ -111,18 +114,23 @@ class _Lists:
 
 
 class Planner:
-    """Plans for `zones` over `table`, with each zone's static `records` (records/static.py) by zone name."""
+    """Plans for `zones` over `table`, with each zone's static `records` (records/static.py) by zone name.
+
+    `measured`: what clients reported (ranking/terms.py), by zone name.
+    """
 
     def __init__(
         self,
         zones: Sequence[Zone],
         table: WorldTable | None,
         records: Mapping[str, dict[bytes, dict[int, RRset]]],
+        measured: Mapping[str, Measured] | None = None,
     ) -> None:
         def find(address: Address) -> Match:
             return NOWHERE if table is None else table.match(address)
 
         sets = None if table is None else Sets.read(table.section(SECTION))
+        graph = graph_of(table)
         self._territories = []
         shared: Ground | None = None
         for zone in zones:
@@ -134,8 +142,9 @@ class Planner:
             else:
                 own = shared = shared or ground(table, zone)
             static = rdata.static_sets(zone, records.get(zone.name, {}))
-            spots = Spots(own.columns, mirrors, policy, own.wards)
-            around = _around(mirrors, policy)
+            terms = terms_of(zone, mirrors, graph, (measured or {}).get(zone.name))
+            spots = Spots(own.columns, mirrors, policy, own.wards, terms)
+            around = _around(mirrors, policy, terms)
             self._territories.append(_Territory(zone, mirrors, policy, own, spots, around, static))
         self._kept: dict[bytes, Partition] = {}  # the last plan's partitions by their maps
 
@@ -220,7 +229,8 @@ class Planner:
         draft.entries.setdefault(name, {})
 
         for family in FAMILIES:
-            sets, of_place = spots.near(standing, family, select.answers)
+            within = 4 if family == 6 and select.ipv6 == "near" else 0
+            sets, of_place = spots.near(standing, family, select.answers, within)
             near = _lists(sets, of_place, spots, [tuple(sorted(_indices(r.near[family], index))) for r in unplaced])
             near = near.mapped(lambda one: _arranged(one, mirrors))
             put(name, near, _addresses(family, scribe), family)
@@ -288,12 +298,12 @@ class Planner:
         draft.answers[owner] = [[mirrors[i].name for i in one] for one in lists.lists]
 
 
-def _around(mirrors: Sequence[Mirror], policy: Policy) -> Spots:
+def _around(mirrors: Sequence[Mirror], policy: Policy, terms: Terms) -> Spots:
     """The mirrors' own places, each in the ward of its first address."""
     numbers: dict[Held, int] = {NOTHING: 0}
     wards = [policy.ward(*key(m.addresses[0])) if m.addresses else NOTHING for m in mirrors]
     rows = np.array([numbers.setdefault(ward, len(numbers)) for ward in wards], np.int64)
-    return Spots(replace(columns(b"", [m.place for m in mirrors]), wards=rows), mirrors, policy, list(numbers))
+    return Spots(replace(columns(b"", [m.place for m in mirrors]), wards=rows), mirrors, policy, list(numbers), terms)
 
 
 def _addresses(family: Family, scribe: rdata.Scribe) -> Callable[[list[Mirror]], RRset]:
@@ -354,9 +364,7 @@ def _standing(select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> 
         demoted=flags(v.state in DEMOTED for v in known),
         slow=flags(v.state is State.SLOW for v in known),
         resort=np.array(resorts, np.int64),
-        able={
-            f: flags(has_family(m, f) and under_url(m, v) for m, v in zip(mirrors, known, strict=True)) for f in (4, 6)
-        },
+        able={f: flags(unable(m, v, f) is None for m, v in zip(mirrors, known, strict=True)) for f in FAMILIES},
     )
 
 

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mirrornet.dns.planning.distances import distances
+from mirrornet.dns.planning.distances import apart, distances
 from mirrornet.dns.planning.ground import Columns, Flags, Floats, Numbers, mix
 from mirrornet.dns.planning.kinds import kinds_of
 from mirrornet.dns.planning.rows import Rows, distinct, distinct_rows
@@ -28,6 +28,7 @@ from mirrornet.dns.ranking import estimate as est
 from mirrornet.dns.ranking import rendezvous
 from mirrornet.dns.ranking.nearest import LIST_LENGTH
 from mirrornet.dns.ranking.policy import Held, Policy, tier
+from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.model.zone import Mirror
 
 _CELLS: Final = 1 << 20  # spots (or places) times mirrors in one slice: some 8 MB for each array
@@ -59,7 +60,14 @@ class Spots:
     `spot_of[place]` is -1 where distance means nothing.
     """
 
-    def __init__(self, columns: Columns, mirrors: Sequence[Mirror], policy: Policy, wards: Sequence[Held]) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        mirrors: Sequence[Mirror],
+        policy: Policy,
+        wards: Sequence[Held],
+        terms: Terms = NO_TERMS,
+    ) -> None:
         """`columns.wards` are numbers of `wards`."""
         self.mirrors = mirrors
         self.kinds, self.kind_of = kinds_of(columns, policy, wards)
@@ -81,7 +89,8 @@ class Spots:
         self.spot_of = np.full(len(columns), -1, np.int64)
         self.first = self.placed
         if len(self.placed):
-            keys = (columns.latitudes, columns.longitudes, columns.radii, near_asns, self.kind_of)
+            told = apart(columns, mirrors, terms)
+            keys = (columns.latitudes, columns.longitudes, columns.radii, near_asns, self.kind_of, *told)
             first, numbers = distinct([key[self.placed] for key in keys])
             self.first = self.placed[first]
             self.spot_of[self.placed] = numbers
@@ -89,7 +98,7 @@ class Spots:
         self._kind = self.kind_of[self.first]
         self._units = np.zeros((len(self.first), len(mirrors)), np.uint16)
         for rows in self._slices(len(self.first)):
-            self._units[rows] = distances(columns, self.first[rows], mirrors)
+            self._units[rows] = distances(columns, self.first[rows], mirrors, terms)
 
     def __len__(self) -> int:
         return len(self.first)
@@ -119,7 +128,7 @@ class Spots:
         found = np.full((len(self), LIST_LENGTH), -1, np.int16)
         for rows in self._slices(len(self)):
             units = self._units[rows].astype(np.int64)
-            after_equals = np.where(standing.demoted, np.maximum(est.NEAR_UNITS, units // 5), 0)
+            after_equals = np.where(standing.demoted, np.maximum(est.NEAR_UNITS, units // est.NEAR_PART), 0)
             order = (units + after_equals) << 16 | np.arange(len(self.mirrors))
             if self._tiered:
                 order += self._tiers[self._kind[rows]]
@@ -153,10 +162,11 @@ class Spots:
             result[lacking] = _completed(best[lacking, :LIST_LENGTH], must[lacking])
         return result
 
-    def near(self, standing: Standing, family: int, answers: int) -> tuple[Rows, Numbers]:
+    def near(self, standing: Standing, family: int, answers: int, within: int = 0) -> tuple[Rows, Numbers]:
         """(distinct sets of mirrors, the number of each place's set): who stands in A (4) or AAAA (6).
 
-        Rows are sorted by mirror; the number is -1 for places that have no spot.
+        Rows are sorted by mirror; the number is -1 for places that have no spot.  `within`: a family beyond whose
+        near-equals no mirror may be, where it has any; 0: none.
         """
         answers = max(1, min(answers, len(self.mirrors)))
         by_spot = np.full((len(self), answers), -1, np.int16)
@@ -167,9 +177,15 @@ class Spots:
             units = self._units[rows].astype(np.int64)
             if self._tiered:
                 units += self._tiers[self._kind[rows]]
-            units[~(self._pool(rows, standing) & standing.able[family])] = _OUT
+            pool = self._pool(rows, standing)
+            able = pool & standing.able[family]
+            if within:
+                other = np.where(pool & standing.able[within], units, _OUT).min(axis=1)
+                reach = np.where(other < _OUT, _reach(other & (_TIER - 1)), _OUT)
+                able &= self._units[rows] <= reach[:, None]
+            units[~able] = _OUT
             best = units.min(axis=1)
-            limit = best + np.maximum(est.NEAR_UNITS, (best & (_TIER - 1)) // 5)
+            limit = best - (best & (_TIER - 1)) + _reach(best & (_TIER - 1))
             members = (units <= limit[:, None]) & (units < _OUT)
             counts = members.sum(axis=1)
             few = counts <= answers
@@ -206,6 +222,12 @@ class Spots:
         names[place, position] = mirror
         winners = np.argsort(table, axis=1, kind="stable")[:, :answers]
         return np.sort(np.take_along_axis(names, winners, axis=1), axis=1)
+
+
+def _reach(best: Numbers) -> Numbers:
+    """Up to where mirrors are near-equal to the `best`."""
+    farthest: Numbers = best + np.maximum(est.NEAR_UNITS, best // est.NEAR_PART)
+    return farthest
 
 
 def _completed(best: Numbers, must: Numbers) -> Rows:

@@ -44,7 +44,7 @@ TABLE_SHARE: Final = 0.5
 FARTHEST_KM: Final = math.pi * EARTH_RADIUS_KM  # for a mirror of which nothing is known
 ANYCAST_KM: Final = 1000.0  # a mirror behind anycast is usually no farther than this from anybody
 NEAR_UNITS: Final = 10 * UNIT  # near-equals: within 10 ms
-NEAR_PART: Final = 5  # or a fifth of the best
+NEAR_PART: Final = 10  # or a tenth of the best
 MOST_UNITS: Final = 1000 * UNIT
 
 
@@ -81,7 +81,7 @@ def to_units(ms: float) -> int:
 
 
 def margin(units: int) -> int:
-    """How much more than `units` still counts as near-equal: 10 ms or a fifth, whichever is more (in 1/64 ms)."""
+    """How much more than `units` still counts as near-equal: 10 ms or a tenth, whichever is more (in 1/64 ms)."""
     return max(NEAR_UNITS, units // NEAR_PART)
 
 

@@ -9,11 +9,12 @@ Three questions, one after the other, each with its own reasons:
    near-equal to it.  A place that is unknown or anycast says nothing about distance, so its list is spread over the
    world instead: always the mirror farthest from those already taken.  Lists end after eight, and hold the nearest
    mirror of each address family and one of another AS than the first, where there are such.
-3. *Who stands in A and AAAA?*  Resolvers shuffle these, so only near-equals may: within 10 ms or 20 % of the best that
-   has an address of the family and serves under the select url.  If there are more than `answers`, a weighted
-   rendezvous hash of the place chooses.  Preferred mirrors have A to themselves; of pinned ones, whose order means
-   something, the first that can stands there alone.  Lagging mirrors take part, for a publication must not move
-   everybody to whoever copied first.
+3. *Who stands in A and AAAA?*  Resolvers shuffle these, so only near-equals may: within 10 ms or 10 % of the best that
+   has an address of the family, answers over it and serves under the select url; with `ipv6: near`, AAAA also only
+   what is near-equal to the best of A, since a dual-stack client takes whatever AAAA says.  If there are more than
+   `answers`, a weighted rendezvous hash of the place chooses.  Preferred mirrors have A to themselves; of pinned ones,
+   whose order means something, the first that can stands there alone.  Lagging mirrors take part, for a publication
+   must not move everybody to whoever copied first.
 
 Rejected: dropping a lagging mirror from near-equals (that is such a move); ordering A by place (it would part places
 with the same mirrors into different answers, and scopes would shrink for nothing).
@@ -29,6 +30,7 @@ from typing import Final
 from mirrornet.dns.ranking import rendezvous
 from mirrornet.dns.ranking.estimate import Estimate, estimate, located, margin
 from mirrornet.dns.ranking.policy import PREFERRED, Held, Policy, tier
+from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.model.address import Family
 from mirrornet.model.place import Place, great_circle_km
 from mirrornet.model.verdict import State, Verdict, Verdicts
@@ -59,6 +61,8 @@ class Reason(StrEnum):
     LIST_FULL = "beyond the list's length"
     NO_ADDRESS = "has no address of this family"
     NOT_UNDER_URL = "does not serve under the select url"
+    SILENT = "does not answer over this family"
+    FAR_IPV6 = "far, where the IPv4 answers are near (`ipv6: near`)"
     NOT_PINNED = "another mirror is pinned here (`places`)"
     NOT_PREFERRED = "another mirror is preferred here (`prefer`)"
     FARTHER = "not near-equal to the best"
@@ -109,6 +113,15 @@ def holds_images(mirror: Mirror, select: Select, verdict: Verdict) -> bool:
 def has_family(mirror: Mirror, family: Family) -> bool:
     """Whether the zone file gives `mirror` an address of `family`."""
     return any(address.version == family for address in mirror.addresses)
+
+
+def unable(mirror: Mirror, verdict: Verdict, family: Family) -> Reason | None:
+    """Why `mirror` may not stand in A (4) or AAAA (6) at all, or None."""
+    if not has_family(mirror, family):
+        return Reason.NO_ADDRESS
+    if not verdict.answers(family):
+        return Reason.SILENT
+    return None if under_url(mirror, verdict) else Reason.NOT_UNDER_URL
 
 
 def under_url(mirror: Mirror, verdict: Verdict) -> bool:
@@ -201,17 +214,23 @@ def _admit(held: Held, select: Select, mirrors: Sequence[Mirror], verdicts: Verd
 
 
 def rank(
-    place: Place, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts, held: Held | None = None
+    place: Place,
+    select: Select,
+    mirrors: Sequence[Mirror],
+    verdicts: Verdicts,
+    held: Held | None = None,
+    terms: Terms = NO_TERMS,
 ) -> Ranking:
     """The ranking of `mirrors` (each with its completed() place) for `place` under `select`.
 
-    `held`: what Policy.held() says of the asker; None: what it says of the place where no table has sets.
+    `held`: what Policy.held() says of the asker; None: what it says of the place where no table has sets.  `terms`:
+    what estimates may use besides the places.
     """
     place = located(place)
     anywhere = not place.known
     held = Policy(mirrors).held(place) if held is None else held
     admitted = _admit(held, select, mirrors, verdicts)
-    estimates = {m.name: estimate(place, m.place) for m in mirrors}
+    estimates = {m.name: estimate(place, m.place, terms, m.name) for m in mirrors}
     preferred = frozenset(m.name for m in admitted.pool if held.any_of(m.prefer))
     tiers = {m.name: tier(m, held) for m in admitted.pool}
     states = {m.name: verdict_of(m.name, verdicts).state for m in admitted.pool}
@@ -230,16 +249,21 @@ def rank(
     inside = {m.name for m in kept}
     passed_over = admitted.passed_over | {m.name: Reason.LIST_FULL for m in ordered if m.name not in inside}
     near, not_near = {}, {}
+    reach: int | None = None  # of A, in units, where AAAA must not go beyond
     for family in FAMILIES:
         reasons = dict(admitted.passed_over)
         able = []
         for mirror in ordered:
-            if not has_family(mirror, family):
-                reasons[mirror.name] = Reason.NO_ADDRESS
-            elif not under_url(mirror, verdict_of(mirror.name, verdicts)):
-                reasons[mirror.name] = Reason.NOT_UNDER_URL
-            else:
+            why = unable(mirror, verdict_of(mirror.name, verdicts), family)
+            if why is None and family == 6 and reach is not None and estimates[mirror.name].units > reach:
+                why = Reason.FAR_IPV6
+            if why is None:
                 able.append(mirror)
+            else:
+                reasons[mirror.name] = why
+        if family == 4 and select.ipv6 == "near" and able and not anywhere:
+            best = min((tiers[m.name], estimates[m.name].units) for m in able)[1]
+            reach = best + margin(best)
         chosen = _near(place, select, able, tiers, estimates, states, anywhere, reasons)
         turn = rendezvous.arranged([m.name for m in chosen], [m.weight for m in chosen])
         near[family] = tuple(chosen[i].name for i in turn)

@@ -43,5 +43,5 @@ def waiting(select: Select, mirrors: Iterable[Mirror], verdicts: Verdicts, famil
 
 
 def _kept_out(mirror: Mirror, select: Select, verdict: Verdict) -> bool:
-    hidden = bool(mirror.addresses) and not under_url(mirror, verdict)
+    hidden = bool(mirror.addresses) and (not under_url(mirror, verdict) or verdict.families is not None)
     return not verdict.usable or not holds_images(mirror, select, verdict) or hidden
