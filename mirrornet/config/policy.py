@@ -1,11 +1,17 @@
-"""Items of a mirror's `only`, `prefer` and `never`: whom it serves.
+"""Items of a mirror's `only`, `prefer` and `never`: whom it serves (dns/ranking/policy.py says what they mean).
 
-Three kinds are obeyed now: an ASN (`AS2500`), a country (`JP`), a continent (`continent:EU`).  Four codes mean both a
-country and a continent (AF Afghanistan or Africa, AS American Samoa or Asia, NA Namibia or North America, SA Saudi
-Arabia or South America), so two letters are always the country and a continent always says that it is one.
+    AS2500              an AS number
+    JP                  a country
+    continent:EU        a continent
+    203.0.113.0/24      a prefix
+    RADB::AS-EXAMPLE    an as-set or route-set (RFC 2622 section 5), with the registry that it stands in
 
-Prefixes, as-sets and route-sets (RFC 2622 section 5) are recognised and refused by name until their expansion exists:
-to ignore one would send a sponsor's traffic to strangers.
+Four codes mean both a country and a continent (AF Afghanistan or Africa, AS American Samoa or Asia, NA Namibia or North
+America, SA Saudi Arabia or South America), so two letters are always the country and a continent always says that it
+is one.
+
+A set without its source is refused.  It could be taken where only one registry has it, but then whoever registers the
+same name in another one changes what a zone means, or makes it mean nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from mirrornet.config.addresses import prefix
 from mirrornet.config.faults import Wrong, quote
 from mirrornet.config.values import asn, country
 from mirrornet.model.names import suggest
+from mirrornet.model.sets import QUALIFIED
 
 CONTINENTS: Final = {
     "AF": "Africa",
@@ -27,15 +34,14 @@ CONTINENTS: Final = {
     "OC": "Oceania",
     "SA": "South America",
 }
-_SET = re.compile(r"(?:[A-Z0-9-]+::)?(?:AS[0-9]+:)*(?:AS|RS)-[A-Z0-9_-]+(?::[A-Z0-9_:-]+)?", re.IGNORECASE)
-_NOT_YET = "this version does not apply {} yet: use AS numbers, countries and continents"
+_SET = re.compile(r"(?:[A-Z0-9._-]*::)?(?:AS[0-9]+:)*(?:AS|RS)-.*", re.IGNORECASE)
+_EVERYBODY: Final = frozenset({"AS-ANY", "RS-ANY"})
 
 
 def item(text: str) -> str:
     """One item, as written; its spelling is the only one its meaning has."""
     if _SET.fullmatch(text):
-        kind = "route-sets" if re.search(r"(?:^|:)RS-", text, re.IGNORECASE) else "as-sets"
-        raise Wrong(f"{quote(text)}: " + _NOT_YET.format(kind))
+        return _set(text)
     if re.fullmatch(r"AS[0-9.]+", text, re.IGNORECASE):
         number = asn(text.upper())
         if text != f"AS{number}":
@@ -55,9 +61,30 @@ def item(text: str) -> str:
     for code, name in CONTINENTS.items():
         if name.lower() == text.lower():
             raise Wrong(f"{quote(text)} is not understood", f"did you mean continent:{code}?")
-    try:
-        prefix(text)
-    except Wrong:
-        hint = "write an AS number (AS2500), a country (JP) or a continent (continent:EU)"
-        raise Wrong(f"{quote(text)} is not understood", hint) from None
-    raise Wrong(f"{quote(text)}: " + _NOT_YET.format("prefixes"))
+    if "/" in text or re.fullmatch(r"[0-9.]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*", text):
+        return _prefix(text)
+    hint = "an AS number (AS2500), a country (JP), continent:EU, a prefix (203.0.113.0/24) or RADB::AS-EXAMPLE"
+    raise Wrong(f"{quote(text)} is not understood", f"write {hint}")
+
+
+def _prefix(text: str) -> str:
+    found = prefix(text)
+    if not found.length:
+        raise Wrong(f"{quote(text)} is everybody", "name the networks that are meant, or delete it")
+    if str(found) != text:
+        raise Wrong(f"{quote(text)} is written in another way", f"did you mean {found}?")
+    return text
+
+
+def _set(text: str) -> str:
+    name = text.upper()
+    if name.rpartition("::")[2] in _EVERYBODY:
+        raise Wrong(f"{quote(text)} means everybody", "delete it; to serve everybody, leave `only` out")
+    if "::" not in text:
+        hint = f"such as RADB::{name}; registries may hold different sets of one name"
+        raise Wrong(f"{quote(text)} lacks the registry it stands in", hint)
+    if not QUALIFIED.fullmatch(name):
+        raise Wrong(f"{quote(text)} is not the name of a set", "write RADB::AS-EXAMPLE or RADB::AS2500:RS-EXAMPLE")
+    if name != text:
+        raise Wrong(f"{quote(text)} is written in another way", f"did you mean {name}?")
+    return text

@@ -7,18 +7,21 @@ Zone.  Checks that need one section only are here; what needs several is in prov
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
 
 from mirrornet.config import addresses, names, policy, values
-from mirrornet.config.faults import Wrong
+from mirrornet.config.faults import Wrong, quote
 from mirrornet.config.section import Section
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.model.address import Address, Prefix
+from mirrornet.model.names import suggest
 from mirrornet.model.place import Evidence, Place
 from mirrornet.model.zone import (
     HealthSettings,
     Mirror,
+    Pin,
     PlaceOverride,
     ProbeKind,
     RepositorySettings,
@@ -28,6 +31,7 @@ from mirrornet.model.zone import (
     Zone,
 )
 
+_OF_PLACE: Final = ("country", "latitude", "longitude", "asn", "anycast")
 SERIALS: Final = 2**32 - 1  # RFC 1982: zero is legal, but means "no serial" to too many tools
 
 
@@ -35,6 +39,9 @@ def read_zone(top: Section, file: Path) -> Zone:
     """The zone that the file's outermost mapping stands for; faults go to `top.faults`."""
     folder = file.parent
     name = top.read("zone", names.host_name, "", required=True)
+    select = tuple(_read_select(section, name) for section in top.sections("select", "a select"))
+    mirrors = tuple(_read_mirror(key, section) for key, section in top.named("mirrors", "a mirror", required=True))
+    places, pins = _read_places(top, mirrors)
     zone = Zone(
         file=file,
         name=name,
@@ -44,10 +51,11 @@ def read_zone(top: Section, file: Path) -> Zone:
         world=top.read("world", lambda text: folder / text, None),
         records=top.read("records", lambda text: folder / text, None),
         repository=(repository := _read_repository(top.section("repository", "repository"), folder)),
-        select=tuple(_read_select(section, name) for section in top.sections("select", "a select")),
+        select=select,
         health=_read_health(top.section("health", "health"), repository is not None),
-        mirrors=tuple(_read_mirror(key, section) for key, section in top.named("mirrors", "a mirror", required=True)),
-        places=_read_places(top),
+        mirrors=mirrors,
+        places=places,
+        pins=pins,
         server=_read_server(top.section("server", "server"), folder),
     )
     top.close()
@@ -151,8 +159,11 @@ def _read_mirror(name: str, section: Section) -> Mirror:
     return mirror
 
 
-def _read_place(section: Section) -> Place:
-    """A place; a country without coordinates gets its middle, and the radius in which its people live."""
+def _read_place(section: Section, pinned: bool = False) -> Place:
+    """A place; a country without coordinates gets its middle, and the radius in which its people live.
+
+    `pinned`: it may say nothing, for there are mirrors beside it.
+    """
     latitude = section.read("latitude", values.degrees(90), None)
     longitude = section.read("longitude", values.degrees(180), None)
     country = section.read("country", values.country, "")
@@ -162,7 +173,7 @@ def _read_place(section: Section) -> Place:
     given = [key for key in ("latitude", "longitude") if key in section]
     if len(given) == 1:
         section.fault(given[0], "latitude and longitude go together", "give both, or leave both out")
-    if section.readable and not any(key in section for key in ("country", "latitude", "longitude", "asn", "anycast")):
+    if section.readable and not pinned and not any(key in section for key in _OF_PLACE):
         section.faults.add(section.path, "says nothing of the place", "give a country, or coordinates")
     if anycast and given:
         what = "an anycast address is in many places, so these coordinates are not used"
@@ -178,22 +189,37 @@ def _read_place(section: Section) -> Place:
     return Place(asn, country, latitude, longitude, radius, anycast, country_from, coordinates_from)
 
 
-def _read_places(top: Section) -> tuple[PlaceOverride, ...]:
+def _read_places(top: Section, known: Sequence[Mirror]) -> tuple[tuple[PlaceOverride, ...], tuple[Pin, ...]]:
+    """What the operator knows better of prefixes, and which of the `known` mirrors he pins them to."""
     overrides: dict[Prefix, PlaceOverride] = {}
+    pins: list[Pin] = []
     lines: dict[Prefix, int] = {}
-    for key, section in top.named("places", "place"):
-        place = _read_place(section)
+    known_names = [mirror.name for mirror in known]
+    for key, section in top.named("places", "a prefix under places"):
+        mirrors = section.read_list("mirrors", lambda text: _known_mirror(text, known_names)) or ()
+        place = _read_place(section, pinned="mirrors" in section)
         try:
             prefix = addresses.prefix(key)
         except Wrong as wrong:
             top.faults.add(section.path, wrong.what, wrong.hint)
             continue
-        if prefix in overrides:
+        if prefix in lines:
             what = f"{prefix} has a place on line {lines[prefix]} already"
             top.faults.add(section.path, what, "keep one; of IPv6 only the first 64 bits count")
-        overrides[prefix] = PlaceOverride(prefix, place)
+        if mirrors and not prefix.length:
+            section.fault("mirrors", "this pins everybody", "name the networks that are meant; `prefer` ranks mirrors")
+        if any(key in section for key in _OF_PLACE):
+            overrides[prefix] = PlaceOverride(prefix, place)
+        if mirrors:
+            pins.append(Pin(prefix, mirrors))
         lines.setdefault(prefix, top.faults.line(section.path))
-    return tuple(overrides.values())
+    return tuple(overrides.values()), tuple(pins)
+
+
+def _known_mirror(text: str, known: Sequence[str]) -> str:
+    if text not in known:
+        raise Wrong(f"there is no mirror {quote(text)}", suggest(text, known) or "mirrors are named under `mirrors`")
+    return text
 
 
 def _read_server(section: Section, folder: Path) -> ServerSettings | None:

@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from mirrornet.cli import check
+from mirrornet.config import policy
 from mirrornet.config.faults import Faults
 from mirrornet.config.load import examine, load_zone, load_zones
 from mirrornet.config.names import http_url
@@ -123,9 +124,17 @@ def test_the_example_shows_and_comments_every_key() -> None:
     assert problems == []
     faults = Faults(str(path), root)
     read_zone(Section(faults, (), "the zone file", root), path)
-    assert {"the zone file", "repository", "a select", "health", "a mirror", "place", "server", "tls"} == set(
-        faults.known
-    )
+    assert {
+        "the zone file",
+        "repository",
+        "a select",
+        "health",
+        "a mirror",
+        "place",
+        "a prefix under places",
+        "server",
+        "tls",
+    } == set(faults.known)
     for kind, keys in faults.known.items():
         assert keys - faults.seen.get(kind, set()) == set(), f"{kind}: not in example.yaml"
         for key in keys:
@@ -187,3 +196,25 @@ def test_zones_of_one_process(smallest: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(SMALLEST.replace("Example.NET.", "example.org"))
     assert [zone.name for zone in load_zones([smallest, other])] == ["example.net", "example.org"]
+
+
+def test_pins_and_places_go_apart(tmp_path: Path) -> None:
+    (tmp_path / "z.yaml").write_text(
+        SMALLEST + "places:\n  198.51.100.0/24: {mirrors: [m]}\n  192.0.2.0/24: {country: JP, mirrors: [m]}\n"
+        "  203.0.113.0/24: {country: JP}\n",
+        encoding="utf-8",
+    )
+    zone = load_zone(tmp_path / "z.yaml")
+    assert [(str(pin.prefix), pin.mirrors) for pin in zone.pins] == [
+        ("198.51.100.0/24", ("m",)),
+        ("192.0.2.0/24", ("m",)),
+    ]
+    assert [str(override.prefix) for override in zone.places] == ["192.0.2.0/24", "203.0.113.0/24"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["RADB::AS-EXAMPLE", "RADB::AS2500:RS-EXAMPLE", "NIC.BR::AS-X", "203.0.113.0/24", "2001:db8::/32", "AS2500", "NO"],
+)
+def test_a_policy_item_is_kept_as_written(text: str) -> None:
+    assert policy.item(text) == text
