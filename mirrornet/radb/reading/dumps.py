@@ -1,16 +1,13 @@
-"""A dump or a file of statistics, opened, checked and read into Records: the loop over pieces and rows.
+"""A dump or a file of statistics, read into Records: the loop over pieces and rows.
 
-What a file is not is said before it is read: a web page, statistics in place of RPSL, a file that is empty.
+What a file is not is said before it is read: statistics in place of RPSL, the other way round, or neither.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
 import re
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -21,20 +18,17 @@ from mirrornet.model.errors import InputError
 from mirrornet.model.place import Evidence
 from mirrornet.model.table import NONE
 from mirrornet.radb.facts import AutNum, Block, Reason, Route, SetObject
-from mirrornet.radb.fetch import Limits, Stream, ahead, opened
+from mirrornet.radb.fetch import Limits
 from mirrornet.radb.reading import delegated, rows
-from mirrornet.radb.reading.batch import Batch, padded, understand
+from mirrornet.radb.reading.batch import Batch
 from mirrornet.radb.reading.columns import count_sources
-from mirrornet.radb.reading.rpsl import Piece, TooLong, pieces
-from mirrornet.radb.reading.second import second
+from mirrornet.radb.reading.opening import BEGINNING, Progress, reading
+from mirrornet.radb.reading.rpsl import pieces
+from mirrornet.radb.reading.second import understood
 from mirrornet.radb.records import Blocks, Records
-from mirrornet.radb.report import FileReport, ImportReport
-
-_Understood = tuple[int, Piece | TooLong, Batch | None]  # the number of the piece, the piece, what it says
-Progress = Callable[[str, int, int | None], None]  # what is being done, bytes so far, bytes in all if known
+from mirrornet.radb.report import ImportReport
 
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
-_ALONE: Final = 4  # pieces that one process reads before it asks for another: 50 ms, a third of what its start takes
 _DELEGATED_RANK: Final = 2  # statistics about an AS number: after an authoritative aut-num, before a third party's
 _RPSL_LINE = re.compile(rb"^[A-Za-z*][A-Za-z0-9_*-]*:", re.MULTILINE)
 _STATISTICS_LINE = re.compile(rb"^[\w.]+\|[\w*]*\|", re.MULTILINE)
@@ -53,66 +47,18 @@ def read_dump(
 
     `processes`: 1 or 2 to read it (None: two where there are two processors and enough to read); both give the same.
     """
-    began = time.monotonic()
-    with opened(name, limits) as stream:
-        entry = FileReport(stream.name)
-        report.files.append(entry)
+    with reading(name, report, tell, limits, _reject_non_rpsl) as dump:
         tail = _Tail()
-        found = pieces(_checked(stream, tell, tail, _reject_non_rpsl))
-        for piece, batch in _in_order(_understood(found, bogons, processes)):
+        for piece, batch in understood(pieces(tail.of(dump.portions)), bogons, processes):
             if batch is None:
                 report.count("", "(too long)")
-                report.reject(Reason.TOO_LONG, stream.name, piece.line, b"")
-                entry.objects += 1
+                report.reject(Reason.TOO_LONG, dump.name, piece.line, b"")
+                dump.entry.objects += 1
             else:
-                entry.objects += batch.objects
-                _take_in(batch, piece.line, stream.name, records, report)
+                dump.entry.objects += batch.objects
+                _take_in(batch, piece.line, dump.name, records, report)
         if not tail.text.rstrip().endswith(b"# EOF"):
-            report.warnings.append(f'{stream.name}: no "# EOF" at its end, so it may be cut short')
-        _finish(entry, stream, began)
-
-
-def _understood(found: Iterator[Piece | TooLong], bogons: bool, processes: int | None) -> Iterator[_Understood]:
-    """What each piece says, by one process or two, in any order.  A dump of a few pieces is read before two would."""
-    numbered = enumerate(found)
-    alone = _ALONE if processes is None else 0
-    if processes == 1 or (processes is None and len(os.sched_getaffinity(0)) < 2):
-        alone = -1
-    for number, piece in itertools.islice(numbered, alone if alone >= 0 else None):
-        yield number, piece, _here(piece, bogons)
-    waiting = next(numbered, None)
-    if waiting is None:
-        return
-    with second(bogons) as other:
-        away: dict[int, Piece] = {}
-
-        def back(wait: bool) -> Iterator[_Understood]:
-            for number, batch in other.collect(wait) if other else ():
-                piece = away.pop(number)
-                yield number, piece, _here(piece, bogons) if isinstance(batch, bytes) else batch
-
-        for number, piece in itertools.chain([waiting], numbered):
-            yield from back(wait=False)
-            if isinstance(piece, Piece) and other is not None and other.offer(number, piece.data):
-                away[number] = piece
-            else:
-                yield number, piece, _here(piece, bogons)
-        yield from back(wait=True)
-
-
-def _here(piece: Piece | TooLong, bogons: bool) -> Batch | None:
-    return understand(padded(piece.data), len(piece.data), bogons) if isinstance(piece, Piece) else None
-
-
-def _in_order(understood: Iterator[_Understood]) -> Iterator[tuple[Piece | TooLong, Batch | None]]:
-    """The same in the order of the file, so that nothing depends on who was quicker."""
-    early: dict[int, tuple[Piece | TooLong, Batch | None]] = {}
-    following = 0
-    for number, piece, batch in understood:
-        early[number] = (piece, batch)
-        while following in early:
-            yield early.pop(following)
-            following += 1
+            report.warnings.append(f'{dump.name}: no "# EOF" at its end, so it may be cut short')
 
 
 def _take_in(batch: Batch, line: int, name: str, records: Records, report: ImportReport) -> None:
@@ -123,14 +69,15 @@ def _take_in(batch: Batch, line: int, name: str, records: Records, report: Impor
         records.sources.number(source)
     for family in _FAMILIES:
         routes = batch.plain.routes[family]
-        routes = replace(routes, sources=numbers[routes.sources])
-        records.add_routes(family, routes)
-        for number, times in count_sources(routes.sources):
-            report.count(records.sources.names[number], "route" if family == 4 else "route6", times)
+        records.add_routes(family, replace(routes, sources=numbers[routes.sources]))
+    names = [*batch.names, *("" for _ in range(256 - len(batch.names)))]  # more than 255 sources: the rest is nameless
+    for family in _FAMILIES:
+        for number, times in count_sources(batch.plain.routes[family].sources):
+            report.count(names[number], "route" if family == 4 else "route6", times)
     seats = batch.plain.seats
     for number, times in count_sources(seats.sources):
-        report.count(batch.names[number], "aut-num", times)
-    ranks = [records.sources.weights.rank(source) for source in batch.names]
+        report.count(names[number], "aut-num", times)
+    ranks = [records.sources.weights.rank(source) for source in names]
     for asn, number, country in zip(seats.asns.tolist(), seats.sources.tolist(), seats.countries.tolist(), strict=True):
         records.add_seat(asn, seats.codes[country], ranks[number])
     for (source, class_name), times in batch.passed.items():
@@ -162,26 +109,22 @@ def read_statistics(
     name: str, records: Records, report: ImportReport, tell: Progress, bogons: bool, limits: Limits
 ) -> None:
     """Takes in all rows of the delegated statistics `name` (path or URL).  Raises as read_dump()."""
-    began = time.monotonic()
-    with opened(name, limits) as stream:
-        entry = FileReport(stream.name)
-        report.files.append(entry)
+    with reading(name, report, tell, limits, _reject_non_statistics) as file:
         kinds: Counter[str] = Counter()
         line = 1
-        for data in delegated.pieces(_checked(stream, tell, _Tail(), _reject_non_statistics)):
+        for data in delegated.pieces(file.portions):
             plain = rows.read(data, bogons)
             _take_plain(plain, records, kinds)
             for number, (begin, end) in plain.rest:
                 row = delegated.row(line + number, data[begin:end].rstrip(b"\r"), bogons)
                 if row is not None:
-                    _take_row(row, stream.name, records, report, kinds)
+                    _take_row(row, file.name, records, report, kinds)
             line += plain.lines
-        entry.objects = kinds.total()
+        file.entry.objects = kinds.total()
         for kind, times in kinds.items():
             report.count("delegated", kind, times)
-        if not entry.objects:
-            raise InputError(f"{stream.name}: no row of delegated statistics in it")
-        _finish(entry, stream, began)
+        if not file.entry.objects:
+            raise InputError(f"{file.name}: no row of delegated statistics in it")
 
 
 def _take_plain(plain: rows.Rows, records: Records, kinds: Counter[str]) -> None:
@@ -225,43 +168,20 @@ class _Tail:
 
     text = b""
 
-
-def _checked(stream: Stream, tell: Progress, tail: _Tail, reject: Callable[[str, bytes], None]) -> Iterator[bytes]:
-    """The portions of `stream`, of which the first must not make `reject` raise."""
-    first = True
-    for portion in ahead(stream, lambda: tell(stream.name, stream.bytes_read, stream.total)):
-        if first:
-            reject(stream.name, portion)
-            first = False
-        tail.text = (tail.text + portion[-64:])[-64:]
-        yield portion
-    if first:
-        raise InputError(f"{stream.name}: the file is empty")
+    def of(self, portions: Iterator[bytes]) -> Iterator[bytes]:
+        for portion in portions:
+            self.text = (self.text + portion[-64:])[-64:]
+            yield portion
 
 
 def _reject_non_rpsl(name: str, beginning: bytes) -> None:
-    text = beginning[: 1 << 16]
-    _reject_web_page(name, text)
-    if _STATISTICS_LINE.search(text) and not _RPSL_LINE.search(text):
+    if _STATISTICS_LINE.search(beginning) and not _RPSL_LINE.search(beginning):
         raise InputError(f"{name}: these are delegated statistics: name them with --delegated")
-    if b"\0" in text or not (_RPSL_LINE.search(text) or len(beginning) > len(text)):
+    if b"\0" in beginning or not (_RPSL_LINE.search(beginning) or len(beginning) >= BEGINNING):
         raise InputError(f"{name}: this is not RPSL text: expected lines such as `route: 192.0.2.0/24`")
 
 
 def _reject_non_statistics(name: str, beginning: bytes) -> None:
-    text = beginning[: 1 << 16]
-    _reject_web_page(name, text)
-    if not _STATISTICS_LINE.search(text):
-        hint = ": name RPSL dumps without --delegated" if _RPSL_LINE.search(text) else ""
+    if not _STATISTICS_LINE.search(beginning):
+        hint = ": name RPSL dumps without --delegated" if _RPSL_LINE.search(beginning) else ""
         raise InputError(f"{name}: these are not delegated statistics (registry|country|type|start|value|...){hint}")
-
-
-def _reject_web_page(name: str, text: bytes) -> None:
-    if text.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
-        raise InputError(f"{name}: this is a web page, probably an error message: check the URL")
-
-
-def _finish(entry: FileReport, stream: Stream, began: float) -> None:
-    entry.bytes_read, entry.bytes_unpacked = stream.bytes_read, stream.bytes_unpacked
-    entry.seconds = time.monotonic() - began
-    entry.version = stream.version

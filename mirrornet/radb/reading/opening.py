@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mirrornet.model.errors import InputError
 from mirrornet.radb.fetch import Limits, Stream, ahead, opened
 from mirrornet.radb.report import FileReport, ImportReport
 
+BEGINNING: Final = 1 << 16  # bytes that are looked at
 Progress = Callable[[str, int, int | None], None]  # what is being done, bytes so far, bytes in all if known
 
 
@@ -46,7 +47,7 @@ def _checked(stream: Stream, tell: Progress, reject: Callable[[str, bytes], None
     first = True
     for portion in ahead(stream, lambda: tell(stream.name, stream.bytes_read, stream.total)):
         if first:
-            beginning = portion[: 1 << 16]
+            beginning = portion[:BEGINNING]
             reject_web_page(stream.name, beginning)
             reject(stream.name, beginning)
             first = False

@@ -17,6 +17,7 @@ threads (the exact reader holds the interpreter), pieces through a pipe (64 KiB 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import mmap
 import os
 import pickle
@@ -32,15 +33,72 @@ from pathlib import Path
 from typing import IO, Final
 
 import mirrornet
-from mirrornet.radb.reading.batch import Batch, understand
+from mirrornet.radb.reading.batch import Batch, padded, understand
+from mirrornet.radb.reading.rpsl import Piece, TooLong
 from mirrornet.radb.reading.text import PADDING
 
+ALONE: Final = 2  # pieces that one process reads before it asks for another
 SLOTS: Final = 2
 SLOT: Final = 6 << 20  # bytes; the usual piece has two MiB, a larger one is read by the first process
 SILENCE: Final = 60.0  # seconds for one piece; the usual one takes 20 ms
 _ROOT: Final = str(Path(mirrornet.__file__).parents[1])  # where the second process finds this very package
 _TASK = struct.Struct("<QQ")  # slot, bytes; back: slot, bytes of the pickled batch, 0 where it has no room
 _READY: Final = _TASK.pack(SLOTS, 0)
+
+
+def understood(
+    found: Iterator[Piece | TooLong], bogons: bool, processes: int | None = None
+) -> Iterator[tuple[Piece | TooLong, Batch | None]]:
+    """What each piece of a dump says, in order; None where it is too long.
+
+    `processes`: 1, or 2 from the first piece on (and the second is waited for), or None: two where there are two
+    processors, and only once a few pieces have come, since most dumps are read before another process has started.
+    """
+    early: dict[int, tuple[Piece | TooLong, Batch | None]] = {}
+    following = 0
+    for number, piece, batch in _by_anyone(found, bogons, processes):
+        early[number] = (piece, batch)
+        while following in early:  # in the order of the file, so that nothing depends on who was quicker
+            yield early.pop(following)
+            following += 1
+
+
+def _by_anyone(
+    found: Iterator[Piece | TooLong], bogons: bool, processes: int | None
+) -> Iterator[tuple[int, Piece | TooLong, Batch | None]]:
+    """The same in any order, numbered."""
+    numbered = enumerate(found)
+    single = processes == 1 or (processes is None and len(os.sched_getaffinity(0)) < 2)
+    for number, piece in itertools.islice(numbered, None if single else ALONE if processes is None else 0):
+        yield number, piece, _here(piece, bogons)
+    waiting = next(numbered, None)
+    if waiting is None:
+        return
+    with second(bogons) as other:
+        if other is None:
+            for number, piece in itertools.chain([waiting], numbered):
+                yield number, piece, _here(piece, bogons)
+            return
+        if processes == 2:
+            other.wait()
+        away: dict[int, Piece] = {}
+
+        def back(all_of_them: bool) -> Iterator[tuple[int, Piece, Batch | None]]:
+            for number, batch in other.collect(all_of_them):
+                piece = away.pop(number)
+                yield number, piece, _here(piece, bogons) if batch is None else batch
+
+        for number, piece in itertools.chain([waiting], numbered):
+            yield from back(False)
+            if isinstance(piece, Piece) and other.offer(number, piece.data):
+                away[number] = piece
+            else:
+                yield number, piece, _here(piece, bogons)
+        yield from back(True)
+
+
+def _here(piece: Piece | TooLong, bogons: bool) -> Batch | None:
+    return understand(padded(piece.data), len(piece.data), bogons) if isinstance(piece, Piece) else None
 
 
 class Second:
@@ -52,10 +110,20 @@ class Second:
         self._in, self._out = process.stdin.fileno(), process.stdout.fileno()
         os.set_blocking(self._out, False)
         self._free: list[int] = []
-        self._busy: deque[tuple[int, int, bytes]] = deque()  # slot, number of the piece, the piece
+        self._busy: deque[tuple[int, int]] = deque()  # slot and number of each piece that is out
         self._heard = time.monotonic()
         self._received = b""
         self._lost = False
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def wait(self) -> None:
+        """Returns when the second process can take a piece, or never will."""
+        while not self._lost and not self._free and not self._silent():
+            for _ in self._answers(0.2):
+                pass
 
     def offer(self, number: int, data: bytes) -> bool:
         """Whether the piece `data` was taken."""
@@ -63,33 +131,35 @@ class Second:
             return False
         slot = self._free.pop()
         at = slot * SLOT
-        self._memory[at : at + len(data) + PADDING] = data + bytes(PADDING)
+        self._memory[at : at + len(data)] = data
+        self._memory[at + len(data) : at + len(data) + PADDING] = bytes(PADDING)
         if not self._busy:
             self._heard = time.monotonic()
-        self._busy.append((slot, number, data))
+        self._busy.append((slot, number))
         try:
             os.write(self._in, _TASK.pack(slot, len(data)))
         except OSError:
-            self._lost = True  # collect() reads it again
+            self._lost = True  # collect() gives it back
         return True
 
-    def collect(self, wait: bool = False) -> Iterator[tuple[int, Batch | bytes]]:
-        """(number, batch) of pieces that are done, or (number, piece) where the first process has to read it itself.
+    def collect(self, all_of_them: bool = False) -> Iterator[tuple[int, Batch | None]]:
+        """The number and batch of pieces that are done; None where the first process has to read it itself.
 
-        `wait`: for all that are out.
+        `all_of_them`: waits for those that are still out.
         """
         while True:
-            yield from self._answers(0.2 if wait and self._busy else 0.0)
-            if self._busy and time.monotonic() - self._heard > SILENCE:
+            yield from self._answers(0.2 if all_of_them and self._busy else 0.0)
+            if self._lost or (self._busy and self._silent()):
                 self._lost = True
-            if self._lost:
-                for _, number, data in self._busy:
-                    yield number, data
-                self._busy.clear()
-            if not wait or not self._busy:
+                while self._busy:
+                    yield self._busy.popleft()[1], None
+            if not all_of_them or not self._busy:
                 return
 
-    def _answers(self, timeout: float) -> Iterator[tuple[int, Batch | bytes]]:
+    def _silent(self) -> bool:
+        return time.monotonic() - self._heard > SILENCE
+
+    def _answers(self, timeout: float) -> Iterator[tuple[int, Batch | None]]:
         if self._lost or not select.select([self._out], [], [], timeout)[0]:
             return
         received = os.read(self._out, 4096)
@@ -103,10 +173,11 @@ class Second:
             if slot == SLOTS:
                 self._free = list(range(SLOTS))
                 continue
-            _, number, data = self._busy.popleft()
+            _, number = self._busy.popleft()
             at = slot * SLOT
-            yield number, pickle.loads(self._memory[at : at + size]) if size else data
+            batch = pickle.loads(self._memory[at : at + size]) if size else None
             self._free.append(slot)
+            yield number, batch
 
 
 @contextmanager
