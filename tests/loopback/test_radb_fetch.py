@@ -148,14 +148,20 @@ def test_no_password_in_a_message() -> None:
 
 
 class Ftp:
-    """A server of one file, by passive mode (RFC 959, RFC 2428), for one client at a time."""
+    """A server of one file, by passive mode (RFC 959, 2428), for one client at a time; it may know RFC 3659."""
 
-    def __init__(self, body: bytes, promised: int) -> None:
-        self.body, self.promised = body, promised
+    def __init__(self, body: bytes, promised: int, *, modified: str = "", rest: bool = True, cut: int = 0) -> None:
+        self.body, self.promised, self.modified, self.rest = body, promised, modified, rest
+        self.cut = cut  # bytes after which the first transfer breaks off; 0 never
+        self.commands: list[str] = []
         self.control = socket.create_server(("127.0.0.1", 0))
         self.port = self.control.getsockname()[1]
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"ftp://127.0.0.1:{self.port}"
 
     def serve(self) -> None:
         with contextlib.suppress(OSError):
@@ -171,7 +177,9 @@ class Ftp:
 
         say("220 ready")
         data: socket.socket | None = None
+        start = 0
         while command := lines.readline().decode().strip():
+            self.commands.append(command)
             verb, _, argument = command.partition(" ")
             if verb in ("EPSV", "PASV"):
                 data = socket.create_server(("127.0.0.1", 0))
@@ -179,18 +187,25 @@ class Ftp:
                 passive = f"227 passive (127,0,0,1,{port >> 8},{port & 255})"
                 say(f"229 passive (|||{port}|)" if verb == "EPSV" else passive)
             elif verb == "RETR" and data and argument == "radb.db.gz":
-                say(f"150 here it comes ({self.promised} bytes)")
+                say(f"150 here it comes ({self.promised - start} bytes)")
                 connection, _ = data.accept()
+                body = self.body[start : self.cut or None]
+                start = self.cut = 0
                 with data, connection:
-                    connection.sendall(self.body)
+                    connection.sendall(body)
                 say("226 done")
+            elif verb in ("SIZE", "MDTM") and self.modified and argument == "radb.db.gz":
+                say(f"213 {self.promised if verb == 'SIZE' else self.modified}")
+            elif verb == "REST" and self.rest:
+                start = int(argument)
+                say("350 go on")
             elif verb == "QUIT":
                 say("221 bye")
                 return
             else:
                 say(
                     {"USER": "331 password", "PASS": "230 in", "CWD": "250 there", "TYPE": "200 yes"}.get(
-                        verb, "550 no"
+                        verb, "550 no" if verb in ("RETR", "SIZE", "MDTM") else "502 unknown"
                     )
                 )
 
@@ -201,27 +216,61 @@ class Ftp:
 
 
 @pytest.fixture
-def ftp() -> Iterator[Callable[[bytes, int], str]]:
+def ftp() -> Iterator[Callable[..., Ftp]]:
     servers: list[Ftp] = []
 
-    def start(body: bytes, promised: int) -> str:
-        servers.append(Ftp(body, promised))
-        return f"ftp://127.0.0.1:{servers[-1].port}"
+    def start(body: bytes, promised: int, **options: object) -> Ftp:
+        servers.append(Ftp(body, promised, **options))  # type: ignore[arg-type]
+        return servers[-1]
 
     yield start
     for each in servers:
         each.close()
 
 
-def test_ftp(ftp: Callable[[bytes, int], str]) -> None:
-    assert fetch(ftp(PACKED, len(PACKED)) + "/radb/dbase/radb.db.gz") == DUMP
+def test_ftp(ftp: Callable[..., Ftp]) -> None:
+    server = ftp(PACKED, len(PACKED))
+    assert fetch(server.url + "/radb/dbase/radb.db.gz") == DUMP
+    assert "CWD radb" in server.commands and "CWD dbase" in server.commands
+    assert fetch(server.url.replace("//", "//me:p%40ss@") + "/radb.db.gz") == DUMP
+    assert "USER me" in server.commands and "PASS p@ss" in server.commands
 
 
-def test_ftp_cut_short_or_missing(ftp: Callable[[bytes, int], str]) -> None:
+def test_ftp_cut_short_or_missing(ftp: Callable[..., Ftp]) -> None:
     with pytest.raises(PeerError, match="too early"):
-        fetch(ftp(PACKED[:100], len(PACKED)) + "/radb.db.gz")
+        fetch(ftp(PACKED[:100], len(PACKED)).url + "/radb.db.gz")
     with pytest.raises(Missing, match="does not have this"):
-        fetch(ftp(PACKED, len(PACKED)) + "/nothing.db.gz")
+        fetch(ftp(PACKED, len(PACKED)).url + "/nothing.db.gz")
+
+
+@pytest.mark.parametrize(("modified", "rest"), [("20261123080000", True), ("20261123080000", False), ("", True)])
+def test_ftp_goes_on_where_it_broke_off(ftp: Callable[..., Ftp], modified: str, rest: bool) -> None:
+    server = ftp(PACKED, len(PACKED), modified=modified, rest=rest, cut=100)
+    assert fetch(server.url + "/radb.db.gz") == DUMP
+    assert ("REST 100" in server.commands) == bool(modified)  # who names no edition is read again from the start
+
+
+def test_ftp_another_file_is_noticed(ftp: Callable[..., Ftp]) -> None:
+    server = ftp(PACKED, len(PACKED), cut=100)
+    with opened(server.url + "/radb.db.gz", FAST) as stream:
+        server.body = bytes(reversed(PACKED))
+        with pytest.raises(PeerError, match="changed while it was fetched"):
+            b"".join(stream)
+
+
+def test_ftp_nothing_new(ftp: Callable[..., Ftp], tmp_path: Path) -> None:
+    server = ftp(PACKED, len(PACKED), modified="20261123080000")
+    names, out = [server.url + "/radb.db.gz"], tmp_path / "world.table"
+    assert not import_radb(names, out, now=1.0, limits=FAST).nothing_new
+    assert import_radb(names, out, now=2.0, limits=FAST).nothing_new
+    server.modified = "20261124080000"
+    assert not import_radb(names, out, now=3.0, limits=FAST).nothing_new
+
+
+@pytest.mark.parametrize("url", ["ftp:///radb.db", "ftp://host/", "ftp://host:x/a", "ftp://host/a%0d%0aDELE%20b"])
+def test_ftp_urls_that_are_none(url: str) -> None:
+    with pytest.raises(InputError, match="not a URL"):
+        fetch(url)
 
 
 def test_ftp_nobody_listens(free_port: Callable[[], int]) -> None:
