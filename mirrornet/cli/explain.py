@@ -39,8 +39,10 @@ def register(app: typer.Typer) -> None:
         from mirrornet.dns.message.rrset import name_to_text
         from mirrornet.dns.planning.hops import graph_of, terms_of
         from mirrornet.dns.planning.plan import Planner
+        from mirrornet.dns.ranking.policy import policy_of
         from mirrornet.dns.ranking.whereabouts import NOWHERE, placed_mirrors, whereabouts
         from mirrornet.model.address import Address, key, parse_address
+        from mirrornet.model.sets import SECTION, Sets
         from mirrornet.model.table import Match
         from mirrornet.model.verdict import State, Verdict
 
@@ -66,7 +68,8 @@ def register(app: typer.Typer) -> None:
         }
         match, mirrors = whereabouts(zone, find, client), placed_mirrors(zone, find)
         terms = terms_of(zone, mirrors, graph_of(table))
-        found = [reason(zone, s, client, match, mirrors, verdicts, scopes, assumed, terms) for s in zone.select]
+        policy = policy_of(zone, None if table is None else Sets.read(table.section(SECTION)))
+        found = [reason(zone, s, client, match, mirrors, verdicts, scopes, assumed, terms, policy) for s in zone.select]
         if as_json:
             print(json.dumps({"explanations": [one.json() for one in found]}, indent=2, ensure_ascii=False))
         else:

@@ -10,7 +10,7 @@ Rejected: an explanation that the ranking writes as it goes (it would slow the p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from mirrornet.data.countries import COUNTRIES
@@ -18,7 +18,9 @@ from mirrornet.dns.message import rrset
 from mirrornet.dns.ranking import estimate as est
 from mirrornet.dns.ranking.estimate import Estimate, located
 from mirrornet.dns.ranking.nearest import FAMILIES, Ranking, rank, under_url, verdict_of
+from mirrornet.dns.ranking.policy import Policy, policy_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
+from mirrornet.dns.ranking.reasons import sentence, told
 from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.dns.records.rdata import named_url, srv_port
 from mirrornet.model.address import Address, Family, Prefix, fold, key, mask
@@ -45,7 +47,8 @@ Scopes = Mapping[tuple[str, int], int]  # by owner and type; only for answers th
 class Line:
     """One mirror.  `rank` in URI, from 1, None where it is passed over; `why`: the reason of either.
 
-    `stands_in`: the types that hold it; `absent`: why it is in none of A or AAAA, by type.
+    `stands_in`: the types that hold it; `absent`: why it is in none of A or AAAA, by type.  `policy`: what `only`,
+    `prefer`, `never` and pins did to it, and by which prefix, origin and set ("" nothing).
     """
 
     name: str
@@ -59,6 +62,7 @@ class Line:
     why: str
     stands_in: tuple[str, ...]
     absent: Mapping[str, str]
+    policy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Explanation:
     assumed_up: bool
     mirrors: tuple[Line, ...]
     answers: tuple[Answer, ...]
+    sets: tuple[str, ...] = ()  # what is unusual about the sets that the zone names
 
     def json(self) -> dict[str, Any]:
         """As plain values, for json.dumps."""
@@ -114,13 +119,18 @@ def explain(
     scopes: Scopes,
     assumed_up: bool = False,
     terms: Terms = NO_TERMS,
+    policy: Policy | None = None,
 ) -> Explanation:
     """Why `address`, of which `match` (whereabouts()) is known, gets what it gets under `select`.
 
     `mirrors`: placed_mirrors().  `assumed_up`: there were no verdicts, so all were taken as up.  `terms`: terms_of().
+    `policy`: policy_of(); None: as where no table has sets.
     """
     place = located(match.place)
-    ranking = rank(match.place, select, mirrors, verdicts, terms=terms)
+    policy = policy_of(zone, None) if policy is None else policy
+    held = policy.of(match.place, address)
+    ranking = rank(match.place, select, mirrors, verdicts, held, terms)
+    said = {m.name: sentence(m, ranking, policy, held, match, address) for m in mirrors}
     carried = fold(address)
     country = COUNTRIES.get(place.country)
     return Explanation(
@@ -142,8 +152,9 @@ def explain(
         anywhere=ranking.anywhere,
         last_resort=ranking.last_resort,
         assumed_up=assumed_up,
-        mirrors=_lines(place, ranking, mirrors, verdicts),
+        mirrors=tuple(replace(m, policy=said[m.name]) for m in _lines(place, ranking, mirrors, verdicts)),
         answers=tuple(_answers(zone, select, address, ranking, mirrors, verdicts, scopes)),
+        sets=tuple(told(policy)),
     )
 
 
@@ -164,6 +175,8 @@ def _lines(place: Place, ranking: Ranking, mirrors: Sequence[Mirror], verdicts: 
             why = str(ranking.passed_over[name])
         elif ranking.last_resort:
             why = "last resort: no mirror is usable"
+        elif name in ranking.pinned:
+            why = "pinned here (`places`)"
         elif name in ranking.preferred:
             why = "preferred here (`prefer`)"
         elif ranking.anywhere:
@@ -305,6 +318,8 @@ def text(explanation: Explanation) -> str:
         )
     if e.assumed_up:
         lines.append("  NOTE     no verdicts found (is `mirrornet serve` running with this state?): all taken as up")
+    policy = [f"{m.name} {m.policy}" for m in e.mirrors if m.policy] + [f"NOTE {fact}" for fact in e.sets]
+    lines += [f"  {'policy' if not number else '':9}{line}" for number, line in enumerate(policy)]
     lines += ["", "  mirrors"]
     rows = [
         (

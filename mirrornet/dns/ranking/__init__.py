@@ -5,6 +5,7 @@ estimate.py      milliseconds from a place to a mirror
 terms.py         what an estimate may know besides two places: detours, round trips, AS hops, measurements
 rendezvous.py    near-equals share by a weighted hash of (place, mirror)
 policy.py        whom a mirror serves: items of `only`, `prefer`, `never`, and pins
+reasons.py       ... and why, in words, with the chain of sets
 nearest.py       the ranking, with a reason for every mirror passed over
 promise.py       the TTL of an answer: how long no probe can change it
 """
