@@ -33,7 +33,7 @@ class Moving(LocalError):
 
 def named_by(zones: Sequence[Zone]) -> set[Path]:
     """All files that `zones` name."""
-    named = [path for zone in zones for path in (zone.records, zone.world)]
+    named = [path for zone in zones for path in (zone.records, zone.world, zone.round_trips_file)]
     named += [zone.repository.root for zone in zones if zone.repository is not None]
     return {path for path in named if path is not None and path != Path()}
 

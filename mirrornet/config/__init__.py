@@ -7,6 +7,7 @@
     values.py     scalars: numbers, durations, countries
     names.py      scalars: host names, mailboxes, URLs
     addresses.py  scalars: addresses, prefixes, sockets to listen on
+    trips.py      the file of `round_trips:`
     policy.py     scalars: items of only, prefer, never
     prove.py      checks across sections and across files
     owners.py     which names a records file owns

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from mirrornet.config.prove import prove, prove_together
 from mirrornet.config.schema import read_zone
 from mirrornet.config.section import Section
 from mirrornet.config.tree import read_tree
+from mirrornet.config.trips import read_round_trips
 from mirrornet.model.errors import ConfigError
 from mirrornet.model.problem import Problem
 from mirrornet.model.zone import Zone
@@ -66,11 +68,19 @@ def examine(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], list[Problem]]:
         faults.problems = problems
         draft = read_zone(Section(faults, (), "the zone file", tree), path)
         prove(draft, faults, _prove_files(draft, faults))
+        draft = replace(draft, round_trips=_read_round_trips(draft, faults))
         drafts.append((draft, faults))
     prove_together(drafts)
     for _, faults in drafts:
         faults.finish()
     return tuple(zone for zone, _ in drafts), [problem for problems in order for problem in problems]
+
+
+def line_of(file: Path, path: tuple[str | int, ...]) -> int:
+    """The line of something in the zone file `file`, which was read before; 0 where it cannot be read any more."""
+    text, _ = _read_text(file)
+    tree = None if text is None else read_tree(text, str(file))[0]
+    return 0 if tree is None else Faults(str(file), tree).line(path)
 
 
 def _read_text(path: Path) -> tuple[str | None, list[Problem]]:
@@ -132,6 +142,19 @@ def _prove_files(zone: Zone, faults: Faults) -> str | None:
         faults.add(("records",), f"{zone.records}: {data}", "paths are relative to the zone file")
         return None
     return data.decode("utf-8", "replace")
+
+
+def _read_round_trips(zone: Zone, faults: Faults) -> dict[tuple[str, str], float]:
+    """The table that the zone names; empty where it names none."""
+    if zone.round_trips_file is None:
+        return {}
+    data = _read_bytes(zone.round_trips_file)
+    if isinstance(data, str):
+        faults.add(("round_trips",), f"{zone.round_trips_file}: {data}", "paths are relative to the zone file")
+        return {}
+    table, problems = read_round_trips(data.decode("utf-8", "replace"), str(zone.round_trips_file))
+    faults.problems += problems
+    return table
 
 
 def _cannot_open(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from mirrornet.config import addresses, names, policy, values
 from mirrornet.config.faults import Wrong, quote
@@ -50,6 +50,7 @@ def read_zone(top: Section, file: Path) -> Zone:
         nameservers=_read_nameservers(top),
         world=top.read("world", lambda text: folder / text, None),
         records=top.read("records", lambda text: folder / text, None),
+        round_trips_file=top.read("round_trips", lambda text: folder / text, None),
         repository=(repository := _read_repository(top.section("repository", "repository"), folder)),
         select=select,
         health=_read_health(top.section("health", "health"), repository is not None),
@@ -104,6 +105,7 @@ def _read_select(section: Section, zone: str) -> Select:
         answers=section.read("answers", values.whole(1, 8), 3),
         ttl=section.read("ttl", values.seconds(1, 86400), 20),
         images=None if images is None else frozenset(images),
+        ipv6=cast(Literal["all", "near"], section.read("ipv6", values.choice("all", "near"), "all")),
     )
     section.close()
     return select
