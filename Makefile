@@ -1,7 +1,7 @@
 # What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint setup clean bench-dns bench-failover fuzz-dns
+.PHONY: demo test lint setup clean bench-dns bench-failover bench-publish fuzz-dns
 demo: setup
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
@@ -34,3 +34,7 @@ fuzz-dns: setup
 # Six minutes: how long a dead mirror stays in what resolvers give, ours beside gdnsd's (bench/failover.py).
 bench-failover: setup
 	@$(PYTHON) bench/failover.py
+
+# Ten minutes: `publish` beside casync and create_compressed_fs, on a Debian in 2 GB and its update (bench/publish.py).
+bench-publish: setup
+	@$(PYTHON) bench/publish.py
