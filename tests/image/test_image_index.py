@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from mirrornet.image.format.block import BlockRef, Codec, open_block, pack_block
 from mirrornet.image.format.index import ENTRY, PREAMBLE, Head, Pack, Page, Place, page_of, summed, zero_stream
+from mirrornet.image.format.profile import Profile
 from mirrornet.model.errors import Untrusted
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "index"
@@ -179,3 +181,31 @@ def test_vectors() -> None:
     ]
     image = b"".join(blocks)[: head.size]
     assert image == bytes(n % 251 if not 262144 <= n < 524288 else 0 for n in range(700_000))
+
+
+def test_vectors_with_a_pack() -> None:
+    folder = VECTORS / "packs"
+    expected = json.loads((folder / "expected.json").read_text())
+    data = (folder / "head.bin").read_bytes()
+    head = Head.parse(data)
+    assert head.encode() == data
+    assert {key: getattr(head, key) for key in expected["head"]} == expected["head"]
+    packs = [{"hash": pack.hash.hex(), "length": pack.length, "single": pack.single} for pack in head.packs]
+    assert packs == expected["packs"]
+    pack = (folder / "pack0.bin").read_bytes()
+    assert hashlib.sha256(pack).hexdigest() == packs[0]["hash"] and len(pack) == packs[0]["length"]
+    page = Page.parse(open_block((folder / "page0.bin").read_bytes(), head.pages[0]), head, 0)
+    for number, (ref, place, row) in enumerate(zip(page.refs, page.places, expected["blocks"], strict=True)):
+        if row is None:
+            assert ref is None and place is None
+            continue
+        assert ref and place
+        assert (ref.hash.hex(), ref.stored, ref.codec) == (row["hash"], row["stored"], row["codec"])
+        assert (place.pack, place.offset) == (row["pack"], row["offset"])
+        start = number * 262144
+        raw = bytes(n % 251 for n in range(start, min(start + 262144, 700_000))).ljust(262144, b"\0")
+        assert open_block(pack[place.offset : place.offset + ref.stored], ref) == raw
+    profile = Profile.parse((folder / "profile.json").read_bytes())
+    assert profile == Profile(262144, (2, 0))
+    named = [page.places[number] for number in profile.blocks]
+    assert named == sorted(named, key=lambda place: place.offset if place else -1)
