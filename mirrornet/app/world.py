@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirrornet.app import manners
+from mirrornet.app import manners, policies
 from mirrornet.config.load import examine
 from mirrornet.dns.message.rrset import RRset
 from mirrornet.dns.records.static import read_records
@@ -40,7 +40,17 @@ class World:
 
 
 def examine_all(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[Problem]]:
-    """Zones, static records, and every fault and warning of zone files and of the files they name."""
+    """Zones, static records, and every fault and warning of zone files and of the files they name.
+
+    The table is opened only where zones name sets, which have to be in it.  Raises InputError where it is damaged then.
+    """
+    zones, records, problems = _examine_files(paths)
+    if policies.names_sets(zones) and all(problem.warning for problem in problems):
+        problems += policies.problems(zones, _table_of(zones))
+    return zones, records, problems
+
+
+def _examine_files(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[Problem]]:
     zones, problems = examine(paths)
     records: Records = {}
     for zone in zones:
@@ -55,15 +65,26 @@ def examine_all(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[
 
 def load_world(paths: Sequence[Path]) -> World:
     """Reads and proves everything.  Raises ConfigError with every fault, or InputError naming the table's file."""
-    zones, records, problems = examine_all(paths)
+    zones, records, problems = _examine_files(paths)
+    faults = [problem for problem in problems if not problem.warning]
+    table = None if faults else _table_of(zones)
+    if not faults:
+        problems += policies.problems(zones, table)
     for problem in problems:
         if problem.warning:
             log.warning("%s", problem)
-    if faults := [problem for problem in problems if not problem.warning]:
+    if faults:
         raise ConfigError(faults)
+    return World(zones, table, records)
+
+
+def _table_of(zones: Sequence[Zone]) -> WorldTable | None:
+    """The one table of `zones`; None where there is none.
+
+    One that is not there yet has had its warning: until it is made, every asker's place is unknown.
+    """
     table = next((zone.world for zone in zones if zone.world is not None), None)
-    # A table that is not there yet has had its warning: until it is made, every asker's place is unknown.
-    return World(zones, open_table(table) if table and table.exists() else None, records)
+    return open_table(table) if table and table.exists() else None
 
 
 def open_table(path: Path) -> WorldTable:

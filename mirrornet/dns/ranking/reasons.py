@@ -8,6 +8,7 @@ Said from what decided (policy.py), for explain; nothing is decided here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.dns.ranking.nearest import Ranking, Reason
@@ -17,6 +18,8 @@ from mirrornet.model.address import Address, fold, key
 from mirrornet.model.expansion import Expansion
 from mirrornet.model.table import Match
 from mirrornet.model.zone import Mirror
+
+EMPTY_SET: Final = "has no members"
 
 
 def because(policy: Policy, item: str, match: Match, address: Address) -> str:
@@ -93,7 +96,7 @@ def facts_of(meaning: Meaning) -> list[str]:
         return ["world.table has no such set, so it means nobody"]
     found = []
     if not expansion.asns and not expansion.prefixes:
-        found.append("is empty, so it means nobody")
+        found.append(EMPTY_SET)
     if expansion.held:
         found.append(f"held back at former content: {_some(expansion.held)}; `import-radb --confirm` accepts the new")
     if expansion.cut:
