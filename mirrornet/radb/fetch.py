@@ -20,19 +20,21 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from mirrornet.model.errors import InputError, LimitError, LocalError, MirrornetError
 from mirrornet.model.units import format_size
-from mirrornet.radb.fetching.ftp import FtpFile
-from mirrornet.radb.fetching.http import HttpFile
 from mirrornet.radb.fetching.limits import DEFAULT_LIMITS as DEFAULT_LIMITS
 from mirrornet.radb.fetching.limits import PORTION as PORTION
 from mirrornet.radb.fetching.limits import Limits as Limits
 from mirrornet.radb.fetching.limits import Version
 from mirrornet.radb.fetching.resume import resumed
 from mirrornet.radb.fetching.unpack import unpacked
+
+if TYPE_CHECKING:
+    from mirrornet.radb.fetching.ftp import FtpFile
+    from mirrornet.radb.fetching.http import HttpFile
 
 QUEUED: Final = 4  # portions read ahead
 
@@ -88,9 +90,14 @@ def remote(name: str, limits: Limits) -> HttpFile | FtpFile | None:
         scheme = urlsplit(name).scheme.lower()
     except ValueError as error:  # http://[::1
         raise InputError(f"{name}: not a URL: {error}") from None
+    # A path needs neither of these libraries, which take a twentieth of a second to import.
     if scheme in ("http", "https"):
+        from mirrornet.radb.fetching.http import HttpFile
+
         return HttpFile(name, public_name(name), limits)
     if scheme == "ftp":
+        from mirrornet.radb.fetching.ftp import FtpFile
+
         return FtpFile(name, public_name(name), limits)
     if "://" in name:
         raise InputError(f"{name}: only paths and http, https and ftp URLs can be read")

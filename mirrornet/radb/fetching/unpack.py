@@ -10,17 +10,38 @@ from __future__ import annotations
 import bz2
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, Protocol, cast
 
 from mirrornet.model.errors import InputError
 from mirrornet.radb.fetching.limits import PORTION
+
+_DAMAGED: tuple[type[BaseException], ...] = (zlib.error, OSError, EOFError, ValueError)
+
+
+class _Inflater(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+_inflater: Callable[[int], _Inflater] = zlib.decompressobj
+try:
+    from isal import isal_zlib
+
+    _inflater, _DAMAGED = isal_zlib.decompressobj, (*_DAMAGED, cast(type[Exception], isal_zlib.IsalError))
+except ImportError:  # zlib does the same at half the speed
+    pass
 
 
 class _Gzip:
     """zlib's object, which wants its own tail back, with the manners of bz2's, which keeps it."""
 
     def __init__(self) -> None:
-        self._inner = zlib.decompressobj(31)
+        self._inner: _Inflater = _inflater(31)
 
     @property
     def eof(self) -> bool:
@@ -56,7 +77,7 @@ def unpacked(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         if first.startswith(magic):
             try:
                 yield from _members(first, raw, make, f"{name}: this {kind} file is cut short: fetch it again")
-            except (zlib.error, OSError, EOFError, ValueError) as error:
+            except _DAMAGED as error:
                 raise InputError(f"{name}: this {kind} file is damaged ({error}): fetch it again") from None
             return
     if first:
