@@ -14,6 +14,11 @@ import killed_publish
 import pytest
 from contents import some_bytes
 
+from mirrornet.image.format.block import Packer
+from mirrornet.image.format.index import Head
+from mirrornet.image.format.profile import Profile
+from mirrornet.image.publishing import cut as cut_module
+from mirrornet.image.publishing import store as store_module
 from mirrornet.image.publishing.export import export
 from mirrornet.model.errors import LocalError
 
@@ -33,6 +38,37 @@ def test_killed_fifty_times(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert told["killed"] + told["finished"] == 50 and told["killed"] >= 10
     assert told["left"] == ["blocks", "files", "metadata"]
+
+
+@pytest.mark.parametrize("profile", [None, Profile(SMALL, (5, 1))])
+def test_what_was_done_is_not_done_again(
+    publisher: Any, monkeypatch: pytest.MonkeyPatch, profile: Profile | None
+) -> None:
+    """Killed after some pages: the next run compresses what was not listed yet, and leaves no note."""
+    monkeypatch.setattr(cut_module, "PAGE_ENTRIES", 64)
+    monkeypatch.setattr(store_module, "BATCH", 10 * SMALL)
+    data = some_bytes(1000 * SMALL)
+    packed: list[int] = []
+    pack = Packer.pack
+    monkeypatch.setattr(Packer, "pack", lambda self, raw: packed.append(len(raw)) or pack(self, raw))
+
+    def die(done: int, total: int) -> None:
+        if done > 900 * SMALL:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        publisher.publish(data, level=1, progress=die, profile=profile)
+    assert len(packed) > 900
+    (note,) = publisher.repo.glob(".*")
+    pages = len(Head.parse(note.read_bytes()).pages)
+    assert note.name == ".unfinished-demo" and pages >= 3
+    packed.clear()
+    publisher.publish(data, level=1, profile=profile)
+    assert len(packed) - 2 * bool(profile) <= 1000 - 64 * pages + 20  # index pages are packed as well
+    assert not list(publisher.repo.glob(".*"))
+    out = publisher.folder / "out"
+    export(publisher.repo, "demo", out, "raw", version=None, now=NOW)
+    assert out.read_bytes() == data
 
 
 @pytest.fixture

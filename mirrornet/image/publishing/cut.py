@@ -25,7 +25,7 @@ from mirrornet.image.format.block import BlockRef, Codec, Packer, pack_block
 from mirrornet.image.format.index import PAGE_ENTRIES, Head, Pack, Page, Place, summed, zero_stream
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.packs import MAX_PACK, PackWriter
-from mirrornet.image.publishing.previous import Previous, kept_packs
+from mirrornet.image.publishing.previous import Previous, Unfinished, kept_packs
 from mirrornet.image.publishing.source import CloopSource, Source, Span, preamble_of
 from mirrornet.image.publishing.store import Store
 from mirrornet.image.publishing.tally import Tally
@@ -47,6 +47,7 @@ class Plan:
     profile: Profile | None = None
     previous: Previous | None = None
     boot_first: bool = False  # the first pack of `previous` is its boot's
+    unfinished: Unfinished | None = None
 
 
 @dataclass(slots=True)
@@ -90,11 +91,11 @@ class Cutter:
             if isinstance(source, CloopSource)
             else zero_stream(plan.codec, plan.level, source.block_size)
         )
-        previous = plan.previous
-        self._reuse = (
-            previous is not None
-            and not isinstance(source, CloopSource)
-            and previous.fits(plan.codec, plan.level, source.block_size)
+        before = (plan.previous, plan.unfinished.found() if plan.unfinished else None)
+        self._old = (
+            []
+            if isinstance(source, CloopSource)
+            else [each for each in before if each and each.fits(plan.codec, plan.level, source.block_size)]
         )
 
     def cut(self, progress: Progress | None = None) -> Head:
@@ -115,7 +116,7 @@ class Cutter:
         live = previous.walk(self._tally, BEFORE) if previous else []
         if plan.profile:
             self._pack_boot(plan.profile)
-        if previous and plan.packs and self._reuse:
+        if previous and plan.packs and previous in self._old:
             for position in kept_packs(previous.head, live, plan.boot_first):
                 if not previous.head.packs[position].single:
                     self._moved[position] = len(self._packs)
@@ -140,8 +141,7 @@ class Cutter:
         boot = self._boot.get(number)
         if boot is not None:
             return _Made(boot[0], None, boot[1])
-        source, plan = self._source, self._plan
-        place: Place | None = None
+        source = self._source
         if isinstance(source, CloopSource):
             data, raw = source.block(number)
             if data == self._zero and raw == self._zeroes:
@@ -151,16 +151,17 @@ class Cutter:
             raw = source.block(number)
             if raw == self._zeroes:
                 return None
-            same = plan.previous.same(number, raw) if plan.previous is not None and self._reuse else None
-            if same is not None:
-                ref, data, old = same
-                if old is not None and old.pack in self._moved:
-                    return _Made(ref, None, Place(self._moved[old.pack], old.offset))
+            for old in self._old:
+                if same := old.same(number, raw):
+                    ref, data, lay = same
+                    if old is self._plan.previous and lay is not None and lay.pack in self._moved:
+                        return _Made(ref, None, Place(self._moved[lay.pack], lay.offset))
+                    break
             else:
                 ref, data = self._packer().pack(raw)
         if not keep:
             self._store.put(ref, data)
-        return _Made(ref, data if keep else None, place)
+        return _Made(ref, data if keep else None)
 
     def _packer(self) -> Packer:
         packer: Packer | None = getattr(self._mine, "packer", None)
@@ -205,7 +206,7 @@ class Cutter:
             if store.full and (flush is None or flush.done()):
                 if flush is not None:
                     flush.result()
-                flush = syncer.submit(store.flush)
+                flush = syncer.submit(self._checkpoint, self._head(pages, len(pages.refs) * PAGE_ENTRIES))
             if progress:
                 progress(min((span.first + span.count) * source.block_size, source.size), source.size)
 
@@ -231,10 +232,15 @@ class Cutter:
         pages.close()
         source.check_unchanged()
         store.sync()
+        return self._head(pages, source.block_count)
+
+    def _head(self, pages: _Pages, blocks: int) -> Head:
+        """The head of the first `blocks` blocks, whose pages are closed."""
+        source = self._source
         return Head(
-            size=source.size,
+            size=min(blocks * source.block_size, source.size),
             block_size=source.block_size,
-            stored=self.counts.stored,
+            stored=min(self.counts.stored, pages.body),  # of an unfinished version it counts a little more
             body=pages.body,
             codec=self._plan.codec,
             level=self._plan.level,
@@ -245,6 +251,12 @@ class Cutter:
             zero_stream=self._zero,
             packs=tuple(self._packs),
         )
+
+    def _checkpoint(self, head: Head) -> None:
+        """Brings blocks to the disk, and then remembers the pages that list them.  In packs they may not be yet."""
+        self._store.flush()
+        if head.pages and self._plan.unfinished and not self._plan.packs:
+            self._plan.unfinished.keep(head, self._store.staging)
 
     # -- what was counted
 

@@ -4,6 +4,9 @@ Most blocks of a new version stand where they stood.  To see that, the old store
 costs a fifth of compressing, and they stay as they are even when the encoder has changed with its version since: an
 update must not send an image again because a library was upgraded.
 
+A publish that was killed leaves such a version, too: the pages it had closed, listed in a head that nobody signed
+(`Unfinished`).  The next one believes nothing of it but looks there as well, so it is spared the compressing.
+
 One walk at the start also tells what an up-to-date client has (for the figures), and how much of each pack is in use:
 a pack that is less than half used is not used again, and what is left of it goes into new ones.
 """
@@ -17,24 +20,25 @@ from threading import Lock
 from typing import Final
 
 from mirrornet.image.fetch import file_fetch
+from mirrornet.image.files import write_whole
 from mirrornet.image.format.block import BlockRef, Codec, block_path, open_block
-from mirrornet.image.format.index import Head, Page, Place
+from mirrornet.image.format.index import MAX_HEAD, Head, Page, Place
 from mirrornet.image.inventory import open_head
 from mirrornet.image.publishing.tally import Tally
+from mirrornet.image.small import read_small
 from mirrornet.image.trust.versions import ImageVersion
-from mirrornet.model.errors import PeerError
+from mirrornet.model.errors import PeerError, Untrusted
 
 _PAGES: Final = 16  # parsed pages kept
 
 
 class Previous:
-    """The blocks of `version` in a repository.  `same` is safe for many threads."""
+    """Blocks that a repository has, by the head of an index.  `same` is safe for many threads."""
 
-    def __init__(self, repository: Path, version: ImageVersion) -> None:
-        """Raises PeerError where its index is not there, or not what was signed."""
+    def __init__(self, repository: Path, head: Head) -> None:
         self._repository = repository
         self._fetch = file_fetch(repository)
-        self.head: Head = open_head(version, self._fetch)
+        self.head = head
         self._pages: OrderedDict[int, Page | None] = OrderedDict()
         self._lock = Lock()
 
@@ -96,6 +100,37 @@ class Previous:
     def fits(self, codec: Codec, level: int, block_size: int) -> bool:
         """Whether its blocks may stand in an image of this kind: another level was asked for on purpose."""
         return (self.head.codec, self.head.level, self.head.block_size) == (codec, level, block_size)
+
+
+def published(repository: Path, version: ImageVersion) -> Previous | None:
+    """The blocks of `version`; None where its index is damaged, and then nothing of it is used again."""
+    try:
+        return Previous(repository, open_head(version, file_fetch(repository)))
+    except PeerError:
+        return None
+
+
+class Unfinished:
+    """What a publish of `name` has done so far: a file beside the repository's folders that no mirror copies."""
+
+    def __init__(self, repository: Path, name: str) -> None:
+        self._repository = repository
+        self._path = repository / f".unfinished-{name}"
+
+    def found(self) -> Previous | None:
+        """What one that was killed had done, if there is any of it."""
+        try:
+            return Previous(self._repository, Head.parse(read_small(self._path, MAX_HEAD)))
+        except (OSError, Untrusted):
+            return None
+
+    def keep(self, head: Head, staging: Path) -> None:
+        """Writes down that the pages of `head` are stored.  Raises OSError."""
+        write_whole(self._path, head.encode(), staging=staging, sync=False)
+
+    def done(self) -> None:
+        """The version is published."""
+        self._path.unlink(missing_ok=True)
 
 
 def kept_packs(head: Head, live: list[int], skip_first: bool) -> Iterator[int]:

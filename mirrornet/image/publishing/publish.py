@@ -32,7 +32,7 @@ from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.attach import attach, check_attached
 from mirrornet.image.publishing.cut import Cutter, Plan, Progress
 from mirrornet.image.publishing.held import held
-from mirrornet.image.publishing.previous import Previous
+from mirrornet.image.publishing.previous import Unfinished, published
 from mirrornet.image.publishing.source import CloopSource, opened
 from mirrornet.image.publishing.store import Store
 from mirrornet.image.trust.keyfiles import key_files
@@ -41,7 +41,7 @@ from mirrornet.image.trust.ring import Ring
 from mirrornet.image.trust.shelf import Shelf, index_path
 from mirrornet.image.trust.verify import versions_of
 from mirrornet.image.trust.versions import ImageVersion, check_name, role_of
-from mirrornet.model.errors import InputError, PeerError
+from mirrornet.model.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +129,14 @@ def publish(
         shelf.check_keys([role if name in shelf.images else "targets", "snapshot", "timestamp"], ring.sign)
         version = shelf.next_version(name)
         before = versions_of(shelf.images[name], name) if name in shelf.images else ()
-        previous = _previous(repo, before[-1]) if before else None
+        unfinished = Unfinished(repo, name)
         plan = Plan(
             chosen,
             level,
             packs=packs,
             profile=profile,
-            previous=previous,
+            previous=published(repo, before[-1]) if before else None,
+            unfinished=unfinished,
             boot_first=bool(before) and any(each.kind == "profile" for each in before[-1].attached),
         )
         cutter = Cutter(source, Store(repo, staging), plan)
@@ -149,6 +150,7 @@ def publish(
         shelf.stage_snapshot(ring.sign)
         metadata = {path.name: path.stat().st_size for path in (repo / "metadata").iterdir()}
         shelf.write(staging)
+        unfinished.done()
         total, fresh = _count_files(repo, metadata)
     counts = cutter.counts
     beside = (entry.index_length, *(each.length for each in entry.attached))
@@ -174,14 +176,6 @@ def publish(
         pin=pin_of(root),
         seconds=time.monotonic() - started,
     )
-
-
-def _previous(repo: Path, version: ImageVersion) -> Previous | None:
-    """The version before; None where its index is damaged, and then nothing of it is used again."""
-    try:
-        return Previous(repo, version)
-    except PeerError:
-        return None
 
 
 def _count_files(repo: Path, metadata: Mapping[str, int]) -> tuple[int, list[int]]:
