@@ -7,6 +7,7 @@
     signed.py     the newest signed set that the mirrors have, and its files
     sync.py       a folder that is a verified copy, whenever it is stopped
     remains.py    what a repository holds and does not need; taking it away, later
+    garbage.py    what no version has needed for a while: gc, where versions are made
     proof.py      what one mirror holds, against what was signed
     audit.py      many mirrors side by side, and how they stand to each other
 

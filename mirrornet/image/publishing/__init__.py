@@ -15,6 +15,5 @@ resign.py    signatures that expire are renewed
 rotate.py    new keys in place of old ones
 rollback.py  an old content as a new version
 retire.py    versions taken out of the metadata
-garbage.py   what no version needs any more, and since when: gc
 listing.py   what a repository holds
 """

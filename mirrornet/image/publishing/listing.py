@@ -1,17 +1,19 @@
-"""What a repository in a folder holds, by its own signed metadata."""
+"""What a repository in a folder holds, by its own signed metadata, and whether it is whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from mirrornet.image.fetch import file_fetch
+from mirrornet.image.inventory import needed
 from mirrornet.image.small import METADATA_LIMIT, read_small
 from mirrornet.image.trust.shelf import Shelf
-from mirrornet.image.trust.versions import Metadata
-from mirrornet.model.errors import InputError
+from mirrornet.image.trust.versions import ImageVersion, Metadata
+from mirrornet.model.errors import InputError, PeerError
 
 
-def listed(repo: Path, now: float) -> Metadata:
-    """What the signed metadata of the repository in the folder `repo` says, by its own first root.
+def shelf_of(repo: Path, now: float) -> Shelf:
+    """The metadata of the repository in the folder `repo`, by its own first root.  `now` in Unix time.
 
     Raises InputError where there is none, or it does not hold together.
     """
@@ -24,4 +26,27 @@ def listed(repo: Path, now: float) -> Metadata:
     shelf = Shelf(repo, root, now)
     if shelf.verified is None:
         raise InputError(f"{repo}: nothing is published here yet")
-    return shelf.verified.metadata(now)
+    return shelf
+
+
+def listed(repo: Path, now: float) -> Metadata:
+    """What the signed metadata of the repository says.  Raises as `shelf_of` does."""
+    verified = shelf_of(repo, now).verified
+    assert verified is not None
+    return verified.metadata(now)
+
+
+def lacking(repo: Path, version: ImageVersion) -> str:
+    """The first file that `version` needs and that `repo` does not have, at its length; "" where it is complete.
+
+    Blocks are not read: `mirrornet audit` does that.
+    """
+    last = version.index_path
+    try:
+        for stored in needed(version, file_fetch(repo)):
+            last = stored.path
+            if stored.size is not None and (repo / stored.path).stat().st_size != stored.size:
+                return last
+    except (PeerError, OSError):
+        return last
+    return ""

@@ -150,7 +150,7 @@ class Shelf:
         return 1 + max([newest, *(image.version for image in versions_of(role, name))])
 
     def add(self, image: ImageVersion, sign: Sign, new_key: Sign) -> None:
-        """Lists `image` and its other targets; delegates its name first where it is new (`sign` then has the targets key).
+        """Lists `image` and its other targets; delegates its name first where it is new (`sign` has the targets key).
 
         Nothing is written before `write`.
         """
