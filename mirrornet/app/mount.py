@@ -31,6 +31,7 @@ from mirrornet.app.mounts import socket_path
 from mirrornet.client import mountpoint as points
 from mirrornet.client.cache import DEFAULT_QUOTA, Cache
 from mirrornet.client.choice import Choice, Record
+from mirrornet.client.descent import step
 from mirrornet.client.failover import Failover
 from mirrornet.client.fetch import Fetcher
 from mirrornet.client.mount import Mount, Operations
@@ -43,8 +44,6 @@ from mirrornet.model.errors import InputError, LocalError, MirrornetError, Unrea
 log = logging.getLogger(__name__)
 
 WORKERS: Final = 4  # threads that hash, inflate and use the disk
-FAR: Final = 0.05  # seconds to the first byte: a best mirror farther than this may not be the nearest there is
-DESCENTS: Final = 2  # with 16 mirrors and nothing known of the client, 99.6 % are within 10 ms of the best then
 SETTLE: Final = 30  # tenths of a second for all mirrors to be measured
 IDLE: Final = 60.0  # seconds without a read after which mirrors are not measured any more
 
@@ -197,15 +196,17 @@ class Session:
         self._spawn(self._fetcher.forget(endpoints))
 
     async def _descend(self, refresher: Refresher) -> None:
-        """Where even the best mirror is far, asks for those near it, DESCENTS times at most."""
-        for _ in range(DESCENTS):
+        """Where even the best mirror is far, asks for those near it (client/descent.py)."""
+        asked: list[str] = []
+        while True:
             for _ in range(SETTLE):
                 await asyncio.sleep(0.1)
                 if all(record.asked_at is not None for record in self._choice.records()):
                     break
-            measured = [(r.first_byte, r.name) for r in self._choice.records() if r.first_byte is not None]
-            if not measured or min(measured)[0] < FAR or not await refresher.descend(min(measured)[1]):
+            mirror = step({r.name: r.first_byte for r in self._choice.records() if r.first_byte is not None}, asked)
+            if mirror is None or not await refresher.descend(mirror):
                 return
+            asked.append(mirror)
 
     def _active(self) -> bool:
         return self._reader is not None and time.monotonic() - self._reader.last_read < IDLE

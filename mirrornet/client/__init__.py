@@ -3,6 +3,7 @@
     source.py       SOURCE as a person writes it; an endpoint: a mirror and where to dial it     (pure)
     resolve.py      from a select name to endpoints, by DNS                                      (the door to dnspython)
     choice.py       what is known of each mirror, and whom to ask next                           (pure)
+    descent.py      from a list spread over the world to the mirrors near by                     (pure)
     fetch.py        one HTTP GET, with every limit and deadline
     failover.py     one block: the best mirror, the hedge, the next; blame and proof
     cache.py        blocks on disk, shared by all mounts
