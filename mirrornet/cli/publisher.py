@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,13 +44,17 @@ def passphrase(folder: Path) -> bytes | None:
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """A callback for (bytes done, bytes in all): a bar on a terminal, a line for each tenth elsewhere."""
     if not sys.stderr.isatty():
-        tenths = 0
+        from mirrornet.model.units import format_duration, format_size
+
+        tenths, begun = 0, time.monotonic()
 
         def line(done: int, total: int) -> None:
             nonlocal tenths
             if done * 10 // total > tenths:
                 tenths = done * 10 // total
-                say(f"{title}: {tenths * 10} %")
+                spent = max(time.monotonic() - begun, 1e-3)
+                left = f", {format_duration(spent * (total - done) / done)} left" if done < total else ""
+                say(f"{title}: {tenths * 10} %, {format_size(done / spent)}/s{left}")
 
         yield line
         return
