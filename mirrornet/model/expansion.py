@@ -31,7 +31,8 @@ class Expansion:
 
     `asns` and `prefixes` map a member to the number of the set that lists it; `above` maps a set's number to that of
     the set through which it was reached (the first one: -1).  `missing`: names that sets refer to and no source has;
-    `empty`: sets in it that have no members; `held`: sets in it that keep their former content; `odd`: members of
+    `empty`: sets in it that have no members; `held`: sets in it that keep their former content, with the
+    members they have and those they would have; `odd`: members of
     these sets that are no members; `cut`: a cap was met, so members are lacking.
     """
 
@@ -42,7 +43,7 @@ class Expansion:
     names: dict[int, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
-    held: list[str] = field(default_factory=list)
+    held: dict[str, tuple[int, int]] = field(default_factory=dict)
     odd: int = 0
     cut: bool = False
 
@@ -74,7 +75,7 @@ def expand(sets: Sets, number: int, *, depth: int = DEPTH, most_sets: int = SETS
             found.missing.append(one.name)
             continue
         if one.flags & SetFlag.HELD:
-            found.held.append(one.name)
+            found.held[one.name] = one.kept, one.offered
         if not (len(one.asns) or one.sets or one.prefixes):
             found.empty.append(one.name)
         found.odd += one.odd

@@ -108,10 +108,14 @@ def test_loops_end_and_share_all_members() -> None:
 def test_missing_empty_held_and_odd_are_told() -> None:
     sets = sets_of(
         as_set("AS-TOP", "AS-EMPTY", "AS-GONE", "AS-HELD", odd=2), as_set("AS-EMPTY", odd=1),
-        as_set("AS-HELD", 7, flags=SetFlag.HELD),
+        as_set("AS-HELD", 7, flags=SetFlag.HELD, kept=1, offered=5),
     )  # fmt: skip
     found = expanded(sets, "AS-TOP")
-    assert (found.missing, found.empty, found.held) == (["RADB::AS-GONE"], ["RADB::AS-EMPTY"], ["RADB::AS-HELD"])
+    assert (found.missing, found.empty, found.held) == (
+        ["RADB::AS-GONE"],
+        ["RADB::AS-EMPTY"],
+        {"RADB::AS-HELD": (1, 5)},
+    )
     assert found.odd == 3 and found.asns.keys() == {7}
     assert "AS-HELD (RADB), held back at its former content, which is in AS-TOP" in found.membership(found.asns[7])
 

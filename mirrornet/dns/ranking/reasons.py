@@ -20,6 +20,7 @@ from mirrornet.model.table import Match
 from mirrornet.model.zone import Mirror
 
 EMPTY_SET: Final = "has no members"
+_TOLD: Final = 3  # held sets
 
 
 def because(policy: Policy, item: str, match: Match, address: Address) -> str:
@@ -97,12 +98,11 @@ def facts_of(meaning: Meaning) -> list[str]:
     found = []
     if not expansion.asns and not expansion.prefixes:
         found.append(EMPTY_SET)
-    if expansion.held:
-        found.append(f"held back at former content: {_some(expansion.held)}; `import-radb --confirm` accepts the new")
+    for name, (kept, offered) in list(expansion.held.items())[:_TOLD]:
+        what = "is held back" if name == expansion.name else f"holds {name}, which is held back"
+        found.append(f"{what} (members kept {kept:,}, now {offered:,}): `import-radb --confirm {name}` accepts that")
+    if len(expansion.held) > _TOLD:
+        found.append(f"holds {len(expansion.held) - _TOLD:,} more sets that are held back")
     if expansion.cut:
         found.append("is too large or too deep, so members are lacking")
     return found
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

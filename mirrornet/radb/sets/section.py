@@ -48,9 +48,9 @@ class SetsReport:
         if self.dropped:
             found.append(f"warning: {self.dropped:,} sets or claims beyond what an import takes in were dropped")
         for one in self.held[:5]:
-            gone = ", and is in no dump any more" if one["gone"] else ""
+            gone = ", for it is in no dump any more" if one["gone"] else ""
             found.append(
-                f"held back: {one['name']} keeps its {one['kept']:,} members (now it has {one['offered']:,}{gone}): "
+                f"held back: {one['name']} (members kept {one['kept']:,}, now {one['offered']:,}{gone}): "
                 f"import again with --confirm {one['name']} to accept that"
             )
         if self.held_count > 5:
