@@ -102,13 +102,14 @@ def main(folder: Path, runs: int) -> None:
         content, before = write(), seen
         child = start(packs=bool(number % 2))
         handle = os.pidfd_open(child)
-        select.select([handle], [], [], dice.uniform(0, 1.2 * usual))
+        select.select([handle], [], [], dice.uniform(0, usual))
         signal.pidfd_send_signal(handle, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         os.close(handle)
         assert status in (0, signal.SIGKILL), status
         killed += status != 0
         finished += status == 0
+        usual *= 0.7 if status == 0 else 1.15  # the machine may be busy now, and idle then: half of them are to be hit
         last, seen = client.newest()
         assert seen in (before, content), "a client read something else"
         assert last >= version

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from threading import local
 from typing import Final, NamedTuple
 
@@ -81,6 +82,7 @@ class Cutter:
         self._plan = plan
         self._zeroes = bytes(source.block_size)
         self._mine = local()
+        self._workers = min(len(os.sched_getaffinity(0)), max(1, MEMORY // (3 * source.block_size)))
         self.counts = Counts()
         self._tally = Tally(store.staging)
         self._packs: list[Pack] = []
@@ -124,15 +126,20 @@ class Cutter:
                     self._count_pack(self._packs[-1])
 
     def _pack_boot(self, profile: Profile) -> None:
-        with PackWriter(self._store, self._packs, single=not self._plan.packs, limit=MAX_PACK) as writer:
-            for number in profile.blocks:
-                made = self._make(number, keep=True)
-                if made is None or len(self._packs):  # zero, or the pack is full: a boot never gets there
-                    continue
-                assert made.data is not None
-                self._boot[number] = made.ref, writer.add(made.ref, made.data)
-                if not self._plan.packs:
-                    self._store.put(made.ref, made.data)
+        step = 4 * self._workers
+        with (
+            ThreadPoolExecutor(self._workers, "publish") as pool,
+            PackWriter(self._store, self._packs, single=not self._plan.packs, limit=MAX_PACK) as writer,
+        ):
+            for first in range(0, len(profile.blocks), step):
+                numbers = profile.blocks[first : first + step]
+                for number, made in zip(numbers, pool.map(partial(self._make, keep=True), numbers), strict=True):
+                    if made is None or self._packs:  # zero, or the pack is full: a boot never gets there
+                        continue
+                    assert made.data is not None
+                    self._boot[number] = made.ref, writer.add(made.ref, made.data)
+                    if not self._plan.packs:
+                        self._store.put(made.ref, made.data)
         if self._packs:
             self._count_pack(self._packs[0])
 
@@ -181,7 +188,7 @@ class Cutter:
 
     def _cut(self, progress: Progress | None) -> Head:
         source, store, keep = self._source, self._store, self._plan.packs
-        workers = min(len(os.sched_getaffinity(0)), max(1, MEMORY // (3 * source.block_size)))
+        workers = self._workers
         ahead = max(2, min(4 * workers, MEMORY // (2 * max(UNIT, source.block_size))))
         pages = _Pages(self, len(self._zero))
         flight: deque[tuple[Span, Future[list[_Made | None]] | None]] = deque()
