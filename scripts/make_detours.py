@@ -9,7 +9,8 @@ Packets follow cables, and cables follow coasts and markets.  Two steps:
    between its ends unless a coast forces more (then its kilometres stand there).  THIN ways exist, but few networks buy
    capacity there (the trans-Siberian fibre, cables between two southern continents, borders that are closed half the
    time): they count twice.  The shortest path, less the great circle between its ends, is the detour.  Nothing of this
-   was fitted but the number two (1.5 to 3 are nearly as good), though what is thin was judged with the set below in view.
+   was fitted but the number two (1.5 to 3 are nearly as good), though the set below was in view when ways were called
+   thin.
 2. *The correction.*  Against published round-trip times (region-rtt.csv, MIT) what remains is averaged over each pair
    of parts of the world, and shrunk towards nothing: where the less known of the two parts was measured in n regions,
    it counts n / (n + SHRINK).  A part known by one region is believed by a fifth, one not measured keeps its ways.

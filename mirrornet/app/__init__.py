@@ -1,6 +1,7 @@
 """Wiring: the only place where rooms meet.  Processes start, reload and stop here; nothing is decided here.
 
 world.py      all that is read before anything is answered
+families.py   selects whose AAAA answers send dual-stack clients far away
 policies.py   the as-sets and route-sets that zones name, held against the table
 files.py      when the files are worth reading again
 folders.py    where state, cache and sockets live

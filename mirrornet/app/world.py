@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirrornet.app import manners, policies
+from mirrornet.app import families, manners, policies
 from mirrornet.config.load import examine
 from mirrornet.dns.message.rrset import RRset
 from mirrornet.dns.records.static import read_records
@@ -47,6 +47,8 @@ def examine_all(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[
     zones, records, problems = _examine_files(paths)
     if policies.names_sets(zones) and all(problem.warning for problem in problems):
         problems += policies.problems(zones, _table_of(zones))
+    if all(problem.warning for problem in problems):
+        problems += families.problems(zones)
     return zones, records, problems
 
 

@@ -7,5 +7,6 @@ rendezvous.py    near-equals share by a weighted hash of (place, mirror)
 policy.py        whom a mirror serves: items of `only`, `prefer`, `never`, and pins
 reasons.py       ... and why, in words, with the chain of sets
 nearest.py       the ranking, with a reason for every mirror passed over
+families.py      what dual-stack plain clients lose where AAAA is far and A near
 promise.py       the TTL of an answer: how long no probe can change it
 """
