@@ -1,7 +1,7 @@
 # What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint setup clean bench-dns bench-failover bench-nearest bench-publish fuzz-dns
+.PHONY: demo test lint setup clean bench-dns bench-failover bench-nearest bench-publish bench-import fuzz-dns
 demo: setup
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
@@ -42,3 +42,8 @@ bench-publish: setup
 # How near is "nearest": the ranking against measured round-trip times (MIRRORNET_DATA; bench/nearest.py --rtt FILE).
 bench-nearest: setup
 	@$(PYTHON) bench/nearest.py
+
+# Two minutes: `import-radb` beside others who merely read the same dump; SCALE=1 adds 0.1 to 4 million routes.
+bench-import: setup
+	@$(PYTHON) bench/import_radb.py
+	@$(if $(SCALE),$(PYTHON) bench/import_radb.py --scale --rounds 3)
