@@ -1,4 +1,4 @@
-"""`mirrornet sync` and `mirrornet audit`: the client's way to mirrors (SOURCE, DNS, one HTTP GET with every limit) lent
+"""`mirrornet sync`, `audit`, `versions`: the client's way to mirrors (SOURCE, DNS, one HTTP GET with every limit) lent
 to the image's room, which knows what a copy is and no HTTP."""
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from mirrornet.client.fetch import Fetcher
 from mirrornet.client.resolve import Resolver
 from mirrornet.client.source import Endpoint, Urls, endpoints_of, parse_resolver, parse_source
 from mirrornet.image.copying.files import Mirror, Sink
+from mirrornet.image.copying.signed import newest, trust_folder
 from mirrornet.image.copying.sync import Progress, SyncOptions, SyncReport, sync
+from mirrornet.image.trust.versions import Metadata
 from mirrornet.model.errors import InputError
 
 CONNECT: Final = 10.0  # seconds; a copy can wait longer for a connection than a reader
@@ -58,6 +60,27 @@ def run_sync(
         try:
             mirrors = [mirror_of(endpoint, fetcher) for endpoint in found]
             return await sync(mirrors, into, root, state or state_folder(), options, now=now, progress=progress)
+        finally:
+            await fetcher.close()
+
+    return asyncio.run(work())
+
+
+def newest_metadata(
+    source: str, root: str, *, state: Path | None, resolver: str, now: float
+) -> tuple[Metadata, list[str]]:
+    """What the newest metadata of SOURCE says of all images, and what was wrong with some mirrors.
+
+    Raises MirrornetError where no mirror proves any.
+    """
+
+    async def work() -> tuple[Metadata, list[str]]:
+        warnings: list[str] = []
+        fetcher = Fetcher(connect=CONNECT, progress=PROGRESS)
+        try:
+            mirrors = [mirror_of(endpoint, fetcher) for endpoint in await endpoints(source, resolver)]
+            folder = await trust_folder(state or state_folder(), root, mirrors)
+            return (await newest(folder, mirrors, now, warnings)).metadata, warnings
         finally:
             await fetcher.close()
 

@@ -18,7 +18,10 @@ from mirrornet.cli.border import leave, refuse_empty
 if TYPE_CHECKING:
     import typer
 
-_VERBS = ("import_radb", "check", "serve", "explain", "simulate", "publish", "export", "signing", "sync", "mount")
+_VERBS = (
+    "import_radb", "check", "serve", "explain", "simulate",
+    "publish", "export", "signing", "retention", "sync", "mount",
+)  # fmt: skip
 
 
 def _build() -> typer.Typer:

@@ -31,9 +31,12 @@ def new_passphrase() -> bytes | None:
 
 
 def passphrase(folder: Path) -> bytes | None:
-    """The passphrase of the keys in `folder`; None where there is none, or nobody to ask."""
-    from mirrornet.image.trust.keyfiles import is_encrypted
+    """The passphrase of the keys in `folder`; None where there is none, or nobody to ask.  Asks for a PIN, too."""
+    from mirrornet.image.trust.keyfiles import is_encrypted, wants_pin
 
+    if wants_pin(folder) and "MIRRORNET_PIN" not in os.environ and sys.stdin.isatty():
+        # To the token's library it goes as a variable, as it would from a service's file of secrets.
+        os.environ["MIRRORNET_PIN"] = typer.prompt(f"PIN of the token named in {folder}", hide_input=True, err=True)
     given = os.environ.get("MIRRORNET_PASSPHRASE")
     if given is None and is_encrypted(folder) and sys.stdin.isatty():
         given = typer.prompt(f"Passphrase of the keys in {folder}", hide_input=True, err=True)

@@ -10,8 +10,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mirrornet.cli import publish, signing
-from mirrornet.model.errors import InputError
+from mirrornet.cli import publish, retention, signing
+from mirrornet.model.errors import InputError, LimitError
 
 Run = Callable[..., tuple[str, str]]
 
@@ -25,6 +25,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     app = typer.Typer()
     publish.register(app)
     signing.register(app)
+    retention.register(app)
 
     def call(*arguments: str) -> tuple[str, str]:
         result = CliRunner().invoke(app, arguments)
@@ -86,3 +87,62 @@ def test_one_clear_line(run: Run, arguments: tuple[str, ...], line: str) -> None
 def test_versions_of_nothing(run: Run) -> None:
     with pytest.raises(InputError, match="no repository"):
         run("versions", "--repo", "nothing")
+
+
+def test_thresholds_and_rotation(run: Run) -> None:
+    for text, line in (("root=2", "write ROLE=M:N"), ("root=3:2", "cannot be"), ("image-x=1:2", "is no role")):
+        with pytest.raises(InputError, match=line):
+            run("keygen", "keys", "--threshold", text)
+    pin, told = run("keygen", "keys", "--threshold", "root=2:3")
+    assert "root.pem, root+2.pem, root+3.pem, targets.pem belong offline" in told and "2 of its 3 keys" in told
+    run("publish", "image", "--name", "demo", "--repo", "repo", "--keys", "keys")
+    place = ("--repo", "repo", "--keys", "keys")
+    out, told = run("rotate", "root", "image-demo", *place)
+    assert "new keys for root, image-demo" in out and pin.strip() in out and "belong offline" in told
+    report = json.loads(run("rotate", "timestamp", "--threshold", "2:2", "--json", *place)[0])
+    assert report["made"] == ["keys/timestamp.pem", "keys/timestamp+2.pem"] and report["root"] == 3
+    with pytest.raises(InputError, match="is the stick mounted"):
+        run("rotate", "root", "--also", "nowhere", *place)
+    out, _ = run("resign", "--offline", *place)
+    assert "renewed" not in out  # nothing has lived for half a year
+
+
+def test_versions_of_a_source_come_and_go(run: Run, tmp_path: Path) -> None:
+    pin = run("keygen", "keys")[0].strip()
+    place = ("--repo", "repo", "--keys", "keys")
+    for content in (b"one" * 90_000, b"two" * 90_000):
+        (tmp_path / "image").write_bytes(content)
+        run("publish", "image", "--name", "demo", *place)
+    assert run("rollback", "demo", "1", *place)[0] == "demo version 3 is version 1 again (version 2 until now)\n"
+    assert run("retire", "demo", "1", *place)[0] == "demo: retired 1; there are still 2, 3\n"
+    there = json.loads(run("versions", "--repo", "repo", "demo", "--json")[0])
+    assert [(each["version"], each["rollback_of"], each["complete"]) for each in there] == [
+        (2, None, True),
+        (3, 1, True),
+    ]
+    source = (tmp_path / "repo").as_uri()
+    trust = ("--root", pin, "--state", "state")
+    told = json.loads(run("versions", source, "--json", *trust)[0])
+    assert told == [{**each, "complete": None} for each in there]
+    assert "again version 1" in run("versions", source, "demo", *trust)[0]
+    for block in (tmp_path / "repo/blocks").glob("*/*"):
+        block.unlink()
+        break
+    assert "NOT complete: blocks/" in run("versions", "--repo", "repo")[0]
+    assert run("gc", "--repo", "repo", "--dry-run")[0].startswith("would remove 0 block files")
+    with pytest.raises(LimitError, match="--force"):
+        run("gc", "--repo", "repo", "--grace", "1d")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("file:///nowhere",), "believed by --root"),
+        ((), "name a SOURCE"),
+        (("a", "b", "c", "--root", "x"), "one image or none"),
+        (("a", "b", "--repo", "repo"), "--repo names the repository already"),
+    ],
+)
+def test_versions_of_what(run: Run, words: tuple[str, ...], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        run("versions", *words)

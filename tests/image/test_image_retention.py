@@ -54,6 +54,10 @@ def test_rollback_is_a_new_version(three: Any, client: Any, mirror: Any) -> None
     metadata = here.refresh(mirror(three.repo), now=NOW + 3 * DAY)  # a client that has seen 3 follows
     new, old = metadata.latest("demo"), metadata.version("demo", 1)
     assert (new.version, new.rollback_of, new.index_hash) == (4, 1, old.index_hash)
+    sizes = {each.path: each.size for each in needed(old, file_fetch(three.repo)) if each.kind == "block"}
+    for each in needed(metadata.version("demo", 3), file_fetch(three.repo)):
+        sizes.pop(each.path, None)
+    assert new.new == sum(sizes.values()) > 0  # what a client of version 3 has to fetch
     assert [(each.kind, each.hash) for each in new.attached] == [("kernel", old.attached[0].hash)]
     assert {name for name in files(three.repo) if name.startswith("blocks/")} == blocks
     assert lacking(three.repo, new) == ""

@@ -11,12 +11,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mirrornet.image.fetch import file_fetch
 from mirrornet.image.files import write_whole
+from mirrornet.image.format.block import open_block
+from mirrornet.image.format.index import Page
+from mirrornet.image.inventory import open_head
 from mirrornet.image.publishing.changing import changing
 from mirrornet.image.publishing.listing import lacking
+from mirrornet.image.publishing.previous import Previous
+from mirrornet.image.publishing.tally import Tally
 from mirrornet.image.small import METADATA_LIMIT, read_small
-from mirrornet.image.trust.versions import file_path, role_of, target_path
-from mirrornet.model.errors import InputError
+from mirrornet.image.trust.versions import ImageVersion, file_path, role_of, target_path
+from mirrornet.model.errors import InputError, PeerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,25 @@ def rollback(
             rollback_of=version,
             index_path=paths["index"],
             attached=tuple(replace(other, path=paths[other.kind]) for other in old.attached),
-            new=None,
+            new=_new_bytes(repo, change.staging, newest, old),
         )
         change.shelf.add(entry, change.ring.sign, change.ring.sign)
         change.commit()
         return RollbackReport(name, number, version, newest.version, change.shelf.timestamp.version)
+
+
+def _new_bytes(repo: Path, staging: Path, newest: ImageVersion, old: ImageVersion) -> int | None:
+    """Stored bytes of the blocks of `old` that `newest` does not have; None where that cannot be told."""
+    tally = Tally(staging)
+    try:
+        Previous(repo, open_head(newest, file_fetch(repo))).walk(tally, 1)
+        fetch, total = file_fetch(repo), 0
+        head = open_head(old, fetch)
+        for number, ref in enumerate(head.pages):
+            page = Page.parse(open_block(fetch(ref.path, ref.stored), ref), head, number)
+            total += sum(block.stored for block in page.refs if block is not None and not tally.mark(block.hash, 2))
+    except PeerError:  # the newest is damaged: all the more reason to go back
+        return None
+    finally:
+        tally.close()
+    return total

@@ -168,7 +168,7 @@ def commit(folder: Path, scratch: Path) -> bool:
                 if not _may_replace(initial, current, scratch, fresh):
                     shutil.rmtree(scratch)
                     return False
-                _merge_roles(current, scratch)
+                _merge_roles(current, scratch, fresh)
             (scratch / "base").unlink(missing_ok=True)
             _drop_revoked(scratch, fresh)
             _keep_heads(folder, scratch)
@@ -221,10 +221,15 @@ def _sweep(folder: Path, place: Path) -> None:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _merge_roles(current: Path, scratch: Path) -> None:
-    """Roles of images that another process verified meanwhile stay, where they are newer."""
+def _merge_roles(current: Path, scratch: Path, fresh: Verified) -> None:
+    """Roles of images that another process verified meanwhile stay, where they are newer.
+
+    Not those signed by a key that is the image's no longer: a thief's versions are the greatest.
+    """
     for path in current.glob("image-*.json"):
         other = scratch / path.name
+        if _is_revoked(path, fresh):
+            continue
         if not other.exists() or _role_version(other) < _role_version(path):
             shutil.copy2(path, other)
 
@@ -232,10 +237,16 @@ def _merge_roles(current: Path, scratch: Path) -> None:
 def _drop_revoked(scratch: Path, fresh: Verified) -> None:
     """Roles of images not asked for go where their key is no longer the image's."""
     for path in scratch.glob("image-*.json"):
-        try:
-            open_role(Targets, path.read_bytes(), fresh.targets, path.stem, path.name)
-        except Untrusted:
+        if _is_revoked(path, fresh):
             path.unlink()
+
+
+def _is_revoked(path: Path, fresh: Verified) -> bool:
+    try:
+        open_role(Targets, path.read_bytes(), fresh.targets, path.stem, path.name)
+    except Untrusted:
+        return True
+    return False
 
 
 def _role_version(path: Path) -> int:
