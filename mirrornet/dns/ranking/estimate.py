@@ -10,7 +10,7 @@
 
 Cables do not follow great circles: from Brazil to South Africa a packet goes by way of Europe, from Korea to Sweden by
 way of Suez or America, while across an ocean the way is nearly straight.  So the detour is the term that matters where
-a great circle is wrong (p95 of what the first choice loses: 44 ms by great circle, 10 ms so; `make bench-nearest`).
+a great circle is wrong (p95 of what the first choice loses: 37 ms by great circle, 9 ms so; `make bench-nearest`).
 It is never more than thrice the great circle, so that two neighbours at a border of two regions stay neighbours.
 
 Estimates are whole numbers of 1/64 ms (about one kilometre).  Finer would be pretence, and whole numbers make the
