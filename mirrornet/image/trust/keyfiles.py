@@ -131,7 +131,9 @@ def _open_uri(path: Path, data: bytes, passphrase: bytes | None) -> Signer:
         raise InputError(
             f"{path}: is no line about a key; `mirrornet keygen --key` and `rotate --key` write it"
         ) from None
-    return _Guarded(uri, key, path, passphrase)
+    signer = _Guarded(uri, key, path, passphrase)
+    signer.prepare()
+    return signer
 
 
 class _Guarded(Signer):
@@ -151,18 +153,27 @@ class _Guarded(Signer):
         """Its public half."""
         return self._key
 
+    def prepare(self) -> None:
+        """Finds out what can be known before the work: a file that is not there, a PIN that was not given."""
+        scheme = self._uri.partition(":")[0]
+        if scheme == "file":
+            self._signer = self._opened()
+        elif scheme == "hsm":
+            _pin("pin")
+
+    def _opened(self) -> Signer:
+        scheme = self._uri.partition(":")[0]
+        if scheme == "file":
+            return open_key(Path(urlsplit(self._uri).path), self._path.stem, self._passphrase)
+        if scheme not in _SIGNERS:
+            raise InputError(f"{self._path}: there are no keys of the kind {scheme}: ({', '.join(SCHEMES)})")
+        return _SIGNERS[scheme].from_priv_key_uri(self._uri, self._key, _pin)
+
     def sign(self, payload: bytes) -> Signature:
         """A signature of `payload`.  Raises InputError (a PIN, a key that is another), LocalError (the token)."""
         try:
             if self._signer is None:
-                scheme = self._uri.partition(":")[0]
-                if scheme == "file":
-                    target = Path(urlsplit(self._uri).path)
-                    self._signer = open_key(target, self._path.stem, self._passphrase)
-                elif scheme in _SIGNERS:
-                    self._signer = _SIGNERS[scheme].from_priv_key_uri(self._uri, self._key, _pin)
-                else:
-                    raise InputError(f"{self._path}: there are no keys of the kind {scheme}: ({', '.join(SCHEMES)})")
+                self._signer = self._opened()
             signature = self._signer.sign(payload)
         except (InputError, LocalError):
             raise

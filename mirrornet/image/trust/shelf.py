@@ -50,7 +50,7 @@ from mirrornet.image.trust.versions import (
     target_path,
     to_custom,
 )
-from mirrornet.model.errors import InputError, PeerError
+from mirrornet.model.errors import InputError, MirrornetError, PeerError
 
 DAY: Final = 86400  # seconds
 LIFE: Final = {"timestamp": 3 * DAY, "snapshot": 30 * DAY, "targets": 365 * DAY, "root": ROOT_LIFE}
@@ -282,7 +282,12 @@ class Shelf:
         """`part` signed for `role`, and found good.  Raises InputError."""
         signed: Signed[Any] = Signed(part)
         for signer in self._signers(role, sign):
-            signed.sign(signer, append=True)
+            try:
+                signed.sign(signer, append=True)
+            except RepositoryError as error:
+                if isinstance(error.__cause__, MirrornetError):  # a token without its PIN
+                    raise error.__cause__ from None
+                raise
         names: Root | Targets = self.root if role in self.root.roles else self.targets
         try:
             names.verify_delegate(role, signed.signed_bytes, signed.signatures)
