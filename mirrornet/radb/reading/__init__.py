@@ -7,6 +7,7 @@ rpsl.py       bytes → pieces of whole objects → attributes
 objects.py    one object → Route, Block, AutNum, SetObject, or why not: the exact reader
 members.py    the member list of an as-set or route-set
 columns.py    a piece → all its plain routes and aut-nums at once: the fast reader, equal to the exact one
+scan.py       ... the same by a compiled pass (scan.c), where there is a C compiler
 prefixes.py   ... their prefixes
 text.py       ... their lines and numbers
 delegated.py  delegated statistics → blocks and seats of AS numbers: the exact reader

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from mirrornet.radb.facts import Mend, Reason, Rejected, Said, Unused
-from mirrornet.radb.reading.columns import Plain, read_padded
+from mirrornet.radb.reading.columns import Plain, Scanner, read_padded
 from mirrornet.radb.reading.objects import interpret
 from mirrornet.radb.reading.rpsl import without_comment_lines
 from mirrornet.radb.reading.text import PADDING
@@ -46,10 +46,10 @@ class Batch:
     objects: int = 0
 
 
-def understand(padded: bytes | memoryview, size: int, bogons: bool = False) -> Batch:
+def understand(padded: bytes | memoryview, size: int, bogons: bool = False, scanner: Scanner | None = None) -> Batch:
     """All that the first `size` bytes of `padded` say; columns.read_padded() tells how they look."""
     sources = Sources()
-    plain = read_padded(padded, size, sources, bogons)
+    plain = read_padded(padded, size, sources, bogons, scanner)
     batch = Batch(plain, sources.names, sources.dropped)
     batch.objects = sum(len(routes.values) for routes in plain.routes.values()) + len(plain.seats.asns)
     for line, (begin, end) in zip(plain.rest_lines, plain.rest, strict=True):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ _SOURCE = re.compile(rb"([A-Za-z0-9][A-Za-z0-9._-]{0,15})[ \t]*")
 _BOGON_FIRSTS = {4: np.array(FIRSTS[4], np.uint64), 6: np.array(FIRSTS[6], np.uint64)}
 _BOGON_LASTS = {f: np.array([p.last for p in prefixes], np.uint64) for f, prefixes in PREFIXES.items()}
 _BOGON_LENGTHS = {f: np.array([p.length for p in prefixes], np.uint8) for f, prefixes in PREFIXES.items()}
+_MOST_SOURCES: Final = 300  # of one piece; there are twenty in the world
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 _DAY: Final = np.uint64(0xFFFF << 48)
 
@@ -67,11 +68,15 @@ def read(data: bytes, sources: Sources, bogons: bool = False) -> Plain:
     return read_padded(data + bytes(PADDING), len(data), sources, bogons)
 
 
-def read_padded(padded: bytes | memoryview, size: int, sources: Sources, bogons: bool = False) -> Plain:
+def read_padded(
+    padded: bytes | memoryview, size: int, sources: Sources, bogons: bool = False, scanner: Scanner | None = None
+) -> Plain:
     """The same of the first `size` bytes of `padded`, which PADDING zeros follow.
 
-    New names are entered into `sources`.  `bogons`: let reserved space in.
+    New names are entered into `sources`.  `bogons`: let reserved space in.  `scanner`: the compiled pass (scan.py).
     """
+    if scanner is not None:
+        return _scanned(*scanner.rows(padded, size), sources, bogons)
     text = Text(padded, size)
     taken = np.zeros(len(text), bool)
     source_lines, wanted = text.only_line(b"source:")
@@ -86,6 +91,39 @@ def count_sources(numbers: U8) -> Iterator[tuple[int, int]]:
     counts = np.bincount(numbers)
     for number in np.flatnonzero(counts).tolist():
         yield number, int(counts[number])
+
+
+class Scanner(Protocol):
+    """The compiled pass: objects of a padded text → rows as scan.c fills them, and the number of lines."""
+
+    def rows(self, text: bytes | memoryview, size: int) -> tuple[NDArray[np.void], int]: ...
+
+
+def _scanned(rows: NDArray[np.void], lines: int, sources: Sources, bogons: bool) -> Plain:
+    """The same from the rows of scan.c, of which only what it cannot know is judged here."""
+    kinds = rows["kind"]
+    taken = np.zeros(len(rows), bool)
+    routes: dict[Family, Routes] = {}
+    for family in _FAMILIES:
+        mine = np.flatnonzero(kinds == family)
+        if not len(mine):
+            routes[family] = _none()
+            continue
+        found = rows[mine]
+        values, lengths, asns = found["value"], found["length"], found["asn"]
+        good = _allowed(family, values, lengths, bogons) & _public(asns, bogons)
+        named, known = _named(found["source_low"], found["source_high"], good, sources)
+        taken[mine[known]] = True
+        routes[family] = Routes(values[known], lengths[known], asns[known], named[known], found["newest"][known])
+    mine = np.flatnonzero(kinds == 1)
+    found = rows[mine]
+    codes, countries, good = _codes(found["country"], found["country"] != 0)
+    named, known = _named(found["source_low"], found["source_high"], good, sources)
+    taken[mine[known]] = True
+    seats = Seats(found["asn"][known], named[known], countries[known], codes)
+    rest = rows[~taken]
+    spans = list(zip(rest["begin"].tolist(), rest["end"].tolist(), strict=True))
+    return Plain(routes, seats, spans, rest["line"].tolist(), lines)
 
 
 def _routes(
@@ -110,9 +148,7 @@ def _routes(
         good &= plain & numbers & _allowed(family, values, lengths, bogons)
         newest, dated = _dates(text, objects)
         good &= dated
-        if not bogons:
-            for first, last in ASNS:
-                good &= (asns < first) | (asns > last)
+        good &= _public(asns, bogons)
         named, known = _sources(text, source_lines[objects], good, sources)
         good &= known
         taken[objects[good]] = True
@@ -129,25 +165,38 @@ def _seats(text: Text, wanted: Mask, source_lines: I64, sources: Sources, taken:
     if not len(objects):
         return Seats(np.zeros(0, np.uint32), np.zeros(0, np.uint8), np.zeros(0, np.uint16), ("",))
     asns, good = _as_numbers(text, lines, 8)
-    codes, countries = [""], np.zeros(len(objects), np.uint16)
-    said = np.flatnonzero(counts[objects])
-    if len(said):
-        at, end, plain = text.values(country_lines[objects[said]], 8)
-        plain &= end - at == 2
-        letters = text.words[at].astype(np.uint16)
-        for pair in np.unique(letters[plain]).tolist():
-            code = country_code(int(pair).to_bytes(2, "little"))
-            same = letters == pair
-            if code:
-                countries[said[same & plain]] = len(codes)
-                codes.append(code)
-            else:
-                plain &= ~same
-        good[said] &= plain
+    said = counts[objects] > 0
+    at, end, plain = text.values(country_lines[objects], 8)  # of any line where none is said
+    codes, countries, exist = _codes(text.words[at].astype(np.uint16), said)
+    good &= ~said | (plain & (end - at == 2))
+    good &= exist
     named, known = _sources(text, source_lines[objects], good, sources)
     good &= known
     taken[objects[good]] = True
-    return Seats(asns[good].astype(np.uint32), named[good], countries[good], tuple(codes))
+    return Seats(asns[good].astype(np.uint32), named[good], countries[good], codes)
+
+
+def _codes(letters: U16, said: Mask) -> tuple[tuple[str, ...], U16, Mask]:
+    """The countries that occur, the number of each row's (0 where none is `said`), and which rows' exist."""
+    codes, numbers = [""], np.zeros(1 << 16, np.uint16)
+    exists = np.zeros(1 << 16, bool)
+    letters = np.where(said, letters, 0).astype(np.uint16)
+    exists[0] = True
+    for pair in np.flatnonzero(np.bincount(letters, minlength=1)).tolist():
+        code = country_code(int(pair).to_bytes(2, "little")) if pair else ""
+        if code:
+            numbers[pair] = len(codes)
+            exists[pair] = True
+            codes.append(code)
+    return tuple(codes), numbers[letters], exists[letters]
+
+
+def _public(asns: NDArray[np.unsignedinteger[Any]], bogons: bool) -> Mask:
+    good = np.ones(len(asns), bool)
+    if not bogons:
+        for first, last in ASNS:
+            good &= (asns < first) | (asns > last)
+    return good
 
 
 def _as_numbers(text: Text, lines: I64, name_size: int) -> tuple[U64, Mask]:
@@ -165,9 +214,16 @@ def _sources(text: Text, lines: I64, asked: Mask, sources: Sources) -> tuple[U8,
     size = np.where(good, size, 1)
     low = _first_bytes(text.words[at], np.minimum(size, 8))
     high = np.where(size > 8, _first_bytes(text.words[at + 8], np.maximum(size - 8, 1)), 0).astype(np.uint64)
-    numbers, known = np.zeros(len(lines), np.uint8), np.zeros(len(lines), bool)
+    return _named(low, high, good, sources)
+
+
+def _named(low: U64, high: U64, good: Mask, sources: Sources) -> tuple[U8, Mask]:
+    """The number of the source whose name the sixteen bytes of each row are, and which of the `good` rows have one."""
+    numbers, known = np.zeros(len(low), np.uint8), np.zeros(len(low), bool)
     waiting = np.flatnonzero(good)
-    while len(waiting):
+    for _ in range(_MOST_SOURCES):  # beyond these the exact reader is quicker
+        if not len(waiting):
+            break
         first = waiting[0]
         same = (low == low[first]) & (high == high[first]) & good
         name = low[first : first + 1].tobytes() + high[first : first + 1].tobytes()

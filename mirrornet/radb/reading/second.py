@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import IO, Final
 
 import mirrornet
+from mirrornet.radb.reading import scan
 from mirrornet.radb.reading.batch import Batch, padded, understand
 from mirrornet.radb.reading.rpsl import Piece, TooLong
 from mirrornet.radb.reading.text import PADDING
@@ -67,17 +68,21 @@ def _by_anyone(
     found: Iterator[Piece | TooLong], bogons: bool, processes: int | None
 ) -> Iterator[tuple[int, Piece | TooLong, Batch | None]]:
     """The same in any order, numbered."""
-    numbered = enumerate(found)
+    numbered: Iterator[tuple[int, Piece | TooLong]] = enumerate(found)
+    scanner = scan.load(scan.ready(scan.folder()))
     single = processes == 1 or (processes is None and len(os.sched_getaffinity(0)) < 2)
-    for number, piece in itertools.islice(numbered, None if single else ALONE if processes is None else 0):
-        yield number, piece, _here(piece, bogons)
+    for number, piece in itertools.islice(numbered, ALONE if processes is None else 0):
+        yield number, piece, _here(piece, bogons, scanner)
     waiting = next(numbered, None)
     if waiting is None:
         return
-    with second(bogons) as other:
+    numbered = itertools.chain([waiting], numbered)
+    library = scan.build(scan.folder())
+    scanner = scan.load(library)
+    with second(bogons, library if scanner else None) if not single else contextlib.nullcontext() as other:
         if other is None:
-            for number, piece in itertools.chain([waiting], numbered):
-                yield number, piece, _here(piece, bogons)
+            for number, piece in numbered:
+                yield number, piece, _here(piece, bogons, scanner)
             return
         if processes == 2:
             other.wait()
@@ -86,19 +91,19 @@ def _by_anyone(
         def back(all_of_them: bool) -> Iterator[tuple[int, Piece, Batch | None]]:
             for number, batch in other.collect(all_of_them):
                 piece = away.pop(number)
-                yield number, piece, _here(piece, bogons) if batch is None else batch
+                yield number, piece, _here(piece, bogons, scanner) if batch is None else batch
 
-        for number, piece in itertools.chain([waiting], numbered):
+        for number, piece in numbered:
             yield from back(False)
             if isinstance(piece, Piece) and other.offer(number, piece.data):
                 away[number] = piece
             else:
-                yield number, piece, _here(piece, bogons)
+                yield number, piece, _here(piece, bogons, scanner)
         yield from back(True)
 
 
-def _here(piece: Piece | TooLong, bogons: bool) -> Batch | None:
-    return understand(padded(piece.data), len(piece.data), bogons) if isinstance(piece, Piece) else None
+def _here(piece: Piece | TooLong, bogons: bool, scanner: scan.Scanner | None) -> Batch | None:
+    return understand(padded(piece.data), len(piece.data), bogons, scanner) if isinstance(piece, Piece) else None
 
 
 class Second:
@@ -181,8 +186,8 @@ class Second:
 
 
 @contextmanager
-def second(bogons: bool) -> Iterator[Second | None]:
-    """A second process while the block runs; None where there can be none."""
+def second(bogons: bool, library: Path | None = None) -> Iterator[Second | None]:
+    """A second process while the block runs; None where there can be none.  `library`: the compiled pass (scan.py)."""
     with contextlib.ExitStack() as stack:
         try:
             file = os.memfd_create("mirrornet-pieces")
@@ -191,7 +196,15 @@ def second(bogons: bool) -> Iterator[Second | None]:
             memory = mmap.mmap(file, SLOTS * SLOT)
             paths = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mirrornet.radb.reading.second", str(file), str(int(bogons))],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "mirrornet.radb.reading.second",
+                    str(file),
+                    str(int(bogons)),
+                    str(library or ""),
+                ],
                 env={**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -217,15 +230,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def work(tasks: IO[bytes], answers: IO[bytes], file: int, bogons: bool) -> None:
+def work(tasks: IO[bytes], answers: IO[bytes], file: int, bogons: bool, library: Path | None) -> None:
     """The second process: reads pieces until the first is gone."""
+    scanner = scan.load(library)
     memory = mmap.mmap(file, SLOTS * SLOT)
     answers.write(_READY)
     while len(task := tasks.read(_TASK.size)) == _TASK.size:
         slot, size = _TASK.unpack(task)
         at = slot * SLOT
         with memoryview(memory)[at : at + size + PADDING] as view:
-            batch = understand(view, size, bogons)
+            batch = understand(view, size, bogons, scanner)
         said = pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
         room = len(said) <= SLOT
         if room:
@@ -234,5 +248,12 @@ def work(tasks: IO[bytes], answers: IO[bytes], file: int, bogons: bool) -> None:
 
 
 if __name__ == "__main__":
+    _file, _bogons, _library = sys.argv[1:]
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-        work(os.fdopen(0, "rb", buffering=0), os.fdopen(1, "wb", buffering=0), int(sys.argv[1]), sys.argv[2] == "1")
+        work(
+            os.fdopen(0, "rb", buffering=0),
+            os.fdopen(1, "wb", buffering=0),
+            int(_file),
+            _bogons == "1",
+            Path(_library) if _library else None,
+        )

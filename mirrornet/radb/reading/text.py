@@ -51,7 +51,6 @@ def _any(found: U8, signs: bytes) -> Mask:
 
 
 _BLANK: Final = b" \t"
-_EMPTY: Final = b" \t\0"
 _CONTINUES: Final = b" \t+%#"  # how a line begins that may be part of the value above
 
 
@@ -139,8 +138,8 @@ class Text:
             at[more] += 1
             more = more[_any(self.bytes[at[more]], _BLANK)]
         doubtful = _any(self.bytes[end + 1], _CONTINUES)
-        doubtful |= _any(self.bytes[at], _EMPTY)
-        doubtful |= _any(self.bytes[end - 1], _EMPTY)
+        doubtful |= self.bytes[at] <= 32  # or any other sign that the exact reader strips
+        doubtful |= self.bytes[end - 1] <= 32
         doubtful |= at >= end
         return at, end, ~doubtful
 
