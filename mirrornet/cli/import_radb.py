@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mirrornet.cli.border import one_line
-
-Tell = Callable[[str, int, int | None], None]
+from mirrornet.cli.import_progress import progress
 
 
 def register(app: typer.Typer) -> None:
@@ -150,7 +144,7 @@ def register(app: typer.Typer) -> None:
                 raise InputError(f"{report}: the report is written to a file, and that is none")
             if report.absolute() == out.absolute() or (report.exists() and out.exists() and report.samefile(out)):
                 raise InputError(f"{report}: is the table itself: give the report another name")
-        with _progress() as progress:
+        with progress() as tell:
             done = importer.import_radb(
                 dumps,
                 out,
@@ -163,7 +157,7 @@ def register(app: typer.Typer) -> None:
                 relations=as_rel,
                 force=force,
                 now=time.time(),
-                progress=progress,
+                progress=tell,
                 bogons=bogons,
                 confirmed=confirm or (),
             )
@@ -182,36 +176,3 @@ def _roll_back(out: Path) -> None:
         typer.echo(f"warning: passed over: {passed}")
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(done.created))
     typer.echo(f"{out} is the table made {made} again (it was {done.was.name}); the one before is {out.name}.undone")
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on a terminal, elsewhere one line for each file and stage; both on stderr."""
-    if not sys.stderr.isatty():
-        seen: set[str] = set()
-
-        def say(what: str, done: int, total: int | None) -> None:
-            if what not in seen:
-                seen.add(what)
-                size = f" ({total / 1e6:.1f} MB)" if total else ""
-                with contextlib.suppress(OSError):
-                    print(f"{one_line(what)}{size} ...", file=sys.stderr, flush=True)
-
-        yield say
-        return
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    size = TextColumn("{task.fields[size]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), size, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int | None) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what.rpartition("/")[2], total=total, size="")
-            amount = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f} MB" if total else " MB") if done else ""
-            bar.update(tasks[what], completed=done, size=amount)
-
-        yield show

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from mirrornet.cli.import_progress import amount
+
 GARBAGE = Path(__file__).parents[1] / "vectors" / "rpsl" / "garbage.db"
 CODE = """
 import sys, typer
@@ -114,3 +116,41 @@ def test_a_full_disk_leaves_the_old_table(tmp_path: Path, need: Callable[..., No
         assert table.read_bytes() == old and len(list(disk.iterdir())) == 2
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_is_told_of_a_transfer() -> None:
+    assert amount(0, 60_000_000, None) == ""
+    assert amount(12_340_000, 60_100_000, 4_500_000.0) == "12.3 of 60.1 MB, 4.5 MB/s"
+    assert amount(12_340_000, None, None) == "12.3 MB"
+
+
+def test_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", CODE, "import-radb", str(GARBAGE), "--out", str(tmp_path / "table")]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    ) as done:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 4096):
+                shown += part
+        os.close(ours)
+    assert done.returncode == 0 and b"garbage.db" in shown and b"compiling" in shown
+
+
+def test_rolling_back_on_the_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "table"
+    for _ in range(2):
+        assert run(GARBAGE, "--out", out).returncode == 0
+    second = out.read_bytes()
+    done = run("--rollback", "--out", out)
+    assert done.returncode == 0 and "(it was table.1); the one before is table.undone" in done.stdout
+    assert (tmp_path / "table.undone").read_bytes() == second
+    for arguments, told in (
+        (["--rollback"], "no table before this one"),
+        (["--rollback", GARBAGE], "reads no dump"),
+        ([], "no dump is named"),
+    ):
+        failed = run(*arguments, "--out", out)  # type: ignore[arg-type]
+        assert failed.returncode == 2 and told in failed.stderr and failed.stderr.count("\n") == 1

@@ -37,7 +37,8 @@ class FtpFile:
         except ValueError as error:
             raise InputError(f"{name}: not a URL: {error}") from None
         self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
-        *self._folders, self._file = [unquote(part) for part in parts.path.lstrip("/").split("/")]
+        path = parts.path.lstrip("/").partition(";type=")[0]
+        *self._folders, self._file = [unquote(part) for part in path.split("/")]
         if not self._host or not self._file or any(set("\r\n") & set(part) for part in (*self._folders, self._file)):
             raise InputError(f"{name}: not a URL of a file: expected ftp://host/folder/file")
 
