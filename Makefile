@@ -1,7 +1,7 @@
 # What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint setup clean bench-dns bench-failover bench-nearest bench-publish bench-import fuzz-dns
+.PHONY: demo test lint setup clean bench-dns bench-failover bench-nearest bench-publish bench-import bench-sets fuzz-dns
 demo: setup
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
@@ -38,6 +38,10 @@ bench-failover: setup
 # Ten minutes: `publish` beside casync and create_compressed_fs, on a Debian in 2 GB and its update (bench/publish.py).
 bench-publish: setup
 	@$(PYTHON) bench/publish.py
+
+# What 53,268 as-sets cost, from a dump to a plan (bench/sets.py).
+bench-sets: setup
+	@$(PYTHON) bench/sets.py
 
 # How near is "nearest": the ranking against measured round-trip times (MIRRORNET_DATA; bench/nearest.py --rtt FILE).
 bench-nearest: setup

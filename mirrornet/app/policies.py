@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from mirrornet.config.load import line_of
-from mirrornet.dns.ranking.policy import is_set, set_meaning
+from mirrornet.dns.ranking.policy import expansion_of, is_set
 from mirrornet.dns.ranking.reasons import EMPTY_SET, facts_of
 from mirrornet.model.names import closest
 from mirrornet.model.problem import Problem
@@ -72,7 +72,7 @@ def _said(item: str, sets: Sets | None, has_table: bool) -> list[tuple[str, str]
         return [(_NO_SETS, "import dumps that hold as-sets and route-sets")]
     if sets.find(item) is None:
         return [(_NO_SUCH, _meant(item, sets))]
-    return [(fact, "") for fact in facts_of(set_meaning(item, sets))]
+    return [(fact, "") for fact in facts_of(expansion_of(item, sets))]
 
 
 def _meant(item: str, sets: Sets) -> str:

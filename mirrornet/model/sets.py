@@ -225,18 +225,30 @@ class Sets:
             return None
         return number
 
+    def members(self, number: int) -> tuple[list[int], list[int], list[PrefixRange]]:
+        """(AS numbers, numbers of sets, prefixes) that the set with this number lists."""
+        asn, asns, ref, refs, prefix, prefixes = (column[number] for column in self._spans)
+        ranges = []
+        if prefixes:
+            packed = self._prefixes[prefix * _PREFIX.size : (prefix + prefixes) * _PREFIX.size]
+            ranges = [
+                PrefixRange(Prefix(_family(family), value, length), low, high)
+                for value, family, length, low, high in _PREFIX.iter_unpack(packed)
+            ]
+        inside = [one for one in self._refs[ref : ref + refs].tolist() if one < self._count] if refs else []
+        return self._asns[asn : asn + asns].tolist() if asns else [], inside, ranges
+
+    def remarks(self, number: int) -> tuple[int, int]:
+        """(the bits of its flags, how many of its members are none) of the set with this number."""
+        return self._flags[number], self._odd[number]
+
     def get(self, number: int) -> StoredSet:
         """The set with this number."""
-        spans = [(column[number], column[number] + size[number]) for column, size in _pairs(self._spans)]
-        packed = self._prefixes[spans[2][0] * _PREFIX.size : spans[2][1] * _PREFIX.size]
-        ranges = [
-            PrefixRange(Prefix(_family(family), value, length), low, high)
-            for value, family, length, low, high in _PREFIX.iter_unpack(packed)
-        ]
+        asns, inside, ranges = self.members(number)
         return StoredSet(
             name=self.name(number),
-            asns=self._asns[slice(*spans[0])],
-            sets=[ref for ref in self._refs[slice(*spans[1])] if ref < self._count],
+            asns=asns,
+            sets=inside,
             prefixes=ranges,
             flags=self.flags(number),
             odd=self._odd[number],
@@ -248,10 +260,6 @@ class Sets:
     def held(self) -> list[int]:
         """The numbers of all sets that keep their former content."""
         return [number for number in range(self._count) if self._flags[number] & SetFlag.HELD]
-
-
-def _pairs(columns: Sequence[memoryview]) -> Iterable[tuple[memoryview, memoryview]]:
-    return zip(columns[::2], columns[1::2], strict=True)
 
 
 def _family(number: int) -> Family:

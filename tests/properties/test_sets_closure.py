@@ -7,6 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mirrornet.model.expansion import expand
 from mirrornet.model.sets import NamedSet, Sets, encode
 from mirrornet.radb.sets.changes import LIMIT, compare
 from mirrornet.radb.sets.closure import Numbering, Union, components, differing, join, size
@@ -68,10 +69,13 @@ def test_closure_is_what_a_walk_finds(seed: int, count: int, large: bool) -> Non
         assert below <= found.keys()
         union = join([*(numbering.union_of(world[n].asns) for n in component if n in world), *map(found.get, below)])  # type: ignore[list-item]
         found.update(dict.fromkeys(component, union))
+    sets = Sets(encode(world.values()))
     assert len(order) == len(set(order)) and world.keys() <= set(order)
     for name in world:
         expected = walked(world, name)
         assert set(numbering.members(found[name])) == expected and size(found[name]) == len(expected)
+        number = sets.find(name)
+        assert number is not None and expand(sets, number).asns.keys() == expected
         for other in world:
             assert differing(found[name], found[other]) == len(expected ^ walked(world, other))
 

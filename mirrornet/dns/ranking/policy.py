@@ -63,13 +63,13 @@ NOTHING: Final = Held()
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What one item stands for.  `expansion`: of a set, for explanations; None as well where the table lacks it."""
+    """What one item stands for.  `known`: not so only for a set that the table lacks."""
 
     asns: frozenset[int] = frozenset()
     countries: frozenset[str] = frozenset()
     spans4: Spans = _NOWHERE
     spans6: Spans = _NOWHERE
-    expansion: Expansion | None = None
+    known: bool = True
 
     def spans(self, family: Family) -> Spans:
         return self.spans4 if family == 4 else self.spans6
@@ -128,15 +128,23 @@ def is_set(item: str) -> bool:
 
 def set_meaning(item: str, sets: Sets | None) -> Meaning:
     """The meaning of an as-set or route-set; of nobody where `sets` do not have it."""
-    number = None if sets is None else sets.find(item)
-    if sets is None or number is None:
-        return Meaning()
-    found = expand(sets, number)
+    found = expansion_of(item, sets)
+    if found is None:
+        return Meaning(known=False)
     asns = frozenset(found.asns)
     if not is_route_set(item):
-        return Meaning(asns, expansion=found)
+        return Meaning(asns)
     prefixes = [ranged.prefix for ranged in found.prefixes]
-    return Meaning(asns, spans4=spans_of(prefixes, 4), spans6=spans_of(prefixes, 6), expansion=found)
+    return Meaning(asns, spans4=spans_of(prefixes, 4), spans6=spans_of(prefixes, 6))
+
+
+def expansion_of(item: str, sets: Sets | None) -> Expansion | None:
+    """All that is in an as-set or route-set, with the ways by which it came in; None where `sets` do not have it.
+
+    It takes ten times the room of what it means, so it is made for who explains and not kept.
+    """
+    number = None if sets is None else sets.find(item)
+    return None if sets is None or number is None else expand(sets, number)
 
 
 def items_of(mirrors: Iterable[Mirror]) -> list[str]:
@@ -149,6 +157,7 @@ class Policy:
 
     def __init__(self, mirrors: Iterable[Mirror], pins: Sequence[Pin] = (), sets: Sets | None = None) -> None:
         items = items_of(mirrors)
+        self._sets = sets
         self.meanings = {item: set_meaning(item, sets) if is_set(item) else plain_meaning(item) for item in items}
         self.pins = tuple(pins)
         self._by_address = [item for item in items if self.meanings[item].spans4[0] or self.meanings[item].spans6[0]]
@@ -161,7 +170,11 @@ class Policy:
     @property
     def lacking(self) -> list[str]:
         """The sets that the table does not have."""
-        return [item for item, meaning in self.meanings.items() if is_set(item) and meaning.expansion is None]
+        return [item for item, meaning in self.meanings.items() if not meaning.known]
+
+    def expansion(self, item: str) -> Expansion | None:
+        """All that is in the set `item`; None where the table does not have it."""
+        return expansion_of(item, self._sets)
 
     def pin_of(self, family: Family, value: int) -> Pin | None:
         """The longest pin whose prefix holds the address `value`."""

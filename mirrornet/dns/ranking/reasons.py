@@ -12,7 +12,7 @@ from typing import Final
 
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.dns.ranking.nearest import Ranking, Reason
-from mirrornet.dns.ranking.policy import Held, Meaning, Policy, is_set
+from mirrornet.dns.ranking.policy import Held, Policy, is_set
 from mirrornet.dns.ranking.whereabouts import OPERATOR_SOURCE
 from mirrornet.model.address import Address, fold, key
 from mirrornet.model.expansion import Expansion
@@ -26,8 +26,9 @@ _TOLD: Final = 3  # held sets
 def because(policy: Policy, item: str, match: Match, address: Address) -> str:
     """Why `item`, which holds, does: a clause about `address`, of which `match` is known."""
     meaning, place = policy.meanings[item], match.place
-    if meaning.expansion is not None:
-        return _because_of_set(meaning.expansion, match, address)
+    expansion = policy.expansion(item) if is_set(item) else None
+    if expansion is not None:
+        return _because_of_set(expansion, match, address)
     if place.asn in meaning.asns:
         return origin(match, address)
     if place.country in meaning.countries:
@@ -84,15 +85,13 @@ def sentence(mirror: Mirror, ranking: Ranking, policy: Policy, held: Held, match
 def told(policy: Policy) -> list[str]:
     """What there is to know of the sets of `policy`, whoever asks: what lacks, was held back, or cut."""
     found = []
-    for item, meaning in policy.meanings.items():
-        if is_set(item):
-            found += [f"{item}: {fact}" for fact in facts_of(meaning)]
+    for item in filter(is_set, policy.meanings):
+        found += [f"{item}: {fact}" for fact in facts_of(policy.expansion(item))]
     return found
 
 
-def facts_of(meaning: Meaning) -> list[str]:
-    """What is unusual about a set."""
-    expansion = meaning.expansion
+def facts_of(expansion: Expansion | None) -> list[str]:
+    """What is unusual about a set; None: the table does not have it."""
     if expansion is None:
         return ["world.table has no such set, so it means nobody"]
     found = []
