@@ -4,6 +4,7 @@
     address.py   addresses and prefixes as integers; IPv4 hidden in IPv6
     place.py     where an address is, and how far apart two places are
     url.py       what everybody who asks a mirror over HTTP agrees on
+    rtt.py       a client's report of its round trips, as it travels
     zone.py      what a zone file means once proven sound
     verdict.py   what may be known of a mirror's health
     table.py     the layout of world.table, its reader and encoder

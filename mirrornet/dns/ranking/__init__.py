@@ -3,6 +3,8 @@
 whereabouts.py   where an address is: the operator's word before the table's
 estimate.py      milliseconds from a place to a mirror
 terms.py         what an estimate may know besides two places: detours, round trips, AS hops, measurements
+reports.py       what clients reported of their round trips, in bounded memory
+measured.py      from reports to what an estimate may take from them: medians of differences, within bounds
 rendezvous.py    near-equals share by a weighted hash of (place, mirror)
 policy.py        whom a mirror serves: items of `only`, `prefer`, `never`, and pins
 reasons.py       ... and why, in words, with the chain of sets
