@@ -85,7 +85,9 @@ class Repository:
                     metadata = await _in(pool, trust.load, folder, [name], now)
                 except Missing as error:
                     if failures:
-                        raise Untrusted(f"no mirror gave metadata that verifies: {'; '.join(failures)}") from None
+                        raise Untrusted(
+                            f"no mirror gave metadata that verifies, name other mirrors: {'; '.join(failures)}"
+                        ) from None
                     raise Missing(f"no mirror is known, and {error}") from None
                 if endpoints:
                     warnings.append("no mirror gave fresh metadata: " + "; ".join(failures))
@@ -173,7 +175,7 @@ class Repository:
             dir=_made(folder.parent), prefix=".attempt-", ignore_cleanup_errors=True
         ) as base:
             proven = await self._prove(folder, Path(base), endpoints, name, now, pool, failures)
-            proven.sort(key=lambda pair: (pair[0].timestamp_version, pair[0].snapshot_version), reverse=True)
+            proven.sort(key=lambda pair: pair[0].age, reverse=True)
             for metadata, scratch in proven:
                 if await _in(pool, trust.commit, folder, scratch):
                     return metadata

@@ -115,7 +115,7 @@ async def newest(folder: Path, mirrors: Sequence[Mirror], now: float, warnings: 
     if not proven:
         raise Untrusted(f"no mirror gave metadata that verifies: {'; '.join(told)}")
     warnings += told
-    proven.sort(key=lambda pair: (pair[0].timestamp_version, pair[0].snapshot_version), reverse=True)
+    proven.sort(key=lambda pair: pair[0].age, reverse=True)
     try:
         for _, scratch in proven:
             if await asyncio.to_thread(trust.commit, folder, scratch / "all"):

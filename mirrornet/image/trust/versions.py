@@ -78,6 +78,14 @@ class Metadata:
     now: float = 0.0
 
     @property
+    def age(self) -> tuple[int, int, int]:
+        """What makes one verified set newer than another: the greater root, then timestamp, then snapshot.
+
+        The root decides: whoever stole the online keys numbers his timestamp as he likes, until a root names others.
+        """
+        return self.root_version, self.timestamp_version, self.snapshot_version
+
+    @property
     def expired(self) -> bool:
         """Whether any part of it was too old to be believed when it was read."""
         return self.now >= self.expires
