@@ -191,8 +191,8 @@ class _Filling:
                 if self._stopped.is_set():
                     return
                 self._names.add(stored.sha256)
-                if stored.path in self._flying or stored.path in self._found:
-                    continue
+                if stored.kind in ("head", "page") or stored.path in self._flying:
+                    continue  # the walk itself reads heads and pages
                 if is_there(self._into / stored.path, stored, verify=self._options.verify):
                     self._there += 1
                     continue
