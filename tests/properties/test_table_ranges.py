@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
+from random import Random
 
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from pytricia import PyTricia
 
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.model.address import Address, Family, Prefix, fold, mask, width
@@ -42,6 +44,29 @@ def prefixes(draw: st.DrawFn, family: Family) -> Prefix:
     return Prefix(family, mask(family, value, length), length)
 
 
+def relatives(prefix: Prefix) -> list[Prefix]:
+    """What lies around it, beside it and within it, as far as there is any."""
+    family, value, length, bits = prefix.family, prefix.value, prefix.length, width(prefix.family)
+    step = 1 << (bits - length)
+    found = [Prefix(family, mask(family, value, length - 1), length - 1)] if length > 1 else []
+    found += [Prefix(family, one, length) for one in (value - step, value + step) if 0 <= one < 1 << bits]
+    if length < bits:
+        found += [Prefix(family, value, length + 1), Prefix(family, value + step // 2, length + 1)]
+        found += [Prefix(family, value, bits), Prefix(family, prefix.last, bits)]
+    return found
+
+
+@st.composite
+def prefix_sets(draw: st.DrawFn, family: Family) -> list[Prefix]:
+    """Different prefixes, many of them nested, adjacent, or with an edge in common."""
+    found = dict.fromkeys(draw(st.lists(prefixes(family), max_size=8, unique=True)))
+    for number in draw(st.lists(st.integers(0, 7), max_size=8)):
+        if found:
+            near = relatives(list(found)[number % len(found)])
+            found[draw(st.sampled_from(near))] = None
+    return draw(st.permutations(list(found)))
+
+
 @st.composite
 def blocks(draw: st.DrawFn, family: Family) -> tuple[Block, Evidence]:
     if draw(st.booleans()):
@@ -62,10 +87,14 @@ def blocks(draw: st.DrawFn, family: Family) -> tuple[Block, Evidence]:
 def worlds(draw: st.DrawFn) -> World:
     routes, found_blocks, anycast = [], [], []
     for family in FAMILIES:
-        for prefix in draw(st.lists(prefixes(family), max_size=12, unique=True)):
+        for prefix in draw(prefix_sets(family)):
             source = draw(st.sampled_from(["RADB", "RIPE"]))
             routes.append(Route(family, prefix.value, prefix.length, draw(st.integers(1, 4)), source, 0))
-        found_blocks.extend(draw(st.lists(blocks(family), max_size=8)))
+        for block, evidence in draw(st.lists(blocks(family), max_size=6)):
+            found_blocks.append((block, evidence))
+            if draw(st.booleans()):  # another of the same addresses
+                other, evidence = draw(blocks(family))
+                found_blocks.append((other._replace(first=block.first, last=block.last), evidence))
         anycast.extend(draw(st.lists(prefixes(family), max_size=2, unique=True)))
     seats = draw(st.dictionaries(st.integers(1, 4), st.sampled_from(["BR", "ZA"]), max_size=3))
     return World(routes, found_blocks, anycast, seats)
@@ -82,17 +111,22 @@ def table_of(world: World) -> WorldTable:
     return WorldTable(b"".join(compile_table(records, world.anycast, 1.0).pieces))
 
 
+def preference(block: Block) -> tuple[object, ...]:
+    """Among blocks of the same addresses and evidence the least of these wins, whichever dump came first."""
+    return (block.country, block.source or "~", block.coordinates or (-91.0, 0.0))
+
+
 def brute_force(world: World, family: Family, value: int) -> Match:
     """What an address is, by looking at everything, in the words of the essay of ranges.py."""
     routes = [r for r in world.routes if r.family == family and r.value == mask(family, value, r.length)]
     route = max(routes, key=lambda r: r.length, default=None)
     covering = [
-        (block.last - block.first, evidence is not Evidence.INETNUM, index, block, evidence)
-        for index, (block, evidence) in enumerate(world.blocks)
+        (block.last - block.first, evidence is not Evidence.INETNUM, preference(block), block, evidence)
+        for block, evidence in world.blocks
         if block.family == family and block.first <= value <= block.last
     ]
-    by_country = min((c for c in covering if c[3].country), default=None)
-    by_coordinates = min((c for c in covering if c[3].coordinates), default=None)
+    by_country = min((c for c in covering if c[3].country), default=None, key=lambda c: c[:3])
+    by_coordinates = min((c for c in covering if c[3].coordinates), default=None, key=lambda c: c[:3])
 
     country, country_from = "", Evidence.NONE
     if by_country:
@@ -179,6 +213,55 @@ def test_brute_force_equals_table_equals_tries(world: World) -> None:
             # fold() reads IPv4 out of some IPv6 addresses; those are looked up elsewhere.
             if family == 4 or fold(address) == address:
                 assert rounded(match) == rounded(brute_force(world, family, value))
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds())
+def test_a_trie_of_the_routes_finds_the_same_origins(world: World) -> None:
+    table = table_of(world)
+    for family in FAMILIES:
+        trie = PyTricia(32 if family == 4 else 128)
+        for route in world.routes:
+            if route.family == family:
+                trie[str(Prefix(family, route.value, route.length))] = route
+        for value in edges(world, family):
+            address = address_of(family, value)
+            if family == 6 and fold(address) != address:
+                continue
+            match = table.match(address)
+            route = trie.get(str(address))
+            assert match.place.asn == (route.asn if route else 0)
+            assert route is None or match.source == route.source
+            if not any(value in prefix for prefix in world.anycast if prefix.family == family):
+                assert route is None or match.prefix == Prefix(family, route.value, route.length)
+
+
+@settings(max_examples=150, deadline=None)
+@given(worlds(), st.randoms(use_true_random=False))
+def test_the_order_of_dumps_and_objects_does_not_matter(world: World, dice: Random) -> None:
+    routes, found_blocks, anycast = list(world.routes), list(world.blocks), list(world.anycast)
+    for each in (routes, found_blocks, anycast):
+        dice.shuffle(each)
+    one, other = table_of(world), table_of(World(routes, found_blocks, anycast, dict(reversed(world.seats.items()))))
+    for family in FAMILIES:
+        assert list(one.ranges[family].starts) == list(other.ranges[family].starts)
+        for value in edges(world, family):
+            assert one.match(address_of(family, value)) == other.match(address_of(family, value))
+
+
+def test_the_prefix_sets_are_nested_and_adjacent() -> None:
+    """Else the properties above would say little."""
+    for family in FAMILIES:
+        both = find(prefix_sets(family), lambda some: has_nested(some, 3) and has_adjacent(some))
+        assert len(both) >= 4
+
+
+def has_nested(some: list[Prefix], depth: int) -> bool:
+    return any(sum(one.value in each and each.length <= one.length for each in some) >= depth for one in some)
+
+
+def has_adjacent(some: list[Prefix]) -> bool:
+    return bool({one.last + 1 for one in some} & {one.value for one in some})
 
 
 @settings(max_examples=150, deadline=None)

@@ -145,7 +145,7 @@ class _Seats:
 def _cells(family: Family, records: Records, origins: Origins, anycast: list[Prefix], seats: _Seats) -> Cells:
     bits = width(family)
     routes, blocks = origins.routes, records.blocks(family)
-    ranks = (int(Evidence.INETNUM) - blocks.evidence).astype(np.uint8)
+    ranks = _preferences(records, blocks)
     tiers = _TIERS[blocks.evidence]
     with_country = np.flatnonzero((blocks.countries > 0) | (tiers == 0))  # a geofeed may say: of no country
     with_coordinates = np.flatnonzero(blocks.coordinates)
@@ -195,6 +195,33 @@ def _cells(family: Family, records: Records, origins: Origins, anycast: list[Pre
         sources=np.where(route >= 0, _pick(routes.sources, route, NONE), block_source),
         marks=_pick(origins.marks, route, 0),
     )
+
+
+def _preferences(records: Records, blocks: Blocks) -> U64:
+    """Who wins among blocks of the same addresses, the least first: evidence, then country, source and coordinates.
+
+    Their order in the alphabet is no reason to believe one, but the same whichever dump comes first.  Of geofeeds and
+    databases, which the operator names in an order of his own, the first wins.
+    """
+    geography = records.geography
+    by_country = _order(geography.countries)[blocks.countries]
+    by_spot = np.zeros(1, np.uint64)
+    if blocks.coordinates.any():
+        by_spot = _order([spot or () for spot in geography.coordinates])
+    evidence = (int(Evidence.INETNUM) - blocks.evidence).astype(np.uint8).astype(np.uint64)
+    sources = records.sources.alphabetical()[blocks.sources].astype(np.uint64)
+    spots = by_spot[np.minimum(blocks.coordinates, len(by_spot) - 1)]
+    ties: U64 = by_country << np.uint64(36) | sources << np.uint64(28) | spots
+    ties[blocks.evidence > int(Evidence.INETNUM)] = 0
+    ranks: U64 = evidence << np.uint64(48) | ties
+    return ranks
+
+
+def _order(values: Sequence[Any]) -> U64:
+    """The place of each value among all of them in order."""
+    places = np.empty(len(values), np.uint64)
+    places[sorted(range(len(values)), key=values.__getitem__)] = np.arange(len(values), dtype=np.uint64)
+    return places
 
 
 def _coordinates(

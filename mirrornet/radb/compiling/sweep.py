@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +104,7 @@ def longest_match(values: U64, lengths: U8, width: int) -> Layer:
     return Layer(starts, winners)
 
 
-def smallest_match(firsts: U64, lasts: U64, ranks: U8, width: int) -> Layer:
+def smallest_match(firsts: U64, lasts: U64, ranks: NDArray[np.unsignedinteger[Any]], width: int) -> Layer:
     """Divides by the smallest covering block; among equal ones the lowest rank wins, then the first in order."""
     top = (1 << width) - 1
     order = np.lexsort((ranks, lasts - firsts, firsts))
@@ -116,7 +117,7 @@ def smallest_match(firsts: U64, lasts: U64, ranks: U8, width: int) -> Layer:
     return Layer(starts, winners)
 
 
-def _heap_sweep(firsts: U64, lasts: U64, ranks: U8, top: int) -> Layer:
+def _heap_sweep(firsts: U64, lasts: U64, ranks: NDArray[np.unsignedinteger[Any]], top: int) -> Layer:
     order = np.argsort(firsts, kind="stable").tolist()
     first, last, rank = firsts.tolist(), lasts.tolist(), ranks.tolist()
     boundaries = _boundaries(firsts, lasts, top)
