@@ -1,5 +1,11 @@
 """Bytes of dumps and statistics → what they say.
 
+opening.py    a file opened, checked at its start, entered in the report
+further.py    geofeeds, VRPs, AS relationships, geolocation databases: the loops over them
+geofeed.py    ... RFC 8805 → blocks
+vrps.py       ... validators' JSON → VRPs
+relations.py  ... CAIDA's serial-1 and -2 → links
+mmdb.py       ... MaxMind's tree → blocks with coordinates
 dumps.py      one file: opened, checked, read piece by piece into Records
 second.py     another process that reads every other piece
 batch.py      one piece → all it says, counted, whoever reads it
