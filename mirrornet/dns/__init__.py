@@ -62,6 +62,12 @@ Decisions
 - 2026-11-23: a rendezvous hash of (place, mirror) chooses near-equals, and one of (the chosen set, mirror) orders them:
   an order by place would part places with the same mirrors, and narrow scopes for a difference nobody sees.
 - 2026-11-23: `prefer` comes before distance, and where a preferred mirror can stand in A, only preferred ones do.
+- 2026-11-23: a pin (`places: {PREFIX: {mirrors: …}}`) comes before `prefer` and never opens what `only` and `never`
+  close.  Its order means something and resolvers shuffle, so A and AAAA hold the first pinned mirror that can, alone.
+- 2026-11-23: an as-set or route-set of a zone has its registry before it.  One that the table lacks matches nobody, and
+  is a warning: what strangers delete must not stop a name server.
+- 2026-11-23: the lists near a mirror go by that mirror's own place and address in `only` and `never`, for they are the
+  same for everybody who asks.
 - 2026-11-23: fail open takes the stale before the silent before the liars.
 - 2026-11-23: a list of eight holds the nearest mirror of each family and one of another AS, in place of the last ones.
 - 2026-11-23: scope 0 is kept for answers that the whole world of both families gets (RFC 7871 7.3.1 makes it valid for
