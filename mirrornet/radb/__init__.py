@@ -25,10 +25,11 @@ Decisions
 ---------
 - 2026-11-23: plain routes and aut-nums are read by one compiled pass over a piece (reading/scan.c), where there is no C
   compiler by numpy (reading/text.py), and whatever is not plain by the exact reader, so speed decides nothing else.
-  316 MB: exact reader 27 s, one regular expression 2.3 s, numpy 1.1 s, compiled 0.2 s.  With numpy the whole import took
-  1.3 times what polars-rpsl takes to read the file; that is why there is C.  It is built at the first large import, into
-  the user's cache folder.
-- 2026-11-23: a second process reads every other piece (reading/second.py): what is not plain takes one core seconds.
+  316 MB: exact reader 27 s, one regular expression 2.3 s, numpy 1.1 s, compiled 0.2 s.  With numpy the whole import
+  took 1.3 times what polars-rpsl takes to read the file; that is why there is C.  It is built at the first large
+  import, into the user's cache folder.
+- 2026-11-23: a second process reads every other piece (reading/second.py) where the exact reader has much to do, or
+  numpy all: it takes 0.15 s to start, and saved less than that of the compiled pass's 0.5.
 - 2026-11-23: the same dumps in any order make the same table: among aut-nums of equal rank and blocks of the same
   addresses the first country in the alphabet wins, which is no worse than the first dump.
 - 2026-11-23: between an inetnum and delegated statistics the smaller block wins, and the inetnum where they are equal.

@@ -230,3 +230,24 @@ def state(process: int) -> str:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+@pytest.mark.parametrize(("plain", "cores", "expected"), [(True, 2, 0), (False, 2, 1), (False, 1, 0)])
+def test_a_second_process_is_asked_for_where_the_exact_reader_has_much_to_do(
+    plain: bool,
+    cores: int,
+    expected: int,
+    seconds: list[second.Second],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scanner = second.scan.load(second.scan.build(tmp_path))
+    if scanner is None:
+        pytest.skip("no C compiler: then there are always two")
+    monkeypatch.setattr(second.scan, "folder", lambda: tmp_path)
+    monkeypatch.setattr(second.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(second, "MANY", 500)
+    name = "8.8.8.0/24" if plain else "8.8.8.1/24"  # host bits are mended by the exact reader alone
+    found = list(second.understood(cut(f"route: {name}\norigin: AS1\nsource: RADB\n\n".encode() * 4000), False))
+    assert sum(batch.objects for _, batch in found if batch) == 4000
+    assert len(seconds) == expected

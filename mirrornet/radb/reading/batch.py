@@ -44,6 +44,7 @@ class Batch:
     samples: dict[Reason, list[Beginning]] = field(default_factory=dict)
     mended: Counter[Mend] = field(default_factory=Counter)
     objects: int = 0
+    exact: int = 0  # how many of them took the exact reader
 
 
 def understand(padded: bytes | memoryview, size: int, bogons: bool = False, scanner: Scanner | None = None) -> Batch:
@@ -58,6 +59,7 @@ def understand(padded: bytes | memoryview, size: int, bogons: bool = False, scan
         if said is None:
             continue
         batch.objects += 1
+        batch.exact += 1
         if isinstance(said, Rejected | Unused):
             key = (said.source, said.class_name)
             batch.passed[key if key in batch.passed or len(batch.passed) < _CLASSES else _OTHERS] += 1

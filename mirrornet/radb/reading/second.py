@@ -17,7 +17,6 @@ threads (the exact reader holds the interpreter), pieces through a pipe (64 KiB 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import mmap
 import os
 import pickle
@@ -38,7 +37,8 @@ from mirrornet.radb.reading.batch import Batch, padded, understand
 from mirrornet.radb.reading.rpsl import Piece, TooLong
 from mirrornet.radb.reading.text import PADDING
 
-ALONE: Final = 2  # pieces that one process reads before it asks for another
+ALONE: Final = 2  # pieces that one process reads before it has the pass compiled or asks for another process
+MANY: Final = 4000  # objects that the exact reader has had: a tenth of a second, and more will come
 SLOTS: Final = 2
 SLOT: Final = 6 << 20  # bytes; the usual piece has two MiB, a larger one is read by the first process
 SILENCE: Final = 60.0  # seconds for one piece; the usual one takes 20 ms
@@ -53,7 +53,7 @@ def understood(
     """What each piece of a dump says, in order; None where it is too long.
 
     `processes`: 1, or 2 from the first piece on (and the second is waited for), or None: two where there are two
-    processors, and only once a few pieces have come, since most dumps are read before another process has started.
+    processors and it pays: once the exact reader has had MANY objects, or at once where there is no compiled pass.
     """
     early: dict[int, tuple[Piece | TooLong, Batch | None]] = {}
     following = 0
@@ -69,17 +69,25 @@ def _by_anyone(
 ) -> Iterator[tuple[int, Piece | TooLong, Batch | None]]:
     """The same in any order, numbered."""
     numbered: Iterator[tuple[int, Piece | TooLong]] = enumerate(found)
-    scanner = scan.load(scan.ready(scan.folder()))
-    single = processes == 1 or (processes is None and len(os.sched_getaffinity(0)) < 2)
-    for number, piece in itertools.islice(numbered, ALONE if processes is None else 0):
-        yield number, piece, _here(piece, bogons, scanner)
-    waiting = next(numbered, None)
-    if waiting is None:
-        return
-    numbered = itertools.chain([waiting], numbered)
-    library = scan.build(scan.folder())
+    library = scan.ready(scan.folder())
     scanner = scan.load(library)
-    with second(bogons, library if scanner else None) if not single else contextlib.nullcontext() as other:
+    single = processes == 1 or (processes is None and len(os.sched_getaffinity(0)) < 2)
+    exact = pieces_read = 0
+    while processes != 2:
+        if pieces_read == ALONE and scanner is None:
+            library = scan.build(scan.folder())
+            scanner = scan.load(library)
+        if not single and (exact >= MANY or (pieces_read >= ALONE and scanner is None)):
+            break
+        following = next(numbered, None)
+        if following is None:
+            return
+        number, piece = following
+        batch = _here(piece, bogons, scanner)
+        pieces_read += 1
+        exact += batch.exact if batch else 0
+        yield number, piece, batch
+    with second(bogons, library if scanner else None) as other:
         if other is None:
             for number, piece in numbered:
                 yield number, piece, _here(piece, bogons, scanner)
