@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ import mirrornet.image
 from mirrornet.image.format.index import Head
 from mirrornet.image.publishing import publish as publish_module
 from mirrornet.image.publishing.publish import publish
+from mirrornet.image.publishing.rotate import rotate
 from mirrornet.image.trust import attempt as trust
 from mirrornet.image.trust.attempt import attempt, index_head, initialise, load, new_scratch, obtain_root
 from mirrornet.image.trust.keyfiles import key_path, new_key, open_key
@@ -440,6 +442,20 @@ def test_a_revoked_image_key(publisher: Any, client: Any, mirror: Any) -> None:
     with pytest.raises(Missing, match="the image a was not verified here yet"):
         here.load("a", "b")
     assert here.refresh(mirror(publisher.repo), "a").latest("a").version == 1
+
+
+def test_a_revoked_image_key_that_counted_far(publisher: Any, client: Any, mirror: Any) -> None:
+    """A thief's role of an image has the greater version: it does not displace the good one that follows it."""
+    publisher.publish(b"one")
+    loot = Path(shutil.copytree(publisher.keys, publisher.folder / "loot"))
+    evil = publisher.copy("evil")
+    for content in (b"evil", b"more evil", b"most evil"):
+        publish(publisher.image(content), "demo", evil, loot, now=NOW)
+    here = client(publisher.root)
+    assert here.refresh(mirror(evil)).latest("demo").version == 4
+    rotate(publisher.repo, publisher.keys, ["snapshot", "timestamp", "image-demo"], now=NOW)
+    assert here.refresh(mirror(publisher.repo)).latest("demo").version == 1
+    assert here.load().latest("demo").version == 1  # offline, too
 
 
 def test_scratch_folders_of_the_dead_are_swept(two_versions: Any, client: Any, mirror: Any) -> None:

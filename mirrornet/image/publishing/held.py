@@ -33,6 +33,8 @@ def held(repo: Path, keys: Path | None, what: str) -> Iterator[Path]:
         refuse_inside_repository(keys)
         if keys.resolve().is_relative_to(repo.resolve()):
             raise InputError(f"{keys}: lies inside the repository {repo}; keep keys where no mirror copies them")
+        if repo.resolve().is_relative_to(keys.resolve()):
+            raise InputError(f"{repo}: lies inside the folder of keys {keys}; keep what is copied elsewhere")
     if repo.exists() and not repo.is_dir():
         raise InputError(f"{repo}: is not a folder")
     if repo.is_dir() and any(entry.name not in _PARTS for entry in repo.iterdir() if entry.name[0] != "."):

@@ -21,7 +21,7 @@ from securesystemslib.signer import Signer
 
 from mirrornet.image.publishing.changing import Change, Folders, changing
 from mirrornet.image.trust.keyfiles import number_of, unused_path
-from mirrornet.image.trust.keys import ROLES, check_threshold, pin_of
+from mirrornet.image.trust.keys import ROLES, check_threshold, pin_of, refuse_uris
 from mirrornet.image.trust.versions import name_of, role_of
 from mirrornet.model.errors import InputError
 from mirrornet.model.names import suggest
@@ -67,6 +67,7 @@ def rotate(
         raise InputError(f"name the roles whose keys are to be replaced: {', '.join(ROLES)}, image-NAME")
     if uris and len(roles) > 1:
         raise InputError("--key gives the keys of one role: rotate one at a time")
+    refuse_uris(uris)
     with changing(repo, keys, "a rotation", now=now, passphrase=passphrase, also=also) as change:
         _check_roles(change, roles)
         counts = {role: _count(change, role, threshold, len(uris)) for role in roles}

@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Root
@@ -62,6 +63,8 @@ def keygen(
     if keys.exists() and not keys.is_dir():
         raise InputError(f"{keys}: is not a folder; name a new one")
     counts = _counts(thresholds or {}, uris or {})
+    for given in (uris or {}).values():
+        refuse_uris(given)
     made = not keys.exists()
     try:
         keys.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -171,3 +174,10 @@ def refuse_inside_repository(keys: Path) -> None:
     for folder in (keys.resolve(), *keys.resolve().parents):
         if (folder / "metadata" / "1.root.json").exists() or (folder / "metadata" / "timestamp.json").exists():
             raise InputError(f"{keys}: lies inside the repository {folder}; keep keys where no mirror copies them")
+
+
+def refuse_uris(uris: Sequence[str]) -> None:
+    """Raises InputError where one of `uris` names a file that lies in a repository."""
+    for uri in uris:
+        if uri.startswith("file:"):
+            refuse_inside_repository(Path(urlsplit(uri).path))
