@@ -36,4 +36,18 @@ Decisions
 - 2026-11-23: the time stored in a trust folder is that of the last committed refresh.  A set is committed only while it
   is valid, so a clock that was once years ahead cannot lock the folder up for longer than a set lives.
 - 2026-11-23: sub-rooms, drawn before the room got crowded: format knows nobody, trust knows format, publishing both.
+- 2026-11-23: a key counts by what the signed metadata says of its public half, never by its file's name.  So a
+  rotation makes keys first, then changes the repository, then tidies files; killed anywhere, both keys are there.
+- 2026-11-23: what a rotation changes is signed by the old keys as well, and the new root is written last.  The
+  timestamp is the one file without a version, so with the root first there is a moment in which clients find neither
+  set whole.
+- 2026-11-23: of several verified sets the greatest root is the newest, whatever the timestamps say.  By timestamp
+  alone the thief of an online key won for ever, at every client that asks his mirror beside a good one.
+- 2026-11-23: a rotation replaces all keys of a role.  Keeping some would need a way to name keys on the command line,
+  and who replaces one of three root keys has the threshold of them at hand anyway.
+- 2026-11-23: `gc` reads from the old files of roles since when a version is not needed, and refuses a grace shorter
+  than a snapshot lives.  A list of its own (as `sync` keeps) would begin to count only when gc first runs.
+- 2026-11-23: the newest version is not retired while older ones stay: clients would go back without being told.
+- 2026-11-23: a killed change may leave 7.snapshot.json behind, and mirrors may have copied it; the next one takes
+  number 8.
 """
