@@ -158,6 +158,7 @@ class Records:
         self.vrps: VrpColumns | None = None  # None: nothing is known of RPKI
         self.seats: dict[int, tuple[int, str]] = {}  # ASN → (rank of who said it, country)
         self.sets = Gathered()
+        self._seat_batches: list[tuple[U32, NDArray[np.uint16], U8]] = []
         self._batches: dict[Family, list[Routes]] = {4: [], 6: []}
         self._singles: dict[Family, tuple[array[int], ...]] = {4: _route_columns(), 6: _route_columns()}
         self._blocks: dict[Family, tuple[array[int], ...]] = {4: _block_columns(), 6: _block_columns()}
@@ -194,6 +195,30 @@ class Records:
         """`asn` is held from `country`; the lower rank stays, among equals the first country in the alphabet."""
         if country and (source_rank, country) < self.seats.get(asn, (NEVER, "")):
             self.seats[asn] = (source_rank, country)
+
+    def add_seats(self, asns: U32, countries: NDArray[np.uint16], ranks: U8) -> None:
+        """Seats by the column; `countries` are numbers of our `geography`, those of 0 are passed over."""
+        if len(asns):
+            self._seat_batches.append((asns, countries, ranks))
+
+    def seat_columns(self) -> tuple[U32, NDArray[np.uint16]]:
+        """The AS numbers of which a country is known, in order, and its number."""
+        single = [(asn, self.geography.country(country), rank) for asn, (rank, country) in self.seats.items()]
+        columns = [np.array([one[place] for one in single], np.int64) for place in range(3)]
+        asns, countries, ranks = (
+            np.concatenate([column, *(batch[place] for batch in self._seat_batches)])
+            for place, column in enumerate(columns)
+        )
+        sound = (countries > 0) & (ranks < NEVER)
+        asns, countries, ranks = asns[sound], countries[sound], ranks[sound]
+        codes = self.geography.countries
+        alphabetical = np.empty(len(codes), np.int64)
+        alphabetical[sorted(range(len(codes)), key=codes.__getitem__)] = np.arange(len(codes))
+        order = np.argsort(asns << 24 | ranks << 16 | alphabetical[countries])
+        asns = asns[order]
+        first = np.ones(len(asns), bool)
+        first[1:] = asns[1:] != asns[:-1]
+        return asns[first].astype(np.uint32), countries[order][first].astype(np.uint16)
 
     def routes(self, family: Family) -> Routes:
         """All routes of `family`, and none are left behind: the batches are let go to save memory."""

@@ -85,7 +85,6 @@ EDGE = """
 import ctypes, mmap, random, sys
 from pathlib import Path
 from mirrornet.radb.reading import scan
-from mirrornet.radb.reading.text import PADDING
 scanner = scan.load(Path(sys.argv[1]))
 page = mmap.PAGESIZE
 memory = mmap.mmap(-1, 2 * page)
@@ -100,8 +99,8 @@ for number in range(20000):
     ends = [b"", b"", b"\\n", b"\\n", b"\\n\\n"]
     text = b"".join(dice.choice(parts) + dice.choice(ends) for _ in range(dice.randrange(12)))
     text += dice.choice([b"", b"\\n", b"\\n\\n"])
-    begin = page - PADDING - len(text)
-    memory[begin:page] = text + bytes(PADDING)
+    begin = page - 1 - len(text)
+    memory[begin:page] = text + bytes(1)
     view = memoryview(memory)[begin:page]
     rows, lines = scanner.rows(view, len(text))
     assert lines == text.count(b"\\n"), text

@@ -133,9 +133,11 @@ class _Seats:
     """The country number of an AS's holder, by binary search."""
 
     def __init__(self, records: Records) -> None:
-        asns = sorted(records.seats)
-        self._asns = np.array([*asns, 1 << 32], np.uint64)  # a sentinel, so that a search never runs out
-        self._countries = np.array([*(records.geography.country(records.seats[asn][1]) for asn in asns), 0], np.uint16)
+        asns, countries = records.seat_columns()
+        self._asns = np.append(
+            asns.astype(np.uint64), np.uint64(1 << 32)
+        )  # a sentinel, so that a search never runs out
+        self._countries = np.append(countries, np.uint16(0))
 
     def of(self, asns: NDArray[np.uint32]) -> NDArray[np.uint16]:
         index = np.searchsorted(self._asns, asns.astype(np.uint64))

@@ -38,6 +38,7 @@ _BOGON_FIRSTS = {4: np.array(FIRSTS[4], np.uint64), 6: np.array(FIRSTS[6], np.ui
 _BOGON_LASTS = {f: np.array([p.last for p in prefixes], np.uint64) for f, prefixes in PREFIXES.items()}
 _BOGON_LENGTHS = {f: np.array([p.length for p in prefixes], np.uint8) for f, prefixes in PREFIXES.items()}
 _MOST_SOURCES: Final = 300  # of one piece; there are twenty in the world
+AUT_NUM: Final = 1  # a kind of scan.c
 _FAMILIES: Final[tuple[Family, Family]] = (4, 6)
 _DAY: Final = np.uint64(0xFFFF << 48)
 
@@ -73,7 +74,8 @@ def read_padded(
 ) -> Plain:
     """The same of the first `size` bytes of `padded`, which PADDING zeros follow.
 
-    New names are entered into `sources`.  `bogons`: let reserved space in.  `scanner`: the compiled pass (scan.py).
+    New names are entered into `sources`.  `bogons`: let reserved space in.  `scanner`: the compiled pass (scan.py), for
+    which one zero will do.
     """
     if scanner is not None:
         return _scanned(*scanner.rows(padded, size), sources, bogons)
@@ -109,13 +111,13 @@ def _scanned(rows: NDArray[np.void], lines: int, sources: Sources, bogons: bool)
         if not len(mine):
             routes[family] = _none()
             continue
-        found = rows[mine]
+        found = rows if len(mine) == len(rows) else rows[mine]
         values, lengths, asns = found["value"], found["length"], found["asn"]
         good = _allowed(family, values, lengths, bogons) & _public(asns, bogons)
         named, known = _named(found["source_low"], found["source_high"], good, sources)
         taken[mine[known]] = True
         routes[family] = Routes(values[known], lengths[known], asns[known], named[known], found["newest"][known])
-    mine = np.flatnonzero(kinds == 1)
+    mine = np.flatnonzero(kinds == AUT_NUM)
     found = rows[mine]
     codes, countries, good = _codes(found["country"], found["country"] != 0)
     named, known = _named(found["source_low"], found["source_high"], good, sources)

@@ -77,9 +77,9 @@ def _take_in(batch: Batch, line: int, name: str, records: Records, report: Impor
     seats = batch.plain.seats
     for number, times in count_sources(seats.sources):
         report.count(names[number], "aut-num", times)
-    ranks = [records.sources.weights.rank(source) for source in names]
-    for asn, number, country in zip(seats.asns.tolist(), seats.sources.tolist(), seats.countries.tolist(), strict=True):
-        records.add_seat(asn, seats.codes[country], ranks[number])
+    ranks = np.array([records.sources.weights.rank(source) for source in names], np.uint8)
+    countries = np.array([records.geography.country(code) for code in seats.codes], np.uint16)
+    records.add_seats(seats.asns, countries[seats.countries], ranks[seats.sources])
     for (source, class_name), times in batch.passed.items():
         report.count(source, class_name, times)
     report.mended.update(batch.mended)
@@ -134,10 +134,11 @@ def _take_plain(plain: rows.Rows, records: Records, kinds: Counter[str]) -> None
         if count:
             kinds[kind] += count
         if kind == "asn":
-            codes = [plain.codes[number] for number in held.countries.tolist()]
-            for first, last, code in zip(held.firsts.tolist(), held.lasts.tolist(), codes, strict=True):
-                for asn in range(first, last + 1):
-                    records.add_seat(asn, code, _DELEGATED_RANK)
+            numbers = (held.lasts - held.firsts).astype(np.int64) + 1
+            before = np.cumsum(numbers) - numbers
+            asns = np.arange(int(numbers.sum())) + np.repeat(held.firsts.astype(np.int64) - before, numbers)
+            ranks = np.full(len(asns), _DELEGATED_RANK, np.uint8)
+            records.add_seats(asns.astype(np.uint32), np.repeat(countries[held.countries], numbers), ranks)
         else:
             blocks = Blocks(
                 held.firsts,

@@ -51,7 +51,7 @@ class Scanner:
     def rows(self, text: bytes | memoryview, size: int) -> tuple[NDArray[np.void], int]:
         """A row (scan.c tells its fields) for each object in the first `size` bytes, and how many lines they are.
 
-        `text` goes on for PADDING zeros.
+        At least one zero follows these, as it does in every bytes.
         """
         at, line = c_uint64(0), c_uint64(0)
         found = []

@@ -111,7 +111,9 @@ def _by_anyone(
 
 
 def _here(piece: Piece | TooLong, bogons: bool, scanner: scan.Scanner | None) -> Batch | None:
-    return understand(padded(piece.data), len(piece.data), bogons, scanner) if isinstance(piece, Piece) else None
+    return (
+        understand(padded(piece.data, scanner), len(piece.data), bogons, scanner) if isinstance(piece, Piece) else None
+    )
 
 
 class Second:

@@ -1,6 +1,6 @@
 """A piece of RPSL text as an array of bytes: its lines, its objects, its attributes, and numbers in it, all at once.
 
-The fast readers (columns.py, seats.py, rows.py) ask the same few things of thousands of lines by one numpy call each.
+The fast readers (columns.py, rows.py) ask the same few things of thousands of lines by one numpy call each.
 Line breaks give the lines, empty lines the objects.  Eight bytes from any offset are one number of 64 bits (a view of
 the text, not a copy), so an attribute's name is one comparison, a run of blanks or the bytes that are no digits are a
 few sums, and eight digits become a number in three multiplications ("SIMD within a register").
