@@ -79,7 +79,7 @@ def import_radb(
         raise InputError(f"{out}: is no regular file: name the file that the table is to be")
     if not force:
         refuse_stranger(out)
-        if not confirmed and inputs.nothing_new(former_inputs(out)):
+        if inputs.fetched and not confirmed and inputs.nothing_new(former_inputs(out)):
             return ImportReport(nothing_new=True, seconds=time.monotonic() - began)
     local = inputs.on_disk()
     try:

@@ -71,6 +71,11 @@ class Inputs:
         one = [name for name in (self.vrps, self.relations) if name]
         return list(dict.fromkeys([*self.dumps, *self.delegated, *self.geofeeds, *self.mmdbs, *one]))
 
+    @property
+    def fetched(self) -> bool:
+        """Whether a server is asked for any of it."""
+        return any(remote(name, self.limits) for name in self.names)
+
     def on_disk(self) -> dict[str, Version | None]:
         """The editions of the files on our disk, to be taken before they are read."""
         return {name: freshness.on_disk(name) for name in self.names if remote(name, self.limits) is None}
@@ -78,14 +83,14 @@ class Inputs:
     def nothing_new(self, section: bytes) -> bool:
         """Whether the table whose section "inputs" this is was made of all this, and nothing has changed since."""
         files = [(public_name(name), file) for name in self.names if (file := remote(name, self.limits))]
-        if not section or not files:
+        if not section:
             return False
         return freshness.nothing_new(section, self._options(), self.on_disk(), files)
 
     def remember(self, local: Mapping[str, Version | None], report: ImportReport) -> bytes:
         """The section "inputs" for a table made of all this; empty where no server was asked for any of it."""
         fetched = {file.name: file.version for file in report.files if file.version is not None}
-        if len(local) == len(self.names):
+        if not self.fetched:
             return b""
         usable = {name: version if version.etag or version.modified else None for name, version in fetched.items()}
         return freshness.remember(self._options(), {**local, **usable})

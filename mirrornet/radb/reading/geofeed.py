@@ -3,7 +3,7 @@
 CSV in UTF-8, a prefix (or a single address) a line: `prefix,country,region,city,postal`; "#" comments; fields from the
 right may be missing or empty.  Only prefix and country are used: a city without coordinates is a name, and a table of
 all names is a database of its own (--mmdb).  A line whose geographic fields are all empty says that nothing known of
-this prefix holds any more (section 2.1.3), so it hides what registries say.  A country that is none is rejected (EU).
+this prefix holds any more (section 2.1), so it hides what registries say.  A country that is none is rejected (EU).
 
 One network's egress list names thousands of /31s and /64s, so this reads a line in a few microseconds, and says of each
 bad one why.  Whose addresses a feed may speak for is for the operator to judge: RFC 9632 ties a feed to an inetnum by

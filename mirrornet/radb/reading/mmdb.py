@@ -1,10 +1,10 @@
 """A geolocation database in MaxMind's format (DB-IP, GeoLite2, ip-location-db): networks → country, point, radius.
 
 The format is a binary tree over address bits whose leaves point at records; five million networks share a hundred
-thousand records.  So the tree is walked here, a level at a time for all branches at once (numpy, a second for the
-largest), and each different record is read once, through maxminddb's public get().  A walk also knows its bound: a tree
-has no more branches than nodes, so a damaged file that points back into itself ends with an error; the library's own
-iteration would follow it for ever, and takes a minute for the sound one.
+thousand records.  So the tree is walked here, a level at a time for all branches at once (numpy; 300,000 networks in
+0.16 s, the library's own iteration alone takes 0.62 s), and each different record is read once, through maxminddb's
+public get().  A walk also knows its bound: a tree has no more branches than nodes, so a damaged file that points back
+into itself ends with an error.
 
 An IPv6 tree holds IPv4 under ::/96 and repeats it by alias under 2002::/16 and 2001::/32 (6to4, Teredo); these are
 folded when a client is looked up (model/address.py), so only 2000::/3 without them is walked.  What lies below /64 is

@@ -4,7 +4,7 @@
 
 All three agree on the list "roas" and its first three keys; whatever else there is (ta, expires, source, aspas) is
 passed over.  The list has half a million entries, so it is decoded entry by entry out of a window of text: json.loads
-of the whole would take ten times the file in memory.  An entry that is no VRP is counted; text that is no JSON, or ends
+of the whole takes four times the file in memory.  An entry that is no VRP is counted; text that is no JSON, or ends
 before the list does, is a fault of the file, since half a list would turn valid routes into unknown ones in silence.
 """
 
