@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mirrornet.cli.arguments import parsed
-from mirrornet.cli.publisher import Keys, Repo, passphrase, progress
+from mirrornet.cli.publisher import Also, Keys, Repo, folders_of, passphrase, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +25,7 @@ def publish(
     name: Annotated[str, typer.Option(metavar="NAME", help="What clients call the image, such as debian.")],
     repo: Repo,
     keys: Keys,
+    also: Also = None,
     codec: Annotated[
         str | None,
         typer.Option(
@@ -80,6 +81,7 @@ def publish(
             raise InputError(f"--profile {profile}: {error.strerror}") from None
         except ValueError as error:
             raise InputError(f"--profile {profile}: {error}; FORMAT.md says what a profile is") from None
+    folders = folders_of(also)
     with progress(f"publishing {name}") as tell:
         report = work(
             image,
@@ -93,6 +95,7 @@ def publish(
             profile=boot,
             now=time.time(),
             passphrase=passphrase(keys),
+            also=folders,
             progress=tell,
         )
     if as_json:

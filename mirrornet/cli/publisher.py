@@ -17,8 +17,13 @@ from typing import Annotated
 import typer
 
 from mirrornet.cli.border import say
+from mirrornet.model.errors import InputError
 
 Keys = Annotated[Path, typer.Option(help="The folder of keys, as `mirrornet keygen` made it.", metavar="DIR")]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option("--also", metavar="DIR", help="One more folder of keys, such as the stick of the offline ones."),
+]
 Repo = Annotated[Path, typer.Option(help="The repository: the folder that mirrors serve.", metavar="DIR")]
 
 
@@ -41,6 +46,14 @@ def passphrase(folder: Path) -> bytes | None:
     if given is None and is_encrypted(folder) and sys.stdin.isatty():
         given = typer.prompt(f"Passphrase of the keys in {folder}", hide_input=True, err=True)
     return given.encode() if given else None
+
+
+def folders_of(also: list[Path] | None) -> list[tuple[Path, bytes | None]]:
+    """The folders of --also, each with its passphrase.  Raises InputError."""
+    for folder in also or ():
+        if not folder.is_dir():
+            raise InputError(f"--also {folder}: is no folder of keys; is the stick mounted?")
+    return [(folder, passphrase(folder)) for folder in also or ()]
 
 
 @contextmanager

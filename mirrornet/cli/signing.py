@@ -10,13 +10,8 @@ from typing import Annotated
 import typer
 
 from mirrornet.cli.border import say
-from mirrornet.cli.publisher import Keys, Repo, new_passphrase, passphrase
+from mirrornet.cli.publisher import Also, Keys, Repo, folders_of, new_passphrase, passphrase
 from mirrornet.model.errors import InputError
-
-Also = Annotated[
-    list[Path] | None,
-    typer.Option("--also", metavar="DIR", help="One more folder of keys, such as the stick of the offline ones."),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -79,14 +74,6 @@ def _threshold(text: str) -> tuple[str, tuple[int, int]]:
     return role, (int(needed), int(there_are))
 
 
-def _folders(also: list[Path] | None) -> list[tuple[Path, bytes | None]]:
-    """The folders of --also, each with its passphrase.  Raises InputError."""
-    for folder in also or ():
-        if not folder.is_dir():
-            raise InputError(f"--also {folder}: is no folder of keys; is the stick mounted?")
-    return [(folder, passphrase(folder)) for folder in also or ()]
-
-
 def resign(
     repo: Repo,
     keys: Keys,
@@ -103,7 +90,7 @@ def resign(
     """
     from mirrornet.image.publishing.resign import resign as work
 
-    folders = _folders(also)
+    folders = folders_of(also)
     report = work(repo, keys, now=time.time(), passphrase=passphrase(keys), offline=offline, also=folders)
     for warning in report.warnings:
         say(f"warning: {warning}")
@@ -142,7 +129,7 @@ def rotate(
     from mirrornet.image.publishing.rotate import rotate as work
 
     counts = _threshold(f"{roles[0]}={threshold}")[1] if threshold is not None else None
-    folders = _folders(also)
+    folders = folders_of(also)
     report = work(
         repo,
         keys,

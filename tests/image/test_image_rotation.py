@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mirrornet.image.publishing.held import held
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.publishing.resign import resign
 from mirrornet.image.publishing.rotate import rotate
@@ -15,7 +17,7 @@ from mirrornet.image.trust import shelf as shelf_module
 from mirrornet.image.trust.keyfiles import key_files, open_key
 from mirrornet.image.trust.keys import first_root, keygen
 from mirrornet.image.trust.shelf import Shelf
-from mirrornet.model.errors import InputError, PeerError, Untrusted
+from mirrornet.model.errors import InputError, LocalError, PeerError, Untrusted
 
 NOW, DAY = 1_800_000_000.0, 86400
 ONLINE = ("snapshot", "timestamp")
@@ -254,3 +256,23 @@ def test_offline_keys_renew_what_they_sign(publisher: Any, client: Any, mirror: 
     assert set(report.renewed) == {"root", "targets", "image-demo", "snapshot", "timestamp"} and not report.warnings
     metadata = client(publisher.root).refresh(mirror(publisher.repo), now=late)
     assert metadata.root_version == 2 and metadata.latest("demo").version == 1
+
+
+def test_a_new_image_with_targets_on_a_stick(publisher: Any, tmp_path: Path, client: Any, mirror: Any) -> None:
+    publisher.publish(b"one")
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    shutil.move(publisher.keys / "targets.pem", stick)
+    with pytest.raises(InputError, match=r"targets\.pem: the key of the role targets is not here"):
+        publisher.publish(b"two", name="other")
+    assert publisher.publish(b"two", name="other", also=[(stick, None)]).version == 1
+    assert [path.name for path in stick.iterdir()] == ["targets.pem"]  # the image's key is made in the first folder
+    assert client(publisher.root).refresh(mirror(publisher.repo), "other").latest("other").size == 3
+
+
+def test_who_is_at_work_is_told(publisher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher.publish(b"one")
+    monkeypatch.setattr("mirrornet.image.files.LOCK_WAIT", 0.0)
+    with held(publisher.repo, None, "a publish"), pytest.raises(LocalError) as caught:
+        rotate(publisher.repo, publisher.keys, ["timestamp"], now=NOW)
+    assert f"a publish (process {os.getpid()}) is at work here; try again when that is done" in str(caught.value)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mirrornet.image.publishing.held import held
 from mirrornet.image.trust.keys import first_root
-from mirrornet.image.trust.ring import Ring
+from mirrornet.image.trust.ring import Folders, Ring
 from mirrornet.image.trust.shelf import Shelf
 from mirrornet.image.trust.versions import ImageVersion, Metadata, check_name
 from mirrornet.model.errors import InputError
-
-Folders = Sequence[tuple[Path, bytes | None]]  # more folders of keys, each with its passphrase
 
 
 @dataclass(frozen=True, slots=True)

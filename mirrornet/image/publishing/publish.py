@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from mirrornet.image.contents.sbom import describe
 from mirrornet.image.files import write_whole
 from mirrornet.image.format.block import (
     BLOCK_SIZE,
@@ -37,7 +38,7 @@ from mirrornet.image.publishing.source import CloopSource, opened
 from mirrornet.image.publishing.store import Store
 from mirrornet.image.trust.keyfiles import key_files
 from mirrornet.image.trust.keys import first_root, pin_of
-from mirrornet.image.trust.ring import Ring
+from mirrornet.image.trust.ring import Folders, Ring
 from mirrornet.image.trust.shelf import Shelf, index_path
 from mirrornet.image.trust.verify import versions_of
 from mirrornet.image.trust.versions import ImageVersion, check_name, role_of
@@ -90,14 +91,16 @@ def publish(
     attached: Mapping[str, bytes | Path] = MappingProxyType({}),
     now: float,
     passphrase: bytes | None = None,
+    also: Folders = (),
     progress: Progress | None = None,
 ) -> PublishReport:
     """Publishes the file or block device `image` as the next version of `name`.
 
     A .cloop keeps its own streams.  `codec` None is zlib, `level` None the codec's default, `block_size` (bytes, a
     power of two) None 256 KiB.  `packs`: blocks go into packs only.  `profile`: what a boot reads, which becomes a pack
-    and a target.  `attached`: files beside the index, by kind, such as "kernel".  `now` in Unix time.  Raises
-    InputError (a name, a key, an image that is empty or changes), LocalError (disk full, another publish at work).
+    and a target.  `attached`: files beside the index, by kind, such as "kernel"; the list of packages, "sbom", is made
+    of the image where it has one.  `now` in Unix time.  Raises InputError (a name, a key, an image that is empty or
+    changes), LocalError (disk full, another publish at work).
     """
     started = time.monotonic()
     check_name(name)
@@ -122,7 +125,7 @@ def publish(
                 raise InputError("the profile names no block of this image: it was recorded with another one")
             attached = {**attached, "profile": profile.encode()}
         shelf = Shelf(repo, root, now)
-        ring = Ring(keys, passphrase)
+        ring = Ring(keys, passphrase, also)
         role = role_of(name)
         if name in shelf.images or key_files(keys, role):
             ring.sign(role)
@@ -141,6 +144,8 @@ def publish(
         )
         cutter = Cutter(source, Store(repo, staging), plan)
         head = cutter.cut(progress)
+        if "sbom" not in attached and (sbom := describe(image, name, version, now)) is not None:
+            attached = {**attached, "sbom": sbom}
         entry = replace(
             _write_index(repo, staging, head, name, version, now),
             attached=attach(repo, staging, name, version, attached),

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mirrornet.image.publishing.changing import Change, Folders, changing
+from mirrornet.image.publishing.changing import Change, changing
 from mirrornet.image.trust.keyfiles import key_path
+from mirrornet.image.trust.ring import Folders
 from mirrornet.image.trust.shelf import DAY, LIFE, expiries
 
 

@@ -19,9 +19,10 @@ from typing import Final
 
 from securesystemslib.signer import Signer
 
-from mirrornet.image.publishing.changing import Change, Folders, changing
+from mirrornet.image.publishing.changing import Change, changing
 from mirrornet.image.trust.keyfiles import number_of, unused_path
 from mirrornet.image.trust.keys import ROLES, check_threshold, pin_of, refuse_uris
+from mirrornet.image.trust.ring import Folders
 from mirrornet.image.trust.versions import name_of, role_of
 from mirrornet.model.errors import InputError
 from mirrornet.model.names import suggest

@@ -15,11 +15,13 @@ from securesystemslib.signer import Signer
 from mirrornet.image.trust.keyfiles import import_key, is_encrypted, key_files, key_path, new_key, open_key, unused_path
 from mirrornet.model.errors import InputError
 
+Folders = Sequence[tuple[Path, bytes | None]]  # of keys, each with its passphrase
+
 
 class Ring:
     """The keys opened so far, of the folder `keys` and the folders `also`, each with its passphrase."""
 
-    def __init__(self, keys: Path, passphrase: bytes | None, also: Sequence[tuple[Path, bytes | None]] = ()) -> None:
+    def __init__(self, keys: Path, passphrase: bytes | None, also: Folders = ()) -> None:
         self._keys, self._passphrase = keys, passphrase
         self._folders = ((keys, passphrase), *also)
         self._open: dict[str, dict[Path, Signer]] = {}
