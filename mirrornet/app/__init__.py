@@ -15,6 +15,8 @@ inherit.py    how a new supervisor follows one that was killed
 manners.py    from `server:` in a zone file to what workers are told
 mount.py      `mirrornet mount`: resolver, repository, cache, reader, kernel
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
+endpoints.py  where clients report to, told by DNS
+measuring.py  from clients' reports of round trips to the plan
 control.py    the socket on which a running process is asked
 daemon.py     leaving a process behind, and hearing from it until it is ready
 simulating.py two worlds and their plans, for `simulate`

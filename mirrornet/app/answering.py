@@ -115,15 +115,25 @@ class ReferenceEngine:
         return self._respond
 
     def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
-        if world is not self._world:
-            self._world, self._find = world, _finder(world)
+        if self._world is None or world.table is not self._world.table:
+            self._find = _finder(world)
+        self._world = world
         self.set_ttls(ttls, verdicts)
 
     def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
         world = self._world
         if world is not None and world.table is not None and self._find is not None:
             nsid, gate = self._keeper.manners.nsid.encode(), self._keeper.gate
-            reference = Reference(world.zones, world.table, self._find, world.records, verdicts, nsid=nsid, gate=gate)
+            reference = Reference(
+                world.zones,
+                world.table,
+                self._find,
+                world.records,
+                verdicts,
+                nsid=nsid,
+                gate=gate,
+                measured=world.measured,
+            )
             self._respond = reference.respond
 
     def counters(self) -> dict[str, int]:
@@ -145,6 +155,10 @@ def _finder(world: World) -> Callable[[Address], Match]:
     return Tries.of_table(world.table).match
 
 
+def _planner(world: World) -> Planner:
+    return Planner(world.zones, world.table, world.records, world.measured)
+
+
 class Answering:
     """The planner of the world in force and the engine that answers."""
 
@@ -154,7 +168,7 @@ class Answering:
         self.planned: PlanStatus | None = None
         self._generation = 0
         self._state = state
-        self._planner = Planner(world.zones, world.table, world.records)
+        self._planner = _planner(world)
         self._plan: planfile.Plan | None = None
         self._ttls: list[int] = []
         self._lock = asyncio.Lock()
@@ -169,7 +183,7 @@ class Answering:
 
     async def stage(self, world: World) -> Planner:
         """The planner for a new world: seconds at full scale, in which the old one goes on planning."""
-        return await asyncio.to_thread(Planner, world.zones, world.table, world.records)
+        return await asyncio.to_thread(_planner, world)
 
     async def adopt(self, world: World, planner: Planner, verdicts: AllVerdicts) -> None:
         """A new world with the planner that was staged for it: swapped once its first plan is published.
@@ -179,6 +193,10 @@ class Answering:
         async with self._lock:
             await self._publish(world, planner, verdicts)
             self.world, self._planner = world, planner
+
+    def replace(self, world: World, planner: Planner) -> None:
+        """As adopt(), before there is a first plan."""
+        self.world, self._planner = world, planner
 
     async def _publish(self, world: World, planner: Planner, verdicts: AllVerdicts) -> None:
         def work() -> PlanStatus:

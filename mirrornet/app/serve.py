@@ -29,6 +29,7 @@ from mirrornet.app.files import LOOK_EVERY, Files, Moving
 from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import only_server
 from mirrornet.app.manners import manners_of
+from mirrornet.app.measuring import Measuring
 from mirrornet.app.probing import Probing
 from mirrornet.app.trouble import Trouble
 from mirrornet.app.world import World
@@ -37,6 +38,7 @@ from mirrornet.config.faults import Wrong
 from mirrornet.model.address import Address
 from mirrornet.model.errors import InputError, MirrornetError
 from mirrornet.model.zone import ServerSettings
+from mirrornet.web.reports import ReportListener
 from mirrornet.web.server import Window
 from mirrornet.web.status import Snapshot, TableStatus, ZoneStatus
 
@@ -89,6 +91,8 @@ class Supervisor:
         self._unplanned = Trouble(log, "no new plan, the last one stays in force", "a new plan is in force again")
         self._unread = Trouble(log, "reload refused, the old files stay in force", "the files are in force again")
         self.probing = Probing(self.state, self._changed.set)
+        self.rtt = settings.rtt if settings else None
+        self.measuring: Measuring | None = None  # once the state folder is ours
 
     async def run(self, reload: asyncio.Event) -> None:
         """Serves until cancelled.  Everything that was started is stopped on the way out, whatever happens."""
@@ -97,8 +101,15 @@ class Supervisor:
 
     async def _run(self, reload: asyncio.Event) -> None:
         window = Window(self.snapshot)
+        listener = None
         try:
             await self.answering.engine.start()
+            if self.rtt:
+                self.measuring = Measuring(self.state, lambda: self.world, self._adopt_measured)
+                listener = ReportListener(self.measuring.take)
+                await listener.start(*self.rtt)
+                log.info("taking reports of round trips on %s port %d", *self.rtt)
+                await self._adopt_measured(await self.measuring.recall(self.world), publish=False)
             if self.http:
                 await window.start(str(self.http[0]), self.http[1])
                 log.info("status page on http://%s:%d/", self.http[0], window.port)
@@ -115,7 +126,13 @@ class Supervisor:
                 group.create_task(self._refresh_ttls())
                 group.create_task(self._reload_on(reload))
                 group.create_task(self.probing.watch())
+                if self.measuring:
+                    group.create_task(self.measuring.run())
         finally:
+            if listener:
+                await listener.stop()
+            if self.measuring:
+                await self.measuring.save()
             await self.answering.engine.stop()
             await self.probing.stop()
             await window.stop()
@@ -176,7 +193,7 @@ class Supervisor:
                 self._unread.reason = ""  # who asks is told, again if need be
             try:
                 world = await asyncio.to_thread(self.files.load, self.world)
-                await self._adopt(world)
+                await self._adopt(await self.measuring.recall(world) if self.measuring else world)
             except Moving as error:
                 log.info("%s", error)
             except InputError as error:
@@ -203,6 +220,21 @@ class Supervisor:
             await self.probing.swap(staged, world.zones)
             if self.probing.verdicts() != expected:
                 self._changed.set()  # they have moved while the plan was made
+
+    async def _adopt_measured(self, world: World, publish: bool = True) -> None:
+        """`world` is the one in force, but for what clients measured; a reload that comes between goes first."""
+        base = self.world
+        if not world.measured and not base.measured:
+            return
+        planner = await self.answering.stage(world)
+        async with self._swapping:
+            if self.world is not base:
+                return  # the reload has recalled the reports itself
+            if publish:
+                await self.answering.adopt(world, planner, self.probing.verdicts())
+            else:
+                self.answering.replace(world, planner)
+            self.world = world
 
 
 def _only_at_start(before: ServerSettings | None, after: ServerSettings | None) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TextIO
 
+from mirrornet.app.measuring import as_served
 from mirrornet.app.verdicts import read
 from mirrornet.app.world import World, load_world, open_table
 from mirrornet.dns.planning.plan import Planner
@@ -27,7 +29,7 @@ CLIENTS_LIMIT: Final = 5_000_000  # addresses; some 100 bytes each
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """The command line.  `state`: take verdicts from there; None: all mirrors are up."""
+    """The command line.  `state`: take verdicts and clients' reports from there; None: all are up."""
 
     zone: Path
     against: Path | None = None
@@ -45,7 +47,7 @@ def answer(questions: Questions) -> list[Simulation]:
     """One simulation for each select of the zone.  Raises InputError (ConfigError) naming what is wrong."""
     clients = of_clients(read_clients(questions.clients)) if questions.clients else None
     now = load_world([questions.zone])
-    planner = Planner(now.zones, now.table, {})
+    planner = _planner(now, questions)
     before = _sides(now, planner, _verdicts(now.zones[0], questions.state))
     if not questions.changes:
         return [simulate(side, side, clients) for side in before]
@@ -53,7 +55,7 @@ def answer(questions: Questions) -> list[Simulation]:
     if questions.table:
         then = replace(then, table=open_table(questions.table))
     if then is not now:
-        planner = Planner(then.zones, then.table, {})
+        planner = _planner(then, questions)
     verdicts = _verdicts(then.zones[0], questions.state)
     for name in questions.down:
         if name not in verdicts:
@@ -65,6 +67,11 @@ def answer(questions: Questions) -> list[Simulation]:
         if side.select.name not in after:
             raise InputError(f"{then.zones[0].file} has no select {side.select.name!r} as {questions.zone} has")
     return [simulate(side, after[side.select.name], clients) for side in before]
+
+
+def _planner(world: World, questions: Questions) -> Planner:
+    measured = as_served(questions.state, world, time.time()) if questions.state else {}
+    return Planner(world.zones, world.table, {}, measured)
 
 
 def _verdicts(zone: Zone, state: Path | None) -> dict[str, Verdict]:

@@ -7,13 +7,15 @@ the new is sound.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mirrornet.app import families, manners, policies
+from mirrornet.app.endpoints import publish
 from mirrornet.config.load import examine
 from mirrornet.dns.message.rrset import RRset
+from mirrornet.dns.ranking.terms import Measured
 from mirrornet.dns.records.static import read_records
 from mirrornet.model.errors import ConfigError, InputError
 from mirrornet.model.problem import Problem
@@ -27,11 +29,15 @@ Records = dict[str, dict[bytes, dict[int, RRset]]]
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is served: zones, one table for all of them, their static records by zone name."""
+    """What is served: zones, one table for all of them, their static records by zone name.
+
+    `measured`: what clients reported (measuring.py), by zone name.
+    """
 
     zones: tuple[Zone, ...]
     table: WorldTable | None
     records: Records
+    measured: Mapping[str, Measured] = field(default_factory=dict)
 
     @property
     def server(self) -> ServerSettings | None:
@@ -77,7 +83,9 @@ def load_world(paths: Sequence[Path]) -> World:
             log.warning("%s", problem)
     if faults:
         raise ConfigError(faults)
-    return World(zones, table, records)
+    world = World(zones, table, records)
+    publish(zones, world.server, records)
+    return world
 
 
 def _table_of(zones: Sequence[Zone]) -> WorldTable | None:

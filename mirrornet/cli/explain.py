@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
         their TTLs and scopes.  Mirrors are taken as up where the state folder holds no verdicts.
         """
         from mirrornet.app.folders import state_folder
+        from mirrornet.app.measuring import as_served
         from mirrornet.app.verdicts import read
         from mirrornet.app.world import load_world
         from mirrornet.dns.explain import Scopes, text
@@ -49,7 +51,8 @@ def register(app: typer.Typer) -> None:
         client = parsed("ADDRESS", parse_address, address)
         world = load_world([zone_file])
         (zone,), table = world.zones, world.table
-        known = read(state or state_folder())
+        folder = state or state_folder()
+        known, measured = read(folder), as_served(folder, world, time.time())
         verdicts = None if known is None else known.get(zone.name)
         assumed = verdicts is None
         if verdicts is None:
@@ -58,7 +61,7 @@ def register(app: typer.Typer) -> None:
         def find(where: Address) -> Match:
             return NOWHERE if table is None else table.match(where)
 
-        plan = Planner([zone], table, {}).plan({zone.name: verdicts}, 0)
+        plan = Planner([zone], table, {}, measured).plan({zone.name: verdicts}, 0)
         family, value = key(client)
         scopes: Scopes = {
             (name_to_text(name), rtype): plan.partitions[entry.partition].family(family).find(value)[1]
@@ -67,7 +70,7 @@ def register(app: typer.Typer) -> None:
             if entry.partition >= 0
         }
         match, mirrors = whereabouts(zone, find, client), placed_mirrors(zone, find)
-        terms = terms_of(zone, mirrors, graph_of(table))
+        terms = terms_of(zone, mirrors, graph_of(table), measured.get(zone.name))
         policy = policy_of(zone, None if table is None else Sets.read(table.section(SECTION)))
         found = [reason(zone, s, client, match, mirrors, verdicts, scopes, assumed, terms, policy) for s in zone.select]
         if as_json:

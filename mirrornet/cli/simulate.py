@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 metavar="DIR",
-                help="Take the mirrors' verdicts from this state folder of `serve`.  Default: all are up.",
+                help="Take verdicts and reports from this state folder of `serve`.  Default: all mirrors are up.",
             ),
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")] = False,

@@ -91,6 +91,14 @@ def endpoint(text: str) -> tuple[Address, int]:
     return address, port
 
 
+def published_endpoint(text: str) -> tuple[Address, int]:
+    """As endpoint(), for a socket whose port stands in DNS, and so has to be the same at every start."""
+    address, port = endpoint(text)
+    if port == 0:
+        raise Wrong("port 0 changes at every start", "clients learn this port by DNS, so name one, such as 8054")
+    return address, port
+
+
 def _endpoint_hint(text: str) -> str:
     try:
         address = parse_address(text.strip("[]"))

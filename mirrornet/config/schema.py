@@ -228,6 +228,7 @@ def _read_server(section: Section, folder: Path) -> ServerSettings | None:
     settings = ServerSettings(
         listen=section.read_list("listen", addresses.endpoint) or (),
         http=section.read("http", addresses.endpoint, None),
+        rtt=section.read("rtt", addresses.published_endpoint, None),
         workers=section.read("workers", values.whole(1, 256), None),
         nsid=section.read("nsid", _nsid, ""),
         cookies=section.read("cookies", lambda text: folder / text, None),

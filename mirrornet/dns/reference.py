@@ -28,6 +28,7 @@ from mirrornet.dns.planning.lookup import ANY_ANSWER, Found, Kind, Tree
 from mirrornet.dns.planning.planfile import Entry, Node, ZoneInfo
 from mirrornet.dns.question import Key, Question, own_addresses, questions
 from mirrornet.dns.ranking.policy import NOTHING, Held, Policy, policy_of
+from mirrornet.dns.ranking.terms import Measured
 from mirrornet.dns.ranking.whereabouts import CARRIERS, TUNNELS, Find, placed_mirrors, whereabouts
 from mirrornet.dns.records.rdata import SOA_TIMERS, STATIC_WINS, static_sets
 from mirrornet.model.address import Address, Family, Prefix, key, mask, width
@@ -56,6 +57,7 @@ class Reference:
         *,
         nsid: bytes = b"",
         gate: Gate | None = None,
+        measured: Mapping[str, Measured] | None = None,
     ) -> None:
         self.table, self.find, self.verdicts = table, find, verdicts
         self.nsid = edns.nsid_option(nsid) if nsid else b""
@@ -69,7 +71,8 @@ class Reference:
             policy = policy_of(zone, sets)
             self.policies[zone.name] = policy
             mirrors = placed_mirrors(zone, find)
-            asked = dict(questions(zone, mirrors, policy, terms_of(zone, mirrors, graph)))
+            terms = terms_of(zone, mirrors, graph, (measured or {}).get(zone.name))
+            asked = dict(questions(zone, mirrors, policy, terms))
             fixed = dict(own_addresses(zone))
             static = static_sets(zone, records.get(zone.name, {}))
             for name, types in static.items():

@@ -1,9 +1,11 @@
 """The window: what the server knows, for people and for machines.  It looks in; nothing can be changed through it.
+Beside it a letter box: what clients measured.
 
     status.py      a Snapshot of the server, and the document of /status.json     (pure)
     page.py        the same as a page that needs no JavaScript                    (pure)
     metrics.py     the same in Prometheus' words
     server.py      the HTTP server
+    reports.py     POST /v1/rtt, on a listener of its own
 
 Decisions
 ---------
@@ -11,6 +13,8 @@ Decisions
   /status.json can never disagree, and no thread or task keeps a copy up to date.
 - 2026-11-23: /healthz says whether this server answers DNS, not whether mirrors are up.  With all of them down it still
   answers (fail open), and a supervisor that restarted it for that would make things worse.
+- 2026-11-23: clients' reports come in by a listener of their own, which may be flooded; everything below is about the
+  window.
 - 2026-11-23: GET and HEAD only, no cookies, no script, nothing from elsewhere: the page's Content-Security-Policy is
   `default-src 'none'` with one style sheet.
 - 2026-11-23: the answers with rcode NOERROR are computed as what is left of all queries, because the answering path

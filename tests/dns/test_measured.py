@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrornet.dns.ranking import reports as rep
-from mirrornet.dns.ranking.estimate import UNIT, estimate, located
+from mirrornet.dns.ranking.estimate import estimate, located
 from mirrornet.dns.ranking.measured import BOUND_MS, HALF_LIFE, bound_ms, measured
 from mirrornet.dns.ranking.nearest import rank
 from mirrornet.dns.ranking.rendezvous import place_key
@@ -59,26 +59,28 @@ def moved(by: dict[str, float], base: float = 0.0) -> dict[str, float]:
 def test_three_networks_move_an_estimate_and_two_do_not() -> None:
     assert told(filled(2, moved({"paris": 15}))) == {}
     found = told(filled(3, moved({"paris": 15})))[place_key(ROME)]
-    assert found == {name: pytest.approx(ms + (15 if name == "paris" else 0)) for name, ms in TRUTH.items()}
+    assert found == {name: pytest.approx(ms + (15 if name == "paris" else 0), abs=0.6) for name, ms in TRUTH.items()}
 
 
 def test_a_slow_line_is_no_fault_of_the_mirrors() -> None:
     found = told(filled(3, moved({"paris": 15}, base=400)))[place_key(ROME)]
-    assert found["milan"] == pytest.approx(TRUTH["milan"]) and found["paris"] == pytest.approx(TRUTH["paris"] + 15)
+    assert found["milan"] == pytest.approx(TRUTH["milan"], abs=0.6) and found["paris"] == pytest.approx(
+        TRUTH["paris"] + 15, abs=0.6
+    )
 
 
 def test_the_median_decides_and_not_the_mean() -> None:
     found = filled(4, moved({}))
     for number in range(50, 53):
         found.take("zone", ROME, network(number), moved({"milan": 4000}), NOW)
-    assert told(found)[place_key(ROME)]["milan"] == pytest.approx(TRUTH["milan"])
+    assert told(found)[place_key(ROME)]["milan"] == pytest.approx(TRUTH["milan"], abs=0.6)
 
 
 def test_the_old_weigh_less() -> None:
     found = filled(3, moved({"paris": 10}), at=NOW - 2 * HALF_LIFE)
     for number in (50, 51):
         found.take("zone", ROME, network(number), moved({"paris": -10}), NOW)
-    assert told(found)[place_key(ROME)]["paris"] == pytest.approx(TRUTH["paris"] - 10)
+    assert told(found)[place_key(ROME)]["paris"] == pytest.approx(TRUTH["paris"] - 10, abs=0.6)
     assert told(filled(3, moved({"paris": 10}), at=NOW - FORGET - 1)) == {}
 
 
@@ -154,10 +156,10 @@ def test_where_a_place_is_silent_its_as_speaks_by_places_and_its_country_by_ases
     abroad = Place(100, "FR", 43.3, 5.4)
     plain = {p: estimate(p, MIRRORS[1].place, NO_TERMS, "paris").ms for p in (silent, other_as)}
     by_as = told(spoken(places_of([100, 100, 100]), 8), (silent, other_as, abroad))
-    assert by_as[place_key(silent)]["paris"] == pytest.approx(plain[silent] + 8)
+    assert by_as[place_key(silent)]["paris"] == pytest.approx(plain[silent] + 8, abs=0.6)
     assert place_key(other_as) not in by_as and place_key(abroad) not in by_as
     by_country = told(spoken(places_of([1, 2, 3]), 8), (other_as, abroad))
-    assert by_country[place_key(other_as)]["paris"] == pytest.approx(plain[other_as] + 8)
+    assert by_country[place_key(other_as)]["paris"] == pytest.approx(plain[other_as] + 8, abs=0.6)
     assert place_key(abroad) not in by_country
     assert not told(spoken(places_of([1, 2]), 8), (other_as,))
     # A hundred places of one AS are one vote of the country.
@@ -168,7 +170,7 @@ def test_a_wider_level_moves_half_as_far() -> None:
     silent = Place(100, "IT", 38.1, 13.4)
     found = told(spoken(places_of([100, 100, 100]), 1000), (silent,))
     plain = estimate(silent, MIRRORS[1].place, NO_TERMS, "paris").ms
-    assert found[place_key(silent)]["paris"] == pytest.approx(plain + bound_ms(plain) / 2)
+    assert found[place_key(silent)]["paris"] == pytest.approx(plain + bound_ms(plain) / 2, abs=0.6)
 
 
 # -- liars
@@ -180,7 +182,7 @@ SELECT = Select("select", "http://s.test/", answers=3)
 
 def honest_at_most(lied_ms: float) -> float:
     """The greatest estimate that lies can bring down to `lied_ms`."""
-    return max(lied_ms + BOUND_MS, lied_ms * 4 / 3) + 0.1
+    return max(lied_ms + BOUND_MS, lied_ms * 4 / 3) + 1
 
 
 @given(st.lists(ANY, min_size=1, max_size=40))
@@ -193,7 +195,7 @@ def test_liars_who_own_every_vote_only_reorder_near_mirrors(lies: list[dict[str,
     honest = rank(ROME, SELECT, MIRRORS, UP)
     lied = rank(ROME, SELECT, MIRRORS, UP, None, terms)
     for name, ms in TRUTH.items():
-        assert abs(lied.estimates[name].ms - ms) <= bound_ms(ms) + 1 / UNIT
+        assert abs(lied.estimates[name].ms - ms) <= bound_ms(ms) + 0.6
     assert set(lied.ordered) == set(honest.ordered), "nothing vanishes"
     best = min(TRUTH.values())
     limit = best + bound_ms(best)
@@ -207,7 +209,7 @@ def test_a_liar_with_a_thousand_addresses_in_one_network_is_one_voice() -> None:
     found = filled(3, moved({}))
     for host in range(250):
         found.take("zone", ROME, network_of(ip_address((12 << 24) + host)), moved({"milan": 4000}), NOW + host)
-    assert len(found) == 4 and told(found)[place_key(ROME)]["milan"] == pytest.approx(TRUTH["milan"])
+    assert len(found) == 4 and told(found)[place_key(ROME)]["milan"] == pytest.approx(TRUTH["milan"], abs=0.6)
 
 
 def test_a_liar_is_not_heard_in_other_countries() -> None:

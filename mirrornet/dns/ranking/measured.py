@@ -68,7 +68,8 @@ def measured(
             if shift is not None:
                 ms = estimate(place, mirror.place, plain, mirror.name).units / UNIT
                 most = bound_ms(ms, wider)
-                told[mirror.name] = ms + min(max(shift, -most), most)
+                # Whole ms: a finer one would make a new plan of every breath.
+                told[mirror.name] = float(round(ms + min(max(shift, -most), most)))
         if told:
             result[number] = told
     return result

@@ -79,6 +79,16 @@ class Reports:
     def __len__(self) -> int:
         return self._count
 
+    def copy(self) -> Reports:
+        """The same at this moment, for a thread to read while this one goes on."""
+        found = Reports(self.secret)
+        found._count = self._count
+        found._zones = {
+            zone: {number: Reported(one.place, dict(one.reports)) for number, one in places.items()}
+            for zone, places in self._zones.items()
+        }
+        return found
+
     def of_zone(self, zone: str) -> Iterator[Reported]:
         """The places of `zone` of which something was reported."""
         return iter(self._zones.get(zone, {}).values())
