@@ -248,3 +248,23 @@ def test_gc_killed_at_any_moment(three: Any, client: Any, mirror: Any, monkeypat
 def test_a_mirror_may_collect_as_well(three: Any, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(three.repo, tmp_path / "copy"))
     assert gc(copy, now=NOW + 2 * DAY).removed["block"] == 0
+
+
+def test_gc_of_packs(publisher: Any, client: Any, mirror: Any) -> None:
+    """A pack that only a retired version names goes; blocks that lie in packs alone are nobody's files."""
+    for number in range(4):  # a version may name a pack of the one before that it does not use
+        publisher.publish(some_bytes(8 * SMALL, number), now=NOW + number * 3600, packs=True)
+    age(publisher.repo, NOW)
+    *old, new = (
+        {each.path for each in needed(version, file_fetch(publisher.repo)) if each.kind in ("pack", "page")}
+        for version in listed(publisher.repo, NOW + DAY).images["demo"]
+    )
+    gone = set().union(*old) - new
+    assert len(gone) > 3 and len(new) > 1
+    retire(publisher.repo, publisher.keys, "demo", keep=1, now=NOW + 2 * DAY)
+    now = NOW + 3 * DAY + GRACE
+    publisher.resign(now)
+    assert gc(publisher.repo, now=now).removed["block"] == len(gone)
+    left = files(publisher.repo)
+    assert new < left and not gone & left
+    assert lacking(publisher.repo, client(publisher.root).refresh(mirror(publisher.repo), now=now).latest("demo")) == ""
