@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import random
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -38,6 +39,7 @@ from mirrornet.client.mount import Mount, Operations
 from mirrornet.client.reader import READ_DEADLINE, Reader
 from mirrornet.client.repository import Repository, Trusted, forget_scratch
 from mirrornet.client.resolve import Refresher, Resolver
+from mirrornet.client.share import Sharing
 from mirrornet.client.source import Endpoint, Urls, endpoints_of, parse_resolver, parse_source
 from mirrornet.model.errors import InputError, LocalError, MirrornetError, Unreachable
 
@@ -64,6 +66,7 @@ class MountOptions:
     require_fresh: bool = False
     state: Path | None = None
     read_deadline: float = READ_DEADLINE
+    share_rtt: bool = False
 
 
 class Session:
@@ -76,6 +79,8 @@ class Session:
         self._server = parse_resolver(options.resolver) if options.resolver else None
         if options.read_deadline <= 0:
             raise InputError("--read-deadline must be more than 0")
+        if options.share_rtt and isinstance(self._source, Urls):
+            raise InputError("--share-rtt: URLs have no name server to tell: give a select name, or leave it out")
         self._state = options.state or state_folder()
         self._started = time.time()
         self._fetcher = Fetcher()
@@ -83,6 +88,7 @@ class Session:
         self._pool = ThreadPoolExecutor(WORKERS, "blocks")
         self._cache = Cache(options.cache or cache_folder(), options.cache_size)
         self._refresher: Refresher | None = None
+        self._sharing: Sharing | None = None
         self._beside: set[asyncio.Task[Any]] = set()
         self._warnings: list[str] = []
         self._stops = 0
@@ -134,7 +140,10 @@ class Session:
             return endpoints_of(self._source)
         digest = hashlib.sha256(f"{self._source.name} {self._options.resolver}".encode()).hexdigest()[:16]
         file = self._state / "mirrors" / f"{digest}.json"
-        self._refresher = Refresher(Resolver(self._server), self._source, self._changed, file)
+        resolver = Resolver(self._server)
+        self._refresher = Refresher(resolver, self._source, self._changed, file)
+        if self._options.share_rtt:
+            self._sharing = Sharing(resolver, self._source, self._choice, time.monotonic, random.random)
         try:
             return await self._refresher.first()
         except Unreachable as error:
@@ -168,6 +177,8 @@ class Session:
             if self._refresher is not None:
                 self._spawn(self._refresher.run())
                 self._spawn(self._descend(self._refresher))
+            if self._sharing is not None:
+                self._spawn(self._sharing.run())
             self._spawn(failover.watch(trusted.head.pages[0], self._active))
         self._spawn(asyncio.to_thread(self._cache.measure, time.time()))
         self._reader = Reader(trusted.head, self._cache, failover, self._pool, deadline=options.read_deadline)

@@ -16,6 +16,7 @@ from mirrornet.model.names import suggest
 _FSTAB = {
     "root": True, "version": True, "cache": True, "cache-size": True, "resolver": True, "state": True, "log": True,
     "read-deadline": True, "offline": False, "require-fresh": False,
+    "share-rtt": False,
 }  # fmt: skip
 # What mount(8) and systemd understand themselves; a mount of ours is read-only, so most of it holds anyway.
 _SYSTEM = frozenset(
@@ -76,6 +77,13 @@ def mount(
         Path | None,
         typer.Option(metavar="FILE", help="Write the log there.  Default: the journal, or stderr in the foreground."),
     ] = None,
+    share_rtt: Annotated[
+        bool,
+        typer.Option(
+            "--share-rtt",
+            help="Once an hour, tell the name servers how far each mirror is, if they ask: milliseconds, no image.",
+        ),
+    ] = False,
     read_deadline: Annotated[
         str, typer.Option(metavar="TIME", help="A read that takes longer fails with an input/output error.")
     ] = "30s",
@@ -108,6 +116,7 @@ def mount(
         require_fresh=require_fresh,
         state=state.absolute() if state else None,
         read_deadline=deadline,
+        share_rtt=share_rtt,
     )
     logfile = log.absolute() if log else None
     fallback = (options.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"

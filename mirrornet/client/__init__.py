@@ -5,6 +5,7 @@
     choice.py       what is known of each mirror, and whom to ask next                           (pure)
     descent.py      from a list spread over the world to the mirrors near by                     (pure)
     fetch.py        one HTTP GET, with every limit and deadline
+    share.py        once an hour, if allowed: what was measured, to the name servers
     failover.py     one block: the best mirror, the hedge, the next; blame and proof
     cache.py        blocks on disk, shared by all mounts
     repository.py   which image version, and why it may be believed

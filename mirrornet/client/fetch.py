@@ -159,6 +159,22 @@ class Fetcher:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Unreachable(f"{endpoint}: {path}: {_plain(error)}") from None
 
+    async def send(self, endpoint: Endpoint, body: bytes) -> int:
+        """POSTs the JSON `body` to the endpoint's URL as it stands: the HTTP status.  No redirect, no proxy.
+
+        The answer is not read.  Raises Unreachable.
+        """
+        headers = {"Content-Type": "application/json"}
+        try:
+            async with self._session(endpoint).post(
+                URL(endpoint.url, encoded=True), data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return response.status
+        except TimeoutError:
+            raise Unreachable(f"{endpoint}: no answer in time") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Unreachable(f"{endpoint}: {_plain(error)}") from None
+
     async def forget(self, keep: Iterable[Endpoint]) -> None:
         """Closes the connections to mirrors that are not in `keep`."""
         kept = {endpoint.dialled for endpoint in keep}

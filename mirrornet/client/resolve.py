@@ -35,6 +35,7 @@ from mirrornet.client.source import Endpoint, SelectName, permitted, split_targe
 from mirrornet.image.files import replacing
 from mirrornet.model.address import is_public, parse_address
 from mirrornet.model.errors import InputError, Unreachable
+from mirrornet.model.rtt import SERVICE
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ LIFETIME: Final = 4.0  # seconds for one question, all tries
 TTL: Final = (5.0, 3600.0)  # seconds: a refresh is never sooner, never later
 TROUBLE: Final = 2.0  # seconds between two refreshes because of trouble
 MIRRORS: Final = 32  # taken from one answer at most
+REPORTS: Final = 4  # name servers that are told of round trips, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,23 @@ class Resolver:
         ttl = min((record.ttl for record in found.values() if isinstance(record, _Answer)), default=TTL[0])
         return Resolution(tuple({endpoint.name: endpoint for endpoint in endpoints}.values()), ttl)
 
+    async def reports_to(self, select: SelectName) -> tuple[Endpoint, ...]:
+        """Where the servers of a select name take reports of round trips (model/rtt.py); none where none does."""
+        found = await self._together([(f"{SERVICE}.{select.name}", "URI")])
+        records = sorted((record for answer in found.values() for record in answer), key=lambda r: r.priority)
+        endpoints: list[Endpoint] = []
+        for record in records[:REPORTS]:
+            target = record.target.decode("ascii", "replace")
+            try:
+                url, name = split_target(target)
+            except InputError as error:
+                log.debug("%s: %s is no place for reports: %s", select.name, target, error)
+                continue
+            addresses = permitted(await self._addresses_of(Endpoint(name, url).host), self._allow_local)
+            if addresses:
+                endpoints.append(Endpoint(name, url, addresses, len(endpoints), self._allow_local))
+        return tuple(endpoints)
+
     async def _endpoint(self, row: tuple[str, str], select: str, rank: int) -> Endpoint | None:
         target, dial = row
         try:
@@ -119,11 +138,7 @@ class Resolver:
         addresses = await self._addresses(host) if "#" in target else ()
         if not addresses:
             host = Endpoint(mirror, url).host
-            try:
-                parse_address(host)
-                addresses = (host,)
-            except ValueError:
-                addresses = await self._addresses(host)
+            addresses = await self._addresses_of(host)
         if not addresses:
             return Endpoint(mirror, url, (), rank, self._allow_local)  # the system's own way of finding names is left
         allowed = self._permitted(addresses, host)
@@ -137,6 +152,14 @@ class Resolver:
                 "or with --resolver on such an address)"
             )
         return allowed
+
+    async def _addresses_of(self, host: str) -> tuple[str, ...]:
+        """The addresses of a URL's host, which may be one itself."""
+        try:
+            parse_address(host)
+        except ValueError:
+            return await self._addresses(host)
+        return (host,)
 
     async def _addresses(self, host: str) -> tuple[str, ...]:
         found = await self._together([(host, "A"), (host, "AAAA")])
