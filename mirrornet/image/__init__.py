@@ -4,6 +4,7 @@
     trust/        signed metadata: the publisher's half (keys, shelf), the client's half (attempt, roots), what proves
                   it (verify, versions: pure)
     publishing/   an image cut into blocks on all cores, and made a version
+    contents/     what packages an image holds, and which of them are known to be vulnerable
     copying/      verified copies of a repository: made, proven, rid of what nobody needs
     inventory.py  every file that a version needs: what a copy copies, an audit asks for, a collection keeps
     fetch.py      where bytes come from: a Fetch, a folder, a bridge to an event loop, python-tuf's adapter

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
+from mirrornet.image.contents.sbom import describe
 from mirrornet.image.files import write_whole
 from mirrornet.image.format.block import (
     BLOCK_SIZE,
@@ -97,7 +98,8 @@ def publish(
 
     A .cloop keeps its own streams.  `codec` None is zlib, `level` None the codec's default, `block_size` (bytes, a
     power of two) None 256 KiB.  `packs`: blocks go into packs only.  `profile`: what a boot reads, which becomes a pack
-    and a target.  `attached`: files beside the index, by kind, such as "kernel".  `now` in Unix time.  Raises InputError (a name, a key, an image that is empty or
+    and a target.  `attached`: files beside the index, by kind, such as "kernel"; the list of packages, "sbom", is made
+    of the image where it has one.  `now` in Unix time.  Raises InputError (a name, a key, an image that is empty or
     changes), LocalError (disk full, another publish at work).
     """
     started = time.monotonic()
@@ -142,6 +144,8 @@ def publish(
         )
         cutter = Cutter(source, Store(repo, staging), plan)
         head = cutter.cut(progress)
+        if "sbom" not in attached and (sbom := describe(image, name, version, now)) is not None:
+            attached = {**attached, "sbom": sbom}
         entry = replace(
             _write_index(repo, staging, head, name, version, now),
             attached=attach(repo, staging, name, version, attached),
