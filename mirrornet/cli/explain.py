@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -36,8 +38,9 @@ def register(app: typer.Typer) -> None:
         from mirrornet.app.measuring import as_served
         from mirrornet.app.verdicts import read
         from mirrornet.app.world import load_world
-        from mirrornet.dns.explain import Scopes, text
+        from mirrornet.dns.explain import Scopes
         from mirrornet.dns.explain import explain as reason
+        from mirrornet.dns.explain_text import WIDEST, text
         from mirrornet.dns.message.rrset import name_to_text
         from mirrornet.dns.planning.hops import graph_of, terms_of
         from mirrornet.dns.planning.plan import Planner
@@ -76,4 +79,5 @@ def register(app: typer.Typer) -> None:
         if as_json:
             print(json.dumps({"explanations": [one.json() for one in found]}, indent=2, ensure_ascii=False))
         else:
-            print("\n\n".join(text(one) for one in found))
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDEST
+            print("\n\n".join(text(one, width) for one in found))

@@ -9,7 +9,7 @@ million ranges, and to say why.
     planning/       the same for the whole world at once, with exact scopes, as one immutable file
     serving/        from sockets to answers: what a worker process imports (the supervisor's side is app/workers.py)
     reference.py    the whole in plain lines; question.py (names that depend on mirrors) and packing.py (dnslib) are its
-    explain.py      why this client gets these mirrors
+    explain.py      why this client gets these mirrors; explain_text.py says it to a person
     simulate/       who would be sent elsewhere
 
 Imports go down this list only: reference, explain and simulate, serving, planning, ranking and records, message.

@@ -1,4 +1,6 @@
-"""Why this client gets these mirrors: the whole reasoning for one address as a value, and that value as text or JSON.
+"""Why this client gets these mirrors: the whole reasoning for one address as a value, and as JSON.
+
+explain_text.py says the same to a person.
 
 Nothing is reckoned anew here: the place is whereabouts()'s, the order and every reason are rank()'s, the TTL is
 answer_ttl()'s, and the scopes are given by the caller, who has them from the plan that the server would serve.  So what
@@ -10,7 +12,7 @@ Rejected: an explanation that the ranking writes as it goes (it would slow the p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from mirrornet.data.countries import COUNTRIES
@@ -25,7 +27,7 @@ from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.dns.records.rdata import named_url, srv_port
 from mirrornet.model.address import Address, Family, Prefix, fold, key, mask
 from mirrornet.model.place import Evidence, Place
-from mirrornet.model.table import Match
+from mirrornet.model.table import Mark, Match
 from mirrornet.model.units import format_duration
 from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Mirror, Select, Zone
@@ -48,7 +50,8 @@ class Line:
     """One mirror.  `rank` in URI, from 1, None where it is passed over; `why`: the reason of either.
 
     `stands_in`: the types that hold it; `absent`: why it is in none of A or AAAA, by type.  `policy`: what `only`,
-    `prefer`, `never` and pins did to it, and by which prefix, origin and set ("" nothing).
+    `prefer`, `never` and pins did to it, and by which prefix, origin and set ("" nothing).  `parts`: the terms of the
+    estimate one by one, as ranking/estimate.py has them.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Line:
     stands_in: tuple[str, ...]
     absent: Mapping[str, str]
     policy: str = ""
+    parts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ class Explanation:
     mirrors: tuple[Line, ...]
     answers: tuple[Answer, ...]
     sets: tuple[str, ...] = ()  # what is unusual about the sets that the zone names
+    rpki_valid: bool = False
+    several_origins: bool = False
 
     def json(self) -> dict[str, Any]:
         """As plain values, for json.dumps."""
@@ -155,6 +161,8 @@ def explain(
         mirrors=tuple(replace(m, policy=said[m.name]) for m in _lines(place, ranking, mirrors, verdicts)),
         answers=tuple(_answers(zone, select, address, ranking, mirrors, verdicts, scopes)),
         sets=tuple(told(policy)),
+        rpki_valid=Mark.RPKI_VALID in match.marks,
+        several_origins=Mark.SEVERAL_ORIGINS in match.marks,
     )
 
 
@@ -196,6 +204,7 @@ def _lines(place: Place, ranking: Ranking, mirrors: Sequence[Mirror], verdicts: 
                 why=why,
                 stands_in=tuple(standing),
                 absent=absent,
+                parts={k: round(v, 1) if isinstance(v, float) else v for k, v in asdict(estimated).items()},
             )
         )
     return tuple(lines)
@@ -227,7 +236,7 @@ def summed(place: Place, mirror_place: Place, estimated: Estimate) -> str:
     if estimated.same_as:
         text += f" - {est.SAME_AS_UNITS // est.UNIT}: same AS"
     if estimated.measured_ms is not None:
-        text = f"measured {estimated.measured_ms:g} ms, within half and one and a half times {text}"
+        text = f"{estimated.measured_ms:g} as clients there measured, in place of {text}"
     return text
 
 
@@ -290,74 +299,3 @@ def _block(address: Address, scope: int | None) -> str:
         return ""
     family, value = key(address)
     return str(Prefix(family, mask(family, value, scope), scope))
-
-
-def text(explanation: Explanation) -> str:
-    """For a person."""
-    e = explanation
-    lines = [f"{e.select} for {e.address}" + (f", which carries {e.carries}" if e.carries else ""), ""]
-    country = f"{e.country_name} ({e.country})" if e.country_name else e.country or "country unknown"
-    where = [f"AS{e.asn}" if e.asn else "origin unknown", country]
-    if e.latitude is not None and e.longitude is not None:
-        where.append(_coordinates(e.latitude, e.longitude) + (f" within {e.radius_km} km" if e.radius_km else ""))
-    lines.append("  place    " + ", ".join(where))
-    lines.append(
-        f"           from {e.prefix} of {e.source or 'the map'}" if e.prefix else "           no prefix matches"
-    )
-    if e.country:
-        lines.append(f"           country from {e.country_from}")
-    if e.latitude is not None:
-        lines.append(f"           coordinates from {e.coordinates_from}")
-    if e.anycast:
-        lines.append("           anycast: announced from many places, so coordinates mean nothing")
-    if e.anywhere:
-        lines.append("           so distance says nothing: the mirrors below are spread over the world")
-    if e.last_resort:
-        lines.append(
-            "  WARNING  no mirror is usable: the best of the others are answered anyway, with the shortest TTL"
-        )
-    if e.assumed_up:
-        lines.append("  NOTE     no verdicts found (is `mirrornet serve` running with this state?): all taken as up")
-    policy = [f"{m.name} {m.policy}" for m in e.mirrors if m.policy] + [f"NOTE {fact}" for fact in e.sets]
-    lines += [f"  {'policy' if not number else '':9}{line}" for number, line in enumerate(policy)]
-    lines += ["", "  mirrors"]
-    rows = [
-        (
-            str(m.rank) if m.rank else "-",
-            m.name,
-            "-" if e.anywhere else f"{m.ms:.1f} ms",
-            m.state,
-            " ".join(m.stands_in) or "none",
-            m.why,
-        )
-        for m in e.mirrors
-    ]
-    head = ("rank", "mirror", "estimate", "state", "stands in", "why")
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row, mirror in zip((head, *rows), (None, *e.mirrors), strict=True):
-        lines.append("    " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        if mirror is not None:
-            if not e.anywhere:
-                lines.append(" " * (8 + widths[0]) + mirror.terms)
-            if mirror.verdict:
-                lines.append(" " * (8 + widths[0]) + f"{mirror.state}: {mirror.verdict}")
-            if mirror.rank:
-                reasons: dict[str, list[str]] = {}
-                for rtype, reason in mirror.absent.items():
-                    reasons.setdefault(reason, []).append(rtype)
-                for reason, types in reasons.items():
-                    lines.append(" " * (8 + widths[0]) + f"not in {' and '.join(types)}: {reason}")
-    lines += ["", "  answers"]
-    for answer in e.answers:
-        lines.append(f"    {answer.owner} {answer.rtype}")
-        lines += [f"        {record}" for record in answer.records] or ["        no records (NODATA)"]
-        if answer.records:
-            lines.append(f"        TTL {answer.ttl} s: {answer.ttl_because}")
-            if answer.block:
-                lines.append(f"        scope /{answer.scope}: all of {answer.block} gets this answer")
-    return "\n".join(lines)
-
-
-def _coordinates(latitude: float, longitude: float) -> str:
-    north = f"{abs(latitude):.2f}° {'N' if latitude >= 0 else 'S'}"
-    return f"{north} {abs(longitude):.2f}° {'E' if longitude >= 0 else 'W'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import typer
 
 from mirrornet.app.verdicts import write
 from mirrornet.cli.explain import register
-from mirrornet.dns.explain import Explanation, explain, text
+from mirrornet.dns.explain import Explanation, explain
+from mirrornet.dns.explain_text import text
 from mirrornet.dns.message import rrset
 from mirrornet.dns.ranking.whereabouts import placed_mirrors
 from mirrornet.model.address import parse_prefix
 from mirrornet.model.errors import InputError
 from mirrornet.model.place import UNKNOWN, Evidence, Place
-from mirrornet.model.table import Match, encode, encode_place
+from mirrornet.model.table import Mark, Match, encode, encode_place
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import Mirror, Select, Zone
 
@@ -52,6 +54,38 @@ def test_place_and_provenance() -> None:
     said = text(found)
     assert "AS2501, Japan (JP), 36.00° N 138.00° E within 300 km" in said
     assert "from 133.11.0.0/16 of RADB" in said
+
+
+def test_the_first_line_is_what_he_gets() -> None:
+    lines = text(explained(ROUTE)).splitlines()
+    assert lines[0] == "select.zone.test for 133.11.0.1"
+    assert lines[2:5] == ["  gets     A    tokyo", "           AAAA nothing", "           URI  tokyo, bucket, paris"]
+
+
+def test_how_sure_the_origin_is() -> None:
+    assert not explained(ROUTE).rpki_valid and "RPKI" not in text(explained(ROUTE))
+    sure = explained(replace(ROUTE, marks=Mark.RPKI_VALID))
+    assert sure.rpki_valid and "of RADB, RPKI valid" in text(sure)
+    unsure = explained(replace(ROUTE, marks=Mark.SEVERAL_ORIGINS))
+    assert unsure.several_origins and "registries name other origins of it, too" in text(unsure)
+
+
+def test_terms_one_by_one_for_programs() -> None:
+    parts = explained(ROUTE).json()["mirrors"][0]["parts"]
+    assert parts["same_as"] is True and parts["km"] == pytest.approx(156, abs=1) and parts["measured_ms"] is None
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_loses_nothing(width: int) -> None:
+    found = explained(ROUTE, paris=Verdict(State.DOWN, 4.0, reason="no answer from 192.0.2.2 in 3.0 s"))
+    wide, narrow = text(found), text(found, width)
+    # Names, addresses and the columns of a mirror cannot be broken; all else is.
+    long = [line for line in narrow.splitlines() if len(line) > width]
+    assert all("_http" in line or '"' in line or " ms " in line or "stands in" in line for line in long)
+    if width == 80:
+        assert not long
+    lost = set(wide.split()) - set(narrow.split())
+    assert lost <= {"why"}
 
 
 def test_every_mirror_with_terms_verdict_and_reason() -> None:
