@@ -4,14 +4,17 @@ to the image's room, which knows what a copy is and no HTTP."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from mirrornet.app.folders import state_folder
 from mirrornet.client.fetch import Fetcher
 from mirrornet.client.resolve import Resolver
 from mirrornet.client.source import Endpoint, Urls, endpoints_of, parse_resolver, parse_source
+from mirrornet.image.copying.audit import AuditOptions, MirrorReport, audit
 from mirrornet.image.copying.files import Mirror, Sink
 from mirrornet.image.copying.signed import newest, trust_folder
 from mirrornet.image.copying.sync import Progress, SyncOptions, SyncReport, sync
@@ -20,6 +23,7 @@ from mirrornet.model.errors import InputError
 
 CONNECT: Final = 10.0  # seconds; a copy can wait longer for a connection than a reader
 PROGRESS: Final = 30.0  # seconds between two pieces of a body
+AUDIT_PROGRESS: Final = 10.0  # the same, where a mirror's slowness is a finding
 
 
 def mirror_of(endpoint: Endpoint, fetcher: Fetcher) -> Mirror:
@@ -91,3 +95,41 @@ def _refuse_itself(found: Sequence[Endpoint], into: Path) -> None:
     for endpoint in found:
         if endpoint.url == into.absolute().as_uri():
             raise InputError(f"{into}: is the source itself; name another folder")
+
+
+def run_audit(
+    sources: Sequence[str],
+    repo: Path | None,
+    root: str,
+    options: AuditOptions,
+    *,
+    resolver: str,
+    now: float,
+    dice: random.Random,
+    done: Callable[[str], None],
+) -> list[MirrorReport]:
+    """Runs `audit` over the mirrors that `sources` mean and the folder `repo`.  Raises MirrornetError."""
+
+    async def work() -> list[MirrorReport]:
+        found = [endpoint for source in sources for endpoint in await endpoints(source, resolver)]
+        if repo is not None:
+            if not (repo / "metadata").is_dir():
+                raise InputError(f"{repo}: no repository (it has no folder metadata)")
+            found.insert(0, Endpoint(str(repo), repo.absolute().as_uri(), allow_local=True))
+        if not found:
+            raise InputError("name what to look at: URLs, select names, or --repo DIR")
+        fetcher = Fetcher(connect=CONNECT, progress=AUDIT_PROGRESS)
+        try:
+            unique = {endpoint.dialled: endpoint for endpoint in found}.values()
+            pairs = [(mirror_of(endpoint, fetcher), _folder(endpoint)) for endpoint in unique]
+            return await audit(pairs, root, options, now=now, dice=dice, done=done)
+        finally:
+            await fetcher.close()
+
+    return asyncio.run(work())
+
+
+def _folder(endpoint: Endpoint) -> Path | None:
+    """The folder that a file: URL names."""
+    parts = urlsplit(endpoint.url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None

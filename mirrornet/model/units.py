@@ -42,6 +42,14 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * _SIZE_UNITS[match[2].upper()])
 
 
+def parse_share(text: str) -> float:
+    """The share, 0 to 1, in `text`, such as "1%" or "0.5 %".  Raises ValueError with a sentence for a person."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text.strip())
+    if match is None or float(match[1]) > 100:
+        raise ValueError(f"{text!r} is not a share: write 0% to 100%, such as 1%")
+    return float(match[1]) / 100
+
+
 def format_duration(seconds: float) -> str:
     """`seconds` to two figures that matter: "85 ms", "2.5 s", "12 min", "3.0 h", "2.0 d"."""
     if seconds < 1:

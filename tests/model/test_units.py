@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.model.units import format_duration, format_size, parse_duration, parse_size
+from mirrornet.model.units import format_duration, format_size, parse_duration, parse_share, parse_size
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,10 @@ def test_any_text_is_a_number_or_a_sentence(text: str) -> None:
 def test_units_multiply(number: int, unit: str) -> None:
     one = parse_duration(f"1{unit}")
     assert parse_duration(f"{number}{unit}") == pytest.approx(number * one)
+
+
+def test_shares() -> None:
+    assert [parse_share(text) for text in ("1%", " 0.5 % ", "100%", "0%")] == [0.01, 0.005, 1.0, 0.0]
+    for nonsense in ("1", "101%", "-1%", "one", "%", "1 %%"):
+        with pytest.raises(ValueError, match="not a share"):
+            parse_share(nonsense)
