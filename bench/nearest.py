@@ -23,7 +23,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,8 +32,11 @@ import numpy as np
 
 from mirrornet.client.descent import DESCENTS, step
 from mirrornet.data.countries import COUNTRIES
+from mirrornet.dns.ranking.measured import measured
 from mirrornet.dns.ranking.nearest import Ranking, rank
+from mirrornet.dns.ranking.reports import Reports
 from mirrornet.dns.ranking.terms import NO_TERMS, Terms, region_of
+from mirrornet.model.address import Prefix
 from mirrornet.model.place import UNKNOWN, Place, great_circle_km
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import Mirror, Select
@@ -266,6 +269,30 @@ def unknown_one_step(draw: Draw) -> Outcome:
     return unknown(draw, 1)
 
 
+def reported(draw: Draw, tell: Callable[[float], float] | None = None) -> Terms:
+    """Three networks of the client's place have reported the list they got, each on a line of its own; or a lie."""
+    memory, dice = Reports(bytes(16)), random.Random(draw.client)
+    for number in range(3):
+        line = dice.uniform(0, 40)
+        told = {name: (tell or (lambda ms: ms * dice.uniform(1, 1.1)))(ms) for name, ms in draw.ms.items()}
+        rtt = {name: told[name] + line for name in draw.rank(draw.place).ordered}
+        memory.take("zone", draw.place, Prefix(4, number << 8, 24), rtt, 0.0)
+    return replace(NO_TERMS, measured=measured(memory.of_zone("zone"), draw.mirrors, NO_TERMS, (), 0.0))
+
+
+def first_reported(draw: Draw) -> Outcome:
+    return first(draw, reported(draw))
+
+
+def plain_reported(draw: Draw) -> Outcome:
+    return shuffled(draw.rank(draw.place, reported(draw)).near[4])
+
+
+def first_lied_about(draw: Draw) -> Outcome:
+    """Whoever reports says that near is far and far is near."""
+    return first(draw, reported(draw, lambda ms: max(1.0, 1000 - ms)))
+
+
 METHODS: dict[str, Callable[[Draw], Outcome]] = {
     "random": by_chance,
     "country, else continent": by_country,
@@ -273,7 +300,10 @@ METHODS: dict[str, Callable[[Draw], Outcome]] = {
     "ours, coordinates": first,
     "ours, country only": first_by_country,
     "ours, three and the client measures": three_measured,
+    "ours, three networks have reported": first_reported,
+    "ours, all who report lie": first_lied_about,
     "plain client, shuffled A": plain,
+    "plain client, three networks have reported": plain_reported,
     "plain client, country only": plain_by_country,
     "plain client, 20 % misplaced": plain_misplaced,
     "list and measuring, 20 % misplaced": list_misplaced,

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 FILE: Final = "rtt-reports"  # in the state folder
 EVERY: Final = 60.0  # seconds between two plans because of reports
+PAUSES: Final = 30  # times what the last took: a full memory takes three seconds, so at most 3 % of a processor
 SAVE_EVERY: Final = 5  # of these
 FILE_LIMIT: Final = 32 << 20  # bytes; the fullest memory takes some 10 MB
 
@@ -127,15 +128,17 @@ class Measuring:
         return replace(world, measured=await asyncio.to_thread(believed, reports, world, time.time()))
 
     async def run(self) -> None:
-        """Renews what is believed, for ever."""
-        round_number = 0
+        """Renews what is believed, for ever; what takes long is done less often."""
+        round_number, pause = 0, EVERY
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(pause)
             round_number += 1
+            begun = time.monotonic()
             try:
                 await self.renew()
             except Exception as error:  # reports are never a reason to stop answering
                 log.warning("reports of round trips are not used just now: %s: %s", type(error).__name__, error)
+            pause = max(EVERY, PAUSES * (time.monotonic() - begun))
             if round_number % SAVE_EVERY == 0:
                 await self.save()
 
