@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from roots import DEBIAN, SBIN, debian_image, dpkg_status, ext_image
 
+from mirrornet.image.contents.changes import changes
 from mirrornet.image.contents.cyclonedx import document, read_document
 from mirrornet.image.contents.extfs import read_file
 from mirrornet.image.contents.lists import read_list
@@ -195,3 +196,15 @@ def test_os_release_as_its_manual_says() -> None:
     assert parse_os_release(DEBIAN).id == "debian"
     assert parse_os_release("# ID=no\nID='a\\'b'\nVERSION_ID=\n") == System("a'b", "", "")
     assert parse_os_release("") == System("linux", "", "")
+
+
+def test_what_came_went_and_changed() -> None:
+    def of(*rows: tuple[str, str, str]) -> list[Package]:
+        return [Package("deb", name, version, arch, name, version) for name, version, arch in rows]
+
+    before = of(("a", "1", "amd64"), ("b", "1", "amd64"), ("c", "1", "amd64"), ("c", "1", "i386"))
+    after = of(("a", "2", "amd64"), ("c", "1", "amd64"), ("c", "2", "i386"), ("d", "1", "all"))
+    found = changes(before, after)
+    assert found.added == (("d", "1"),) and found.removed == (("b", "1"),)
+    assert found.changed == (("a", "1", "2"), ("c:i386", "1", "2"))
+    assert found and not changes(after, after) and not changes([], [])

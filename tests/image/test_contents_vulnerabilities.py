@@ -34,10 +34,10 @@ def package(name: str, version: str, source: str = "") -> Package:
 
 
 # Debian Policy 5.6.12, and the traps of it.
-ORDER = (
-    "0 0-0~x 0-1 0.9 1.0~~ 1.0~beta1~svn1245 1.0~beta1 1.0 1.0-1 1.0-1+b1 1.0-2 1.0-1+deb12u1 1.0-1.1 1.0-10 1.0a "
-    "1.0+dfsg 1.0.1 1.9 1.10 2 1:0.1 2:0"
-).split()
+ORDER = [
+    *("0", "0-0~x", "0-1", "0.9", "1.0~~", "1.0~beta1~svn1245", "1.0~beta1", "1.0", "1.0-1", "1.0-1+b1", "1.0-2"),
+    *("1.0-1+deb12u1", "1.0-1.1", "1.0-10", "1.0a", "1.0+dfsg", "1.0.1", "1.9", "1.10", "2", "1:0.1", "2:0"),
+]
 
 
 def test_the_order_is_dpkgs(need) -> None:

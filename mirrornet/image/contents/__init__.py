@@ -9,6 +9,7 @@
     osv.py            records of known vulnerabilities, and whom they concern             (pure)
     advisories.py     files of such records
     lists.py          the signed lists in a repository
+    changes.py        what came, went and changed between two lists                      (pure)
     exposure.py       the versions of an image: who has what, and which one replaced it   (pure)
     chroot.py         an image's own upgrade, run in it, in namespaces of its own
 

@@ -57,12 +57,16 @@ def contents(image: Path) -> tuple[System, list[Package]] | None:
         return None
     if debugfs() is None:
         raise LocalError("debugfs is missing: install e2fsprogs")
-    for partition in systems:
-        packages = _packages(image, partition.offset)
-        if packages:
-            text = next(filter(None, (read_file(image, partition.offset, path, _SMALL) for path in OS_RELEASE)), b"")
-            return parse_os_release(text.decode("utf-8", "replace")), packages
-    return None
+    return next(filter(None, (contents_at(image, partition) for partition in systems)), None)
+
+
+def contents_at(image: Path, partition: Partition) -> tuple[System, list[Package]] | None:
+    """The same of one file system of `image`."""
+    packages = _packages(image, partition.offset)
+    if not packages:
+        return None
+    text = next(filter(None, (read_file(image, partition.offset, path, _SMALL) for path in OS_RELEASE)), b"")
+    return parse_os_release(text.decode("utf-8", "replace")), packages
 
 
 def file_systems(image: Path) -> list[Partition]:
