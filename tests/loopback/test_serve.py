@@ -90,9 +90,7 @@ def test_a_corrupt_mirror_is_named_and_left_out(running: Any) -> None:
     def verdict() -> str:
         return str(json.loads((running.folder / "state" / "verdicts.json").read_text())["serve.test"]["tokyo"]["state"])
 
-    running.wait_for(
-        lambda: verdict() == "corrupt", "the verdict on disk, which follows the answers", 8
-    )
+    running.wait_for(lambda: verdict() == "corrupt", "the verdict on disk, which follows the answers", 8)
     assert b'mirrornet_mirror_up{mirror="tokyo",zone="serve.test"} 0.0' in running.http("metrics")[1]
 
 
