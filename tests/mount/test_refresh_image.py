@@ -112,10 +112,10 @@ def holds(image: Path) -> bool:
 
 
 def test_deleted_files_are_not_published(site: Site) -> None:
-    write = "i=0; while [ $i -lt 40000 ]; do printf 'a password that was deleted'; i=$((i+1)); done >/root/secret; sync"
-    first = site.refresh("--json", "--", "sh", "-c", f"{write}; cp /root/secret /root/kept")
+    write = "i=0; while [ $i -lt 40000 ]; do printf 'a password that was deleted'; i=$((i+1)); done >/opt/secret; sync"
+    first = site.refresh("--json", "--", "sh", "-c", f"{write}; cp /opt/secret /opt/kept")
     assert first.returncode == 0, first.stderr
-    second = site.refresh("--json", "--", "rm", "/root/secret", "/root/kept")
+    second = site.refresh("--json", "--", "rm", "/opt/secret", "/opt/kept")
     assert second.returncode == 0, second.stderr
     report = json.loads(second.stdout)
     assert report["trimmed"] and report["warnings"] == []
@@ -193,7 +193,7 @@ def test_nothing_stays_mounted_however_it_ends(site: Site, how: signal.Signals) 
 
 def test_two_do_not_meet(site: Site) -> None:
     first = subprocess.Popen(
-        site.command("--", "sh", "-c", "echo inside >&2; cat /root/.profile >/dev/null; sleep 30"),
+        site.command("--", "sh", "-c", "echo inside >&2; sleep 30"),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
