@@ -15,6 +15,8 @@ inherit.py    how a new supervisor follows one that was killed
 manners.py    from `server:` in a zone file to what workers are told
 mount.py      `mirrornet mount`: resolver, repository, cache, reader, kernel
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
+copying.py    `sync` and `audit`: the client's ways to mirrors, lent to the image's room
+refresh.py    `refresh`: a copy of an image, its own upgrade, a check, a publish
 endpoints.py  where clients report to, told by DNS
 measuring.py  from clients' reports of round trips to the plan
 control.py    the socket on which a running process is asked

@@ -110,4 +110,6 @@ def publish(
         f"{report.new_files} files, {format_size(report.new_file_bytes)} for an up-to-date mirror"
     )
     print(f"files: {report.files} of this version, {report.repository_files} in the repository")
+    if report.attached:
+        print(f"signed with it: {', '.join(report.attached)}")
     print(f"clients trust it by: --root {report.pin}")

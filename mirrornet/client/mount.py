@@ -229,7 +229,8 @@ class Mount:
             self.operations.end_reads()
         if not self._terminated:
             self._terminated = True
-            with contextlib.suppress(asyncio.InvalidStateError):  # a reader that wakes in this moment
+            _stop_listening()
+            with contextlib.suppress(asyncio.InvalidStateError):  # a reader that woke in this moment
                 pyfuse3.terminate()
         await self._ended.wait()
         return True
@@ -244,6 +245,17 @@ class Mount:
                     return
             except TimeoutError:
                 continue
+
+
+def _stop_listening() -> None:
+    """Takes pyfuse3's descriptor out of the event loop.
+
+    `terminate` ends the future that waits for a request.  Where a request came in the same turn of the loop, its
+    callback would then find that future ended, and asyncio would log a traceback that means nothing.
+    """
+    loop = asyncio.get_running_loop()
+    for descriptor in tuple(getattr(pyfuse3.asyncio, "_read_futures", ())):
+        loop.remove_reader(descriptor)
 
 
 def _others_allowed() -> bool:

@@ -73,10 +73,9 @@ def test_what_is_no_list_of_ours_is_refused() -> None:
 
 
 @pytest.mark.parametrize("label", ["gpt", "dos", "logical"])
-def test_the_root_is_found_in_a_partitioned_disk(tmp_path: Path, label: str) -> None:
-    sfdisk = shutil.which("sfdisk", path=SBIN)
-    if sfdisk is None:
-        pytest.skip("needs sfdisk (fdisk)")
+def test_the_root_is_found_in_a_partitioned_disk(tmp_path: Path, label: str, need) -> None:
+    need("sfdisk")
+    sfdisk = str(shutil.which("sfdisk", path=SBIN))
     root = debian_image(tmp_path, LIBC)
     disk = tmp_path / "disk.img"
     with disk.open("wb") as file:

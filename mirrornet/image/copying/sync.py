@@ -91,7 +91,7 @@ async def sync(
         signed = await newest(folder, mirrors, now, warnings)
         _check_older(into, signed)
         receiver = Receiver(mirrors, into, staging, Pace(options.rate))
-        names, there, lost = await _Filling(receiver, into, options, progress).fill(signed)
+        names, lost = await _Filling(receiver, into, options, progress).fill(signed)
         warnings += [f"{each}; asked others" for each in receiver.blames.values()]
         if lost:
             more = f" and {len(lost) - _TOLD} more" if len(lost) > _TOLD else ""
@@ -105,7 +105,7 @@ async def sync(
     return SyncReport(
         files=receiver.files,
         bytes=receiver.bytes,
-        there=there,
+        there=len(names) - receiver.files,
         timestamp=signed.metadata.timestamp_version,
         snapshot=signed.metadata.snapshot_version,
         new=new,
@@ -160,14 +160,12 @@ class _Filling:
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
         self._flying: set[str] = set()
-        self._found: set[str] = set()  # heads and pages that were read, hence verified, while they were walked
         self._names = Names()
-        self._there = 0
         self._known = 0
         self._lost: list[PeerError] = []
 
-    async def fill(self, signed: Signed) -> tuple[Names, int, list[PeerError]]:
-        """(the names of all files needed, how many were here, why some could not be had)."""
+    async def fill(self, signed: Signed) -> tuple[Names, list[PeerError]]:
+        """(the names of all files needed, why some could not be had)."""
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._options.jobs):
@@ -177,7 +175,7 @@ class _Filling:
             raise _first(errors) from None
         finally:
             self._stopped.set()
-        return self._names, self._there, self._lost
+        return self._names, self._lost
 
     async def _walk(self, signed: Signed) -> None:
         await asyncio.to_thread(self._compare, signed)
@@ -194,7 +192,6 @@ class _Filling:
                 if stored.kind in ("head", "page") or stored.path in self._flying:
                     continue  # the walk itself reads heads and pages
                 if is_there(self._into / stored.path, stored, verify=self._options.verify):
-                    self._there += 1
                     continue
                 self._flying.add(stored.path)
                 self._known += stored.size or 0
@@ -206,12 +203,9 @@ class _Filling:
         """A head or a page: of the copy where it is good, else of the mirrors, into the copy."""
         sha256 = bytes.fromhex(path.rpartition("/")[2][:64])
         stored = Stored(path, sha256, limit, "page")
-        if is_there(self._into / path, stored, verify=True):
-            self._there += path not in self._found
-        else:
+        if not is_there(self._into / path, stored, verify=True):
             self._known += limit
             self._call(self._receiver.obtain(stored))
-        self._found.add(path)
         return (self._into / path).read_bytes()
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
