@@ -13,7 +13,8 @@ trouble.py    what fails for hours is said once
 workers.py    the worker processes and their sockets
 inherit.py    how a new supervisor follows one that was killed
 manners.py    from `server:` in a zone file to what workers are told
-mount.py      `mirrornet mount`: resolver, repository, cache, reader, kernel
+session.py    the client without a door: from SOURCE and NAME to a reader of verified bytes
+mount.py      `mirrornet mount`: a session, in the kernel's tree
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
 copying.py    `sync` and `audit`: the client's ways to mirrors, lent to the image's room
 refresh.py    `refresh`: a copy of an image, its own upgrade, a check, a publish

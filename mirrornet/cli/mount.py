@@ -7,8 +7,23 @@ from typing import Annotated
 
 import typer
 
-from mirrornet.cli.arguments import parsed, root_argument
 from mirrornet.cli.border import say
+from mirrornet.cli.client import (
+    CacheFolder,
+    CacheSize,
+    LogFile,
+    Name,
+    Offline,
+    ReadDeadline,
+    RequireFresh,
+    ResolverAddress,
+    Root,
+    ShareRtt,
+    Source,
+    StateFolder,
+    Version,
+    client_options,
+)
 from mirrornet.model.errors import InputError
 from mirrornet.model.names import suggest
 
@@ -36,57 +51,23 @@ def register(app: typer.Typer) -> None:
 
 
 def mount(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="A select name (select.example.net), or repository URLs joined by commas."
-        ),
-    ],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The image's name, as it was published.")],
+    source: Source,
+    name: Name,
     mountpoint: Annotated[
         Path, typer.Argument(metavar="MOUNTPOINT", help="An empty folder; the image becomes MOUNTPOINT/NAME.raw.")
     ],
-    root: Annotated[
-        str,
-        typer.Option(
-            metavar="ROOT",
-            help="Whom to believe: the pin that the publisher's `mirrornet keygen` printed (sha256:HEX), or the file "
-            "root.json that it belongs to.",
-        ),
-    ],
-    version: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="An older version.  Default: the latest.")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep blocks there.  Default: the system's cache folder.")
-    ] = None,
-    cache_size: Annotated[str, typer.Option(metavar="SIZE", help="How large the cache may grow.")] = "10G",
-    resolver: Annotated[
-        str, typer.Option(metavar="ADDR[:PORT]", help="Ask this name server instead of the system's.")
-    ] = "",
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: mount what was verified and kept here before.")
-    ] = False,
-    require_fresh: Annotated[bool, typer.Option("--require-fresh", help="Refuse metadata that has expired.")] = False,
+    root: Root,
+    version: Version = None,
+    cache: CacheFolder = None,
+    cache_size: CacheSize = "10G",
+    resolver: ResolverAddress = "",
+    offline: Offline = False,
+    require_fresh: RequireFresh = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground and log to stderr.")] = False,
-    state: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep what was verified there.  Default: the system's state folder."),
-    ] = None,
-    log: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the log there.  Default: the journal, or stderr in the foreground."),
-    ] = None,
-    share_rtt: Annotated[
-        bool,
-        typer.Option(
-            "--share-rtt",
-            help="Once an hour, tell the name servers how far each mirror is, if they ask: milliseconds, no image.",
-        ),
-    ] = False,
-    read_deadline: Annotated[
-        str, typer.Option(metavar="TIME", help="A read that takes longer fails with an input/output error.")
-    ] = "30s",
+    state: StateFolder = None,
+    log: LogFile = None,
+    share_rtt: ShareRtt = False,
+    read_deadline: ReadDeadline = "30s",
 ) -> None:
     """Mount an image, read-only, from the nearest mirrors.
 
@@ -99,27 +80,24 @@ def mount(
     from mirrornet.app.folders import state_folder
     from mirrornet.app.mount import MountOptions, run
     from mirrornet.app.mounts import socket_path
-    from mirrornet.model.units import parse_duration, parse_size
 
-    quota = parsed("--cache-size", parse_size, cache_size)
-    deadline = parsed("--read-deadline", parse_duration, read_deadline)
-    options = MountOptions(
-        source=source,
-        name=name,
-        mountpoint=_absolute(mountpoint),
-        root=root_argument(root),
+    client = client_options(
+        source,
+        name,
+        root,
         version=version,
-        cache=cache.absolute() if cache else None,
-        cache_size=quota,
+        cache=cache,
+        cache_size=cache_size,
         resolver=resolver,
         offline=offline,
         require_fresh=require_fresh,
-        state=state.absolute() if state else None,
-        read_deadline=deadline,
+        state=state,
+        read_deadline=read_deadline,
         share_rtt=share_rtt,
     )
+    options = MountOptions(client, _absolute(mountpoint))
     logfile = log.absolute() if log else None
-    fallback = (options.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"
+    fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"
 
     def told(warnings: list[str]) -> None:
         for warning in warnings:

@@ -10,6 +10,7 @@
     cache.py        blocks on disk, shared by all mounts
     repository.py   which image version, and why it may be believed
     reader.py       read(offset, size): memory, disk, mirrors
+    ahead.py        what is read in order is fetched before it is asked for
     mount.py        the image as a file of the kernel's                                          (the door to pyfuse3)
     mountpoint.py   mount points: free, stale, held by whom, tuned
 

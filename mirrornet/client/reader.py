@@ -7,8 +7,7 @@ mirror.  Index pages are blocks and take the same way, so the first read of any 
 A flight belongs to the block, not to the reader who caused it: when he gives up, it lands for the next one.  It has
 the reader's deadline nevertheless, so nothing flies for ever.
 
-Readers that go through the image in order are given the next blocks ahead of time; the kernel sends several reads at
-once and not always in order, so "in order" means within a window.  Prefetch stops growing at 8 blocks and never hedges.
+What is fetched before anybody asks for it (ahead.py) takes the same way, behind every reader, and never hedges.
 
 A short read would be silent corruption (the kernel fills it with zeroes), so the length is checked before it leaves.
 """
@@ -16,7 +15,6 @@ A short read would be silent corruption (the kernel fills it with zeroes), so th
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from mirrornet.client.ahead import Ahead
 from mirrornet.client.cache import Cache
 from mirrornet.client.failover import Failover
 from mirrornet.client.fetch import Within
@@ -31,14 +30,9 @@ from mirrornet.image.format.block import BlockRef, block_path, open_block
 from mirrornet.image.format.index import Head, Page, Place
 from mirrornet.model.errors import LocalError, MirrornetError, Unreachable, Untrusted
 
-log = logging.getLogger(__name__)
-
 READ_DEADLINE: Final = 30.0  # seconds
 MEMORY: Final = 64 << 20  # bytes of inflated blocks
 PAGES: Final = 64  # parsed index pages; each lists 1,024 blocks and takes some 200 KB
-AHEAD: Final = 8  # blocks, at most
-WINDOW: Final = 4 << 20  # bytes that a reader in order may be off; 2 of the kernel's largest readahead
-STREAMS: Final = 64  # handles whose last place is remembered
 WRITES: Final = 64  # blocks on their way to the disk cache; beyond that they are not kept
 
 
@@ -62,12 +56,6 @@ class ReadFigures:
 class _Flight:
     task: asyncio.Task[bytes]
     wanted: asyncio.Event  # a reader waits for it; until then it is a prefetch
-
-
-@dataclass(slots=True)
-class _Stream:
-    next: int = 0
-    run: int = 0
 
 
 class Reader:
@@ -97,8 +85,7 @@ class Reader:
         self._pages: OrderedDict[int, Page] = OrderedDict()
         self._flights: dict[bytes, _Flight] = {}
         self._keeping: set[asyncio.Task[None]] = set()
-        self._ahead: set[asyncio.Task[None]] = set()
-        self._streams: OrderedDict[int, _Stream] = OrderedDict()
+        self._ahead = None if failover is None else Ahead(self.prefetch, head.block_size, head.block_count)
 
     async def read(self, offset: int, size: int, handle: int = 0) -> bytes:
         """`size` bytes from `offset`, fewer only where the image ends.  `handle` tells readers apart.
@@ -126,7 +113,8 @@ class Reader:
             figures.longest_stall = max(figures.longest_stall, time.monotonic() - begun)
         figures.reads += 1
         figures.bytes += len(data)
-        self._look_ahead(offset, end, handle)
+        if self._ahead is not None:
+            self._ahead.seen(offset, end, handle)
         return data
 
     async def _span(self, offset: int, end: int) -> bytes:
@@ -245,35 +233,17 @@ class Reader:
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
 
-    # -- readahead
+    async def prefetch(self, number: int) -> bool:
+        """Brings block `number` into memory and the cache, behind every reader; whether that took a fetch.
 
-    def _look_ahead(self, offset: int, end: int, handle: int) -> None:
-        stream = self._streams.setdefault(handle, _Stream())
-        self._streams.move_to_end(handle)
-        while len(self._streams) > STREAMS:
-            self._streams.popitem(last=False)
-        in_order = abs(offset - stream.next) <= WINDOW and stream.next > 0
-        stream.run = stream.run + 1 if in_order else 0
-        stream.next = max(end, stream.next) if in_order else end
-        if stream.run < 2 or self._failover is None:
-            return
-        unit = self.head.block_size
-        first = -(-stream.next // unit)
-        for number in range(first, min(first + min(stream.run, AHEAD), self.head.block_count)):
-            if len(self._ahead) >= AHEAD:
-                return
-            task = asyncio.create_task(self._prefetch(number))
-            self._ahead.add(task)
-            task.add_done_callback(self._ahead.discard)
-
-    async def _prefetch(self, number: int) -> None:
-        try:
-            ref, place = await self._row(number)
-            if ref is not None and ref.hash not in self._blocks and ref.hash not in self._flights:
-                await self._load(ref, place, wanted=False)
-                self.figures.prefetched += 1
-        except MirrornetError as error:
-            log.debug("prefetch of block %d: %s", number, error)
+        Raises MirrornetError where nobody has it now.
+        """
+        ref, place = await self._row(number)
+        if ref is None or ref.hash in self._blocks or ref.hash in self._flights:
+            return False
+        await self._load(ref, place, wanted=False)
+        self.figures.prefetched += 1
+        return True
 
     # -- the end
 
@@ -288,7 +258,9 @@ class Reader:
 
     async def close(self) -> None:
         """Ends what flies; blocks already here still go to the cache."""
-        tasks = [*self._ahead, *(flight.task for flight in self._flights.values())]
+        if self._ahead is not None:
+            await self._ahead.close()
+        tasks = [flight.task for flight in self._flights.values()]
         for task in tasks:
             task.cancel()
         if tasks:

@@ -170,7 +170,7 @@ async def test_a_reader_does_not_sit_behind_a_prefetch_of_a_silent_mirror(
         for server in three:
             if server.name == best:
                 server.behave = "hang"
-        prefetch = asyncio.create_task(c.reader._prefetch(15))
+        prefetch = asyncio.create_task(c.reader.prefetch(15))
         await eventually(lambda: bool(c.reader._flights))
         begun = time.monotonic()
         assert await c.reader.read(15 * 262144, 10) == image.content[15 * 262144 :][:10]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from client_mirrors import NameServer
 
-from mirrornet.app.mount import MountOptions, Session
+from mirrornet.app.session import ClientOptions, Session
 from mirrornet.client import share
 from mirrornet.client.choice import Blame, Choice
 from mirrornet.client.resolve import Resolver
@@ -157,6 +157,6 @@ async def test_the_first_report_comes_after_a_while_and_then_hourly(
 
 
 def test_urls_have_nobody_to_tell(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    options = MountOptions("http://a.test/os", "debian", tmp_path, "sha256:" + "0" * 64, cache=tmp_path, share_rtt=True)
+    options = ClientOptions("http://a.test/os", "debian", "sha256:" + "0" * 64, cache=tmp_path, share_rtt=True)
     with pytest.raises(InputError, match="give a select name"):
         Session(options)
