@@ -75,6 +75,8 @@ class Reader:
         self.head = head
         self.figures = ReadFigures()
         self.last_read = time.monotonic()
+        self.touched: Callable[[int], None] | None = None  # told of each block that a read needs, before it is sought
+        self.waiting = 0  # reads that wait for a block on its way
         self._cache = cache
         self._failover = failover
         self._pool = pool
@@ -120,6 +122,9 @@ class Reader:
     async def _span(self, offset: int, end: int) -> bytes:
         unit = self.head.block_size
         first, last = offset // unit, (end - 1) // unit
+        if self.touched is not None:
+            for number in range(first, last + 1):
+                self.touched(number)
         if first == last:
             block = await self._block(first)
             return block[offset - first * unit : end - first * unit]
@@ -175,9 +180,14 @@ class Reader:
             flight = _Flight(asyncio.create_task(self._fly(ref, place, event)), event)
             self._flights[ref.hash] = flight
             flight.task.add_done_callback(self._landed(ref.hash))
-        if wanted:
-            flight.wanted.set()
-        return await asyncio.shield(flight.task)
+        if not wanted:
+            return await asyncio.shield(flight.task)
+        flight.wanted.set()
+        self.waiting += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            self.waiting -= 1
 
     def _landed(self, hash: bytes) -> Callable[[asyncio.Task[bytes]], None]:
         def done(task: asyncio.Task[bytes]) -> None:
