@@ -24,7 +24,7 @@ from typing import Final
 
 from mirrornet.client.ahead import Ahead
 from mirrornet.client.cache import Cache
-from mirrornet.client.failover import Failover
+from mirrornet.client.failover import Failover, Opened
 from mirrornet.client.fetch import Within
 from mirrornet.image.format.block import BlockRef, block_path, open_block
 from mirrornet.image.format.index import Head, Page, Place
@@ -50,6 +50,24 @@ class ReadFigures:
     errors: int = 0
     last_error: str = ""
     longest_stall: float = 0.0  # seconds
+
+
+async def _kept(promised: asyncio.Future[Opened], patience: float, wanted: asyncio.Event) -> Opened | None:
+    """What was promised; None where a reader wants it and it does not come.  Raises Unreachable if nobody wants it."""
+    call = asyncio.create_task(wanted.wait())
+    try:
+        await asyncio.wait((promised, call), return_when=asyncio.FIRST_COMPLETED)
+        if not promised.done():
+            await asyncio.wait((promised,), timeout=patience)
+    finally:
+        call.cancel()
+        if not promised.done():
+            promised.cancel()
+    if not promised.cancelled():
+        return promised.result()
+    if not wanted.is_set():
+        raise Unreachable("it did not come with the others, and nobody wants it now")
+    return None
 
 
 @dataclass(slots=True)
@@ -149,13 +167,17 @@ class Reader:
 
     async def _block(self, number: int) -> bytes:
         """Block `number` of the image, inflated, padded to the block size."""
-        ref, place = await self._row(number)
+        ref, place = await self.row(number)
         if ref is None:
             self.figures.zero += 1
             return bytes(self.head.block_size)
         return await self._load(ref, place)
 
-    async def _row(self, number: int) -> tuple[BlockRef | None, Place | None]:
+    async def row(self, number: int) -> tuple[BlockRef | None, Place | None]:
+        """What the index says of block `number`: None for a block of zeroes; where in a pack it lies, if in one.
+
+        Raises MirrornetError where its page is not to be had.
+        """
         page_number, position = self.head.locate(number)
         page = self._pages.get(page_number)
         if page is None:
@@ -174,12 +196,7 @@ class Reader:
             self._blocks.move_to_end(ref.hash)
             self.figures.memory += 1
             return data
-        flight = self._flights.get(ref.hash)
-        if flight is None:
-            event = asyncio.Event()
-            flight = _Flight(asyncio.create_task(self._fly(ref, place, event)), event)
-            self._flights[ref.hash] = flight
-            flight.task.add_done_callback(self._landed(ref.hash))
+        flight = self._flights.get(ref.hash) or self._launch(ref, place)
         if not wanted:
             return await asyncio.shield(flight.task)
         flight.wanted.set()
@@ -188,6 +205,27 @@ class Reader:
             return await asyncio.shield(flight.task)
         finally:
             self.waiting -= 1
+
+    def promise(self, ref: BlockRef, place: Place | None, patience: float) -> asyncio.Future[Opened] | None:
+        """A future for a block that will come with others (replay.py); None where it is here or on its way already.
+
+        Whoever wants the block meanwhile waits for that future, `patience` seconds, then it is fetched by itself; so it
+        is where the future was cancelled.
+        """
+        if ref.hash in self._blocks or ref.hash in self._flights:
+            return None
+        promised: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        self._launch(ref, place, (promised, patience))
+        return promised
+
+    def _launch(
+        self, ref: BlockRef, place: Place | None, promise: tuple[asyncio.Future[Opened], float] | None = None
+    ) -> _Flight:
+        event = asyncio.Event()
+        flight = _Flight(asyncio.create_task(self._fly(ref, place, event, promise)), event)
+        self._flights[ref.hash] = flight
+        flight.task.add_done_callback(self._landed(ref.hash))
+        return flight
 
     def _landed(self, hash: bytes) -> Callable[[asyncio.Task[bytes]], None]:
         def done(task: asyncio.Task[bytes]) -> None:
@@ -203,16 +241,24 @@ class Reader:
             return None
         return block_path(pack.hash), Within(place.offset, pack.length)
 
-    async def _fly(self, ref: BlockRef, place: Place | None, wanted: asyncio.Event) -> bytes:
+    async def _fly(
+        self,
+        ref: BlockRef,
+        place: Place | None,
+        wanted: asyncio.Event,
+        promise: tuple[asyncio.Future[Opened], float] | None = None,
+    ) -> bytes:
         loop = asyncio.get_running_loop()
-        deadline = time.monotonic() + self._deadline
         data = await loop.run_in_executor(self._pool, self._from_disk, ref)
         if data is not None:
             self.figures.disk += 1
         elif self._failover is None:
             raise LocalError(f"block {ref.hash.hex()[:16]}… is not in the cache, and this mount is offline")
         else:
-            opened = await self._failover.block(ref, deadline=deadline, wanted=wanted, pack=self._pack(place))
+            opened = await _kept(*promise, wanted) if promise else None
+            if opened is None:
+                deadline = time.monotonic() + self._deadline
+                opened = await self._failover.block(ref, deadline=deadline, wanted=wanted, pack=self._pack(place))
             self.figures.network += 1
             data = opened.data
             self._keep(ref, opened.stored)
@@ -248,7 +294,7 @@ class Reader:
 
         Raises MirrornetError where nobody has it now.
         """
-        ref, place = await self._row(number)
+        ref, place = await self.row(number)
         if ref is None or ref.hash in self._blocks or ref.hash in self._flights:
             return False
         await self._load(ref, place, wanted=False)
@@ -261,10 +307,10 @@ class Reader:
         """The figures, by name."""
         return asdict(self.figures)
 
-    async def settle(self) -> None:
-        """Waits until every block on its way to the disk cache is there."""
-        while self._keeping:
-            await asyncio.wait(tuple(self._keeping))
+    async def settle(self, left: int = 0) -> None:
+        """Waits until no more than `left` blocks are on their way to the disk cache."""
+        while len(self._keeping) > left:
+            await asyncio.wait(tuple(self._keeping), return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self) -> None:
         """Ends what flies; blocks already here still go to the cache."""
