@@ -7,6 +7,7 @@
     sweep.py        removing all of it, after a crash too
     network.py      sites by name, programs at them, paths that change while it runs
     mirrors.py      nginx in four kinds, and all that can go wrong with a mirror
+    disks.py        small disks, to be filled
     authority.py    certificates for those by HTTPS
     resolvers.py    unbound and BIND as people run them
     nameserver.py   `mirrornet serve` at a site, and its zone file

@@ -5,8 +5,9 @@ virtual host    only under its own name, on a port and below a path; everything 
 https           a virtual host with a certificate of the lab's own authority
 bucket          below a path, 403 for what it lacks, no listings: an object store
 
-Each mirror has a copy of the repository of its own, so that one can be spoilt, and a record of every request.  Requests
-are written by nginx one JSON object a line, and read anew each time they are asked for.
+Each mirror has a copy of the repository of its own, so that one can be spoilt, or stay as it was while others move on,
+and a record of every request.  Requests are written by nginx one JSON object a line, and read anew each time they are
+asked for.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.lab.authority import Authority
+from mirrornet.lab.disks import Disk
 from mirrornet.lab.network import Network
 from mirrornet.model.errors import LocalError
 
@@ -87,6 +89,7 @@ class MirrorServer:
     """A mirror of `repository` at `site`, not yet started.
 
     `url` is where it serves.  Its own copy is in `folder`; `authority` signs its certificate where it is HTTPS.
+    `disk`: its copy is on a disk of that many bytes, which can be filled; 0: on this machine's.
     """
 
     def __init__(
@@ -96,13 +99,18 @@ class MirrorServer:
         repository: Path,
         kind: Kind = Kind.ADDRESS,
         authority: Authority | None = None,
+        *,
+        disk: int = 0,
     ) -> None:
         self.network, self.site, self.kind = network, site, kind
         self.addresses = network.addresses[site]
         self.home = network.folder / f"mirror-{site}"
-        self.folder = self.home / "copy"
-        self.home.mkdir()
+        self.folder = self.home / "disk" / "copy"
+        self._held: Path | None = None
+        self._holds = False
+        (self.home / "disk").mkdir(parents=True)
         (self.home / "tmp").mkdir()
+        self.disk = Disk(network, self.home / "disk", disk) if disk else None
         shutil.copytree(repository, self.folder)
         self.host = self.addresses[0] if kind is Kind.ADDRESS else f"{site}.mirrors.example"
         self.path = {Kind.VIRTUAL_HOST: "/pub/os/", Kind.BUCKET: "/images/"}.get(kind, "/")
@@ -198,12 +206,33 @@ class MirrorServer:
         return [str(path.relative_to(self.folder)) for path in chosen]
 
     def take(self, repository: Path) -> None:
-        """From now on it serves a copy of this repository: an old one, a half-copied one, another one."""
-        fresh = self.home / "fresh"
-        shutil.copytree(repository, fresh)
-        self.folder.rename(self.home / "before")
+        """From now on it serves a copy of this repository: an old one, a half-copied one, another one.
+
+        While it is held, the copy waits.  Raises LocalError where its disk is full; it serves what it served, then.
+        """
+        if self._holds:
+            self._held = repository
+            return
+        fresh, before = self.home / "disk" / "fresh", self.home / "disk" / "before"
+        try:
+            shutil.copytree(repository, fresh)
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            why = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
+            raise LocalError(f"lab: {self.site}: {why}") from None
+        self.folder.rename(before)
         fresh.rename(self.folder)
-        shutil.rmtree(self.home / "before")
+        shutil.rmtree(before)
+
+    def hold(self) -> None:
+        """It stays as it is, while others move on: what take() brings waits for catch_up()."""
+        self._holds = True
+
+    def catch_up(self) -> None:
+        """It is held no longer, and has what it was last given meanwhile."""
+        self._holds, waiting, self._held = False, self._held, None
+        if waiting is not None:
+            self.take(waiting)
 
     @property
     def requests(self) -> list[Request]:

@@ -1,0 +1,86 @@
+"""What the tests of the lab put on a network: an image, its repository, and our own command at a site."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mirrornet.image.publishing.publish import publish
+from mirrornet.image.trust.keys import keygen
+from mirrornet.lab.mirrors import MirrorServer
+from mirrornet.lab.nameserver import COMMAND
+from mirrornet.lab.network import Network
+from mirrornet.lab.world import World
+
+
+class Published:
+    """A folder with `image`, `repo`, `keys`; `root` is the first root.json.  Version 1 of `name` is published."""
+
+    def __init__(self, folder: Path, name: str = "tiny", size: int = 4 << 20) -> None:
+        self.folder, self.name = folder, name
+        self.image, self.repo, self.keys = folder / "image", folder / "repo", folder / "keys"
+        self.root = self.keys / "root.json"
+        self.image.write_bytes(os.urandom(size))
+        keygen(self.keys, passphrase=None)
+        self.publish()
+
+    def publish(self) -> None:
+        """The image as it is now becomes the next version."""
+        publish(self.image, self.name, self.repo, self.keys, now=time.time())
+
+
+def spread(network: Network, world: World) -> None:
+    """Gives every path of `network` the delay and the rate that `world` says."""
+    for one, other in itertools.combinations(world.addresses(), 2):
+        network.path(one, other, rtt=world.rtt(one, other), rate=world.rate)
+
+
+def command(network: Network, site: str, *words: object, timeout: float = 60, **environment: str) -> Any:
+    """`mirrornet WORDS` at `site`, with a home of its own there; what it printed, as subprocess.run() has it."""
+    return network.run(site, [*COMMAND, *map(str, words)], timeout=timeout, env=_at(network, site, environment))
+
+
+def started(network: Network, site: str, *words: object, log: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """The same, left running; it writes to `log`."""
+    with log.open("ab") as out:
+        return network.start(
+            site, [*COMMAND, *map(str, words)], env=_at(network, site, environment), stdout=out, stderr=out
+        )
+
+
+def own(network: Network, site: str) -> Path:
+    """The folder in which programs at `site` keep what is theirs."""
+    folder = network.folder / f"own-{site}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def status(network: Network, site: str, point: Path) -> dict[str, Any]:
+    """What the mount at `point` says of itself."""
+    done = command(network, site, "status", point, "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    return dict(found)
+
+
+def block_bytes(mirrors: Sequence[MirrorServer], sources: Sequence[str]) -> dict[str, int]:
+    """Bytes of blocks and packs that each mirror sent to these addresses."""
+    return {
+        mirror.site: sum(
+            one.sent
+            for one in mirror.requests
+            if one.source in sources and ("/blocks/" in one.path or "/packs/" in one.path)
+        )
+        for mirror in mirrors
+    }
+
+
+def _at(network: Network, site: str, more: dict[str, str]) -> dict[str, str]:
+    home = str(own(network, site))
+    return {**os.environ, "HOME": home, "XDG_STATE_HOME": home, "XDG_CACHE_HOME": home, **more}
