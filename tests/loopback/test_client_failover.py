@@ -90,7 +90,7 @@ async def test_a_block_that_many_want_is_fetched_once(
     async with client(image, three, tmp_path) as c:
         parts = await asyncio.gather(*(c.reader.read(number * 1000, 1000) for number in range(100)))
         assert b"".join(parts) == image.content[:100_000]
-        first = (await c.reader._row(0))[0].path  # type: ignore[union-attr]
+        first = (await c.reader.row(0))[0].path  # type: ignore[union-attr]
         assert sum(path == f"/{first}" for server in three for path in server.asked) <= 2  # one, and a hedge
 
 
