@@ -23,6 +23,9 @@ import pytest
 OSAKA = '  osaka: {{url: "http://osaka.serve.test:{mirrors}/", addresses: [127.0.0.41], place: {{country: JP}}}}\n'
 
 
+PACE = 0.001  # seconds between two queries; without it a slow minute would use up the bound
+
+
 class Stream(threading.Thread):
     """Queries until told to stop, at most `bound` of them."""
 
@@ -37,7 +40,7 @@ class Stream(threading.Thread):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect(("127.0.0.1", self.port))
             sock.settimeout(2)
-            while self.sent < self.bound and not self.enough.is_set():
+            while self.sent < self.bound and not self.enough.wait(PACE):
                 self.sent += 1
                 query[:2] = (self.sent & 0xFFFF).to_bytes(2, "big")
                 try:
