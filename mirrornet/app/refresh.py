@@ -9,6 +9,7 @@ when the next one begins.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -20,15 +21,15 @@ from typing import Final
 
 from mirrornet.image.contents.changes import Changes, changes
 from mirrornet.image.contents.chroot import run_inside
-from mirrornet.image.contents.packages import Package, System
 from mirrornet.image.contents.partitions import Partition
-from mirrornet.image.contents.sbom import contents_at, file_systems
+from mirrornet.image.contents.sbom import Contents, contents_at, ranked
 from mirrornet.image.fetch import file_fetch
 from mirrornet.image.files import locked
 from mirrornet.image.format.block import TAKEN_OVER, Codec
 from mirrornet.image.format.index import Head
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.inventory import open_head
+from mirrornet.image.publishing.boot import Content, Inside
 from mirrornet.image.publishing.export import export
 from mirrornet.image.publishing.listing import listed, shelf_of
 from mirrornet.image.publishing.publish import PublishReport, publish
@@ -117,9 +118,7 @@ def _refresh(order: Order, version: ImageVersion, head: Head, work: Path) -> Ref
         return RefreshReport(version.version, changed, None, done.trimmed, tuple(warnings))
     if order.check:
         _check(order.check, image, order.name)
-    profile, lost = _beside(order.repo, version)
-    if lost:
-        warnings.append(f"version {version.version} has {', '.join(lost)} beside it, and the new one has not")
+    profile, attached = _beside(order.repo, version)
     report = publish(
         image,
         order.name,
@@ -130,23 +129,22 @@ def _refresh(order: Order, version: ImageVersion, head: Head, work: Path) -> Ref
         block_size=head.block_size,
         packs=any(not pack.single for pack in head.packs),
         profile=profile,
+        attached=attached,
         now=order.clock(),
         passphrase=order.passphrase,
         progress=order.progress,
     )
+    if report.lost:
+        warnings.append(f"version {version.version} has {', '.join(report.lost)} beside it, and the new one has not")
     return RefreshReport(version.version, changed, report, done.trimmed, tuple(warnings))
 
 
-def _root(image: Path) -> tuple[Partition, tuple[System, list[Package]] | None]:
-    """The file system with a package manager's list in it and that list; else the largest.  Raises InputError."""
-    found = file_systems(image)
+def _root(image: Path) -> tuple[Partition, Contents | None]:
+    """The root file system and its list of packages.  Raises InputError."""
+    found = ranked(image)
     if not found:
         raise InputError("the image has no ext2, 3 or 4 file system, so there is nothing that could be upgraded here")
-    for partition in found:
-        listed_there = contents_at(image, partition)
-        if listed_there is not None:
-            return partition, listed_there
-    return max(found, key=lambda partition: partition.size), None
+    return found[0]
 
 
 def _check(command: str, image: Path, name: str) -> None:
@@ -162,14 +160,26 @@ def _check(command: str, image: Path, name: str) -> None:
         raise LocalError(f"the check `{command[:80]}` ended with exit code {code}; nothing was published")
 
 
-def _beside(repo: Path, version: ImageVersion) -> tuple[Profile | None, list[str]]:
-    """The boot profile of `version`, which its blocks' places keep useful, and the kinds that are not carried over."""
-    profile = None
-    fetch = file_fetch(repo)
+def _beside(repo: Path, version: ImageVersion) -> tuple[Profile | None, dict[str, Content]]:
+    """What of `version` is carried over to the next one: (its boot profile, what starts it).
+
+    The profile, since blocks keep their places; the command line; a kernel and an initrd that the image itself has,
+    from where they were taken.  Others would not fit the image's modules, so they are left out.  Raises PeerError.
+    """
+    profile: Profile | None = None
+    attached: dict[str, Content] = {}
     for each in version.attached:
-        if each.kind == "profile":
-            profile = Profile.parse(fetch(each.path, each.length))
-    return profile, [each.kind for each in version.attached if each.kind not in ("profile", "sbom")]
+        if each.inside:
+            attached[each.kind] = Inside(each.inside)
+        elif each.kind in ("profile", "cmdline"):
+            data = file_fetch(repo)(each.path, each.length)
+            if hashlib.sha256(data).digest() != each.hash:
+                raise LocalError(f"{repo / each.path}: is damaged; copy it from a mirror")
+            if each.kind == "profile":
+                profile = Profile.parse(data)
+            else:
+                attached[each.kind] = data
+    return profile, attached
 
 
 def _empty(folder: Path) -> None:

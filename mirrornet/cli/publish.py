@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mirrornet.cli.arguments import parsed
+from mirrornet.cli.border import say
 from mirrornet.cli.publisher import Also, Keys, Repo, folders_of, passphrase, progress
 
 
@@ -50,6 +51,13 @@ def publish(
         Path | None,
         typer.Option(metavar="FILE", help="What a boot reads (FORMAT.md): its blocks become one file, in its order."),
     ] = None,
+    boot: Annotated[
+        str,
+        typer.Option(
+            metavar="KERNEL,INITRD,CMDLINE",
+            help="What starts it, signed with it.  `image:/vmlinuz` is the image's own; INITRD may be empty.",
+        ),
+    ] = "",
     packs: Annotated[
         bool, typer.Option("--packs", help="Blocks in packs of 16 MiB instead of single files: for hosts that count.")
     ] = False,
@@ -61,11 +69,14 @@ def publish(
     may write to IMAGE meanwhile: publish a snapshot or a copy of a disk in use.
 
         mirrornet publish debian.img --name debian --repo repo --keys keys
+        mirrornet publish debian.img --name debian --repo repo --keys keys \\
+            --boot 'image:/vmlinuz,image:/initrd.img,root=/dev/vda console=ttyS0'
     """
     import dataclasses
 
     from mirrornet.image.format.block import Codec
     from mirrornet.image.format.profile import MAX_PROFILE, Profile
+    from mirrornet.image.publishing.boot import parse_boot
     from mirrornet.image.publishing.publish import publish as work
     from mirrornet.image.small import read_small
     from mirrornet.model.errors import InputError
@@ -73,10 +84,11 @@ def publish(
 
     if codec is not None and codec.upper() not in Codec.__members__:
         raise InputError(f"--codec {codec}: there are zlib, zstd and stored")
-    boot = None
+    started_by = parse_boot(boot) if boot else {}
+    order = None
     if profile is not None:
         try:
-            boot = Profile.parse(read_small(profile, MAX_PROFILE))
+            order = Profile.parse(read_small(profile, MAX_PROFILE))
         except OSError as error:
             raise InputError(f"--profile {profile}: {error.strerror}") from None
         except ValueError as error:
@@ -92,12 +104,15 @@ def publish(
             level=level,
             block_size=None if block_size is None else parsed("--block-size", parse_size, block_size),
             packs=packs,
-            profile=boot,
+            profile=order,
+            attached=started_by,
             now=time.time(),
             passphrase=passphrase(keys),
             also=folders,
             progress=tell,
         )
+    if report.lost:
+        say(f"note: the version before has {', '.join(report.lost)} beside it, and this one has not")
     if as_json:
         print(json.dumps(dataclasses.asdict(report)))
         return

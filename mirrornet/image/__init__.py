@@ -49,6 +49,9 @@ Decisions
 - 2026-11-23: `gc` reads from the old files of roles since when a version is not needed, and refuses a grace shorter
   than a snapshot lives.  A list of its own (as `sync` keeps) would begin to count only when gc first runs.
 - 2026-11-23: the newest version is not retired while older ones stay: clients would go back without being told.
+- 2026-11-23: kernel, initrd and command line are not taken over from the version before: a kernel whose modules went is
+  found out by clients only.  `refresh` takes kernel and initrd out of the image again where the signed metadata says
+  they came from there (`custom.mirrornet.inside`).
 - 2026-11-23: a killed change may leave 7.snapshot.json behind, and mirrors may have copied it; the next one takes
   number 8.
 """

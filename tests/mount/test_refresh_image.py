@@ -18,6 +18,7 @@ from waiting import until
 
 from mirrornet.image.contents.lists import read_list
 from mirrornet.image.fetch import file_fetch
+from mirrornet.image.publishing.boot import parse_boot
 from mirrornet.image.publishing.export import export
 from mirrornet.image.publishing.listing import listed
 from mirrornet.image.publishing.publish import publish
@@ -161,6 +162,25 @@ def test_wrong_keys_are_found_out_before_the_work(site: Site) -> None:
     keygen(site.folder / "keys", passphrase=None)
     done = site.refresh("--", "sh", "-c", "echo it ran >&2")
     assert done.returncode == 2 and "it ran" not in done.stderr
+
+
+def test_what_starts_it_is_taken_again_out_of_the_image(base: Debian, site: Site) -> None:
+    (site.folder / "initrd").write_bytes(b"made for the kernel that was")
+    publish(
+        base.base,
+        "debian",
+        site.repo,
+        site.folder / "keys",
+        attached=parse_boot(f"image:/etc/debian_version,{site.folder / 'initrd'},root=/dev/vda a=b,c"),
+        now=time.time(),
+    )
+    done = site.refresh("--json", "--", "sh", "-c", "echo newer >/etc/new; ln -sf new /etc/debian_version")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["warnings"] == ["version 2 has initrd beside it, and the new one has not"]
+    found = {each.kind: each for each in listed(site.repo, time.time()).latest("debian").attached}
+    assert set(found) == {"cmdline", "kernel", "sbom"} and found["kernel"].inside == "/etc/debian_version"
+    assert (site.repo / found["kernel"].path).read_bytes() == b"newer\n"
+    assert (site.repo / found["cmdline"].path).read_bytes() == b"root=/dev/vda a=b,c"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -2,6 +2,7 @@
 
     partitions.py     where file systems lie in an image                                  (pure)
     extfs.py          one file out of an ext2, 3 or 4 (debugfs)
+    inside.py         a kernel or initrd out of the image's own root
     packages.py       the lists of dpkg, apk and rpm, and what system it is               (pure)
     cyclonedx.py      packages → a CycloneDX document and back                            (pure)
     sbom.py           an image → its document, at publish time
@@ -21,6 +22,8 @@ Decisions
 ---------
 - 2026-11-23: debugfs reads the file system, not a mount: no root, no kernel that parses a stranger's superblock, and a
   device that is in use is not touched.  Hence ext2, 3 and 4 only; what lies in LVM, LUKS, XFS or btrfs has no list.
+- 2026-11-23: of several file systems the root is the one with a package manager's list, of several such the largest:
+  one rule for the list, for `refresh` and for `publish --boot image:…`, so that they cannot speak of different ones.
 - 2026-11-23: the document has no serial number and no random part: one image, one list, one hash.  Two publishers can
   compare theirs.
 - 2026-11-23: versions are compared by univers, which knows the rules of all three package managers; the tests hold it

@@ -1,7 +1,7 @@
 """An image → its list of packages, at publish time, without mounting it.
 
-The file systems of the image are looked at in turn, and the first that has a package manager's list is described.  An
-image without one (a BSD, a data disk, a root on XFS) is published without: the list is a service, not a condition.
+Of the image's file systems the largest that has a package manager's list is its root, and is described.  An image
+without one (a BSD, a data disk, a root on XFS) is published without: the list is a service, not a condition.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from mirrornet.image.contents.partitions import Partition, ext_file_systems
 from mirrornet.model.errors import LocalError
 
 log = logging.getLogger(__name__)
+Contents = tuple[System, list[Package]]
 LIST_LIMIT: Final = 256 << 20  # bytes; Debian's with 5,000 packages has 6 MB
 _SMALL: Final = 1 << 20
 
@@ -50,17 +51,32 @@ def describe(image: Path, name: str, version: int, now: float) -> bytes | None:
     return None if found is None else document(name, version, *found, now, __version__)
 
 
-def contents(image: Path) -> tuple[System, list[Package]] | None:
+def contents(image: Path) -> Contents | None:
     """The system in `image` and its packages; None where no list was found.  Raises OSError, LocalError."""
+    return next((found for _, found in ranked(image)), None)
+
+
+def ranked(image: Path) -> list[tuple[Partition, Contents | None]]:
+    """The ext file systems of `image`, each with its list, the root first: those with a list, then the larger.
+
+    One that debugfs cannot read is passed over, unless there is no other.  Raises OSError, LocalError.
+    """
     systems = file_systems(image)
-    if not systems:
-        return None
-    if debugfs() is None:
+    if systems and debugfs() is None:
         raise LocalError("debugfs is missing: install e2fsprogs")
-    return next(filter(None, (contents_at(image, partition) for partition in systems)), None)
+    rows: list[tuple[Partition, Contents | None]] = []
+    broken: LocalError | None = None
+    for partition in systems:
+        try:
+            rows.append((partition, contents_at(image, partition)))
+        except LocalError as error:
+            broken = broken or error
+    if broken is not None and not rows:
+        raise broken
+    return sorted(rows, key=lambda row: (row[1] is None, -row[0].size))
 
 
-def contents_at(image: Path, partition: Partition) -> tuple[System, list[Package]] | None:
+def contents_at(image: Path, partition: Partition) -> Contents | None:
     """The same of one file system of `image`."""
     packages = _packages(image, partition.offset)
     if not packages:

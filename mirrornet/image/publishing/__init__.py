@@ -6,7 +6,8 @@ store.py     the blocks/ folder, written by many threads
 previous.py  what stays of the version before
 packs.py     many blocks in one file
 tally.py     which blocks were met before, for the figures
-attach.py    files beside an index: profile, kernel, initrd
+boot.py      --boot: which files start an image
+attach.py    files beside an index: profile, kernel, initrd, cmdline
 publish.py   publish
 export.py    a version as a raw image or a .cloop again
 held.py      a repository that one process changes at a time

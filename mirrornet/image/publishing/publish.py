@@ -30,7 +30,8 @@ from mirrornet.image.format.block import (
 )
 from mirrornet.image.format.index import Head
 from mirrornet.image.format.profile import Profile
-from mirrornet.image.publishing.attach import attach, check_attached
+from mirrornet.image.publishing.attach import check_attached, gather, place
+from mirrornet.image.publishing.boot import Content
 from mirrornet.image.publishing.cut import Cutter, Plan, Progress
 from mirrornet.image.publishing.held import held
 from mirrornet.image.publishing.previous import Unfinished, published
@@ -52,7 +53,7 @@ class PublishReport:
     `blocks`: of the image, zero blocks included.  `stored`: bytes of its distinct blocks.  `new_blocks`, `new_bytes`:
     what a client that has the version before does not have.  `new_files`, `new_file_bytes`: what a mirror of that has
     to fetch, index and metadata included.  `files`: of this version; `repository_files`: of all there is.  `attached`:
-    the kinds of files beside the index.
+    the kinds of files beside the index; `lost`: those that the version before had and this one has not.
     """
 
     name: str
@@ -73,6 +74,7 @@ class PublishReport:
     pages: int
     index_length: int
     attached: tuple[str, ...]
+    lost: tuple[str, ...]
     pin: str
     seconds: float
 
@@ -88,7 +90,7 @@ def publish(
     block_size: int | None = None,
     packs: bool = False,
     profile: Profile | None = None,
-    attached: Mapping[str, bytes | Path] = MappingProxyType({}),
+    attached: Mapping[str, Content] = MappingProxyType({}),
     now: float,
     passphrase: bytes | None = None,
     also: Folders = (),
@@ -98,9 +100,9 @@ def publish(
 
     A .cloop keeps its own streams.  `codec` None is zlib, `level` None the codec's default, `block_size` (bytes, a
     power of two) None 256 KiB.  `packs`: blocks go into packs only.  `profile`: what a boot reads, which becomes a pack
-    and a target.  `attached`: files beside the index, by kind, such as "kernel"; the list of packages, "sbom", is made
-    of the image where it has one.  `now` in Unix time.  Raises InputError (a name, a key, an image that is empty or
-    changes), LocalError (disk full, another publish at work).
+    and a target.  `attached`: files beside the index, by kind, such as "kernel" (`parse_boot`); the list of packages,
+    "sbom", is made of the image where it has one.  `now` in Unix time.  Raises InputError (a name, a key, an image that
+    is empty or changes), LocalError (disk full, another publish at work).
     """
     started = time.monotonic()
     check_name(name)
@@ -142,13 +144,14 @@ def publish(
             unfinished=unfinished,
             boot_first=bool(before) and any(each.kind == "profile" for each in before[-1].attached),
         )
-        cutter = Cutter(source, Store(repo, staging), plan)
-        head = cutter.cut(progress)
         if "sbom" not in attached and (sbom := describe(image, name, version, now)) is not None:
             attached = {**attached, "sbom": sbom}
+        beside_it = gather(image, staging, attached)
+        cutter = Cutter(source, Store(repo, staging), plan)
+        head = cutter.cut(progress)
         entry = replace(
             _write_index(repo, staging, head, name, version, now),
-            attached=attach(repo, staging, name, version, attached),
+            attached=place(repo, name, version, beside_it),
             new=cutter.counts.new_bytes,
         )
         shelf.add(entry, ring.sign, ring.sign_or_make)
@@ -158,6 +161,7 @@ def publish(
         unfinished.done()
         total, fresh = _count_files(repo, metadata)
     counts = cutter.counts
+    kinds = tuple(each.kind for each in entry.attached)
     beside = (entry.index_length, *(each.length for each in entry.attached))
     return PublishReport(
         name=name,
@@ -177,7 +181,8 @@ def publish(
         packs=len(head.packs),
         pages=len(head.pages),
         index_length=entry.index_length,
-        attached=tuple(each.kind for each in entry.attached),
+        attached=kinds,
+        lost=tuple(each.kind for each in before[-1].attached if each.kind not in kinds) if before else (),
         pin=pin_of(root),
         seconds=time.monotonic() - started,
     )

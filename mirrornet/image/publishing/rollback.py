@@ -6,22 +6,21 @@ already.  It says what it repeats (`rollback_of`), so a person sees why version 
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mirrornet.image.fetch import file_fetch
-from mirrornet.image.files import write_whole
 from mirrornet.image.format.block import open_block
 from mirrornet.image.format.index import Page
 from mirrornet.image.inventory import open_head
+from mirrornet.image.publishing.attach import gather, place
 from mirrornet.image.publishing.changing import changing
 from mirrornet.image.publishing.listing import lacking
 from mirrornet.image.publishing.previous import Previous
 from mirrornet.image.publishing.tally import Tally
-from mirrornet.image.small import METADATA_LIMIT, read_small
-from mirrornet.image.trust.versions import ImageVersion, file_path, role_of, target_path
+from mirrornet.image.trust.versions import Attached, ImageVersion, role_of
 from mirrornet.model.errors import InputError, PeerError
 
 
@@ -52,28 +51,31 @@ def rollback(
         if gone := lacking(repo, old):
             raise InputError(f"{name} version {version} is not complete here ({gone}); publish its image again instead")
         number = change.shelf.next_version(name)
-        targets = [(old.index_path, old.index_hash, "index")]
-        targets += [(other.path, other.hash, other.kind) for other in old.attached]
-        paths = {}
-        for source, digest, kind in targets:
-            data = read_small(repo / source, METADATA_LIMIT)
-            if hashlib.sha256(data).digest() != digest:
-                raise InputError(f"{repo / source}: is damaged; publish the image of version {version} again instead")
-            paths[kind] = file_path(target_path(name, number, kind), digest.hex())
-            (repo / paths[kind]).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(repo / paths[kind], data, staging=change.staging)
+        index = Attached("index", old.index_path, old.index_hash, old.index_length)
+        placed = _again(repo, change.staging, name, number, [index, *old.attached])
         entry = replace(
             old,
             version=number,
             created=f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}",
             rollback_of=version,
-            index_path=paths["index"],
-            attached=tuple(replace(other, path=paths[other.kind]) for other in old.attached),
+            index_path=placed.pop("index").path,
+            attached=tuple(placed.values()),
             new=_new_bytes(repo, change.staging, newest, old),
         )
         change.shelf.add(entry, change.ring.sign, change.ring.sign)
         change.commit()
         return RollbackReport(name, number, version, newest.version, change.shelf.timestamp.version)
+
+
+def _again(repo: Path, staging: Path, name: str, number: int, old: Sequence[Attached]) -> dict[str, Attached]:
+    """The files `old`, by kind, under version `number`, byte for byte.  Raises InputError where one is damaged."""
+    signed = {target.kind: target for target in old}
+    gathered = gather(repo, staging, {kind: repo / target.path for kind, target in signed.items()})
+    for each in gathered:
+        if each.hash != signed[each.kind].hash:
+            raise InputError(f"{repo / signed[each.kind].path}: is damaged; publish that version's image again instead")
+    again = [replace(each, inside=signed[each.kind].inside) for each in gathered]
+    return {target.kind: target for target in place(repo, name, number, again)}
 
 
 def _new_bytes(repo: Path, staging: Path, newest: ImageVersion, old: ImageVersion) -> int | None:

@@ -44,6 +44,7 @@ from mirrornet.image.trust.keys import ROOT_LIFE
 from mirrornet.image.trust.verify import Verified, next_root, open_role, open_root, utc, verify_set, versions_of
 from mirrornet.image.trust.versions import (
     ImageVersion,
+    attached_custom,
     file_path,
     name_of,
     role_of,
@@ -171,7 +172,8 @@ class Shelf:
         )
         for other in image.attached:
             path = target_path(image.name, image.version, other.kind)
-            targets.targets[path] = TargetFile(other.length, {"sha256": other.hash.hex()}, path)
+            fields = {"custom": custom} if (custom := attached_custom(other)) else {}
+            targets.targets[path] = TargetFile(other.length, {"sha256": other.hash.hex()}, path, fields)
         self.stage_role(role, sign)
 
     def retire(self, name: str, versions: Sequence[int], sign: Sign) -> None:

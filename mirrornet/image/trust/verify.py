@@ -139,7 +139,7 @@ def versions_of(role: Targets, name: str) -> tuple[ImageVersion, ...]:
     found: list[ImageVersion] = []
     beside: dict[int, list[Attached]] = {}
     for path, target in role.targets.items():
-        if (other := attached_from(path, target.length, target.hashes, name)) is not None:
+        if (other := attached_from(path, target.length, target.hashes, target.custom, name)) is not None:
             beside.setdefault(other[0], []).append(other[1])
         elif (image := from_target(path, target.length, target.hashes, target.custom, name)) is not None:
             found.append(image)

@@ -25,13 +25,15 @@ _ROLE = "image-"  # an image may be called "root": its role may not
 class Attached:
     """A target beside an index: its last word (profile, kernel, initrd, sbom …), where it lies, what it must be.
 
-    `path`: relative to the repository.  `hash`: 32 octets of SHA-256.  `length`: bytes.
+    `path`: relative to the repository.  `hash`: 32 octets of SHA-256.  `length`: bytes.  `inside`: the path in the
+    image by which the publisher took it out of there, or "".
     """
 
     kind: str
     path: str
     hash: bytes
     length: int
+    inside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,14 @@ def from_target(path: str, length: int, hashes: Mapping[str, str], custom: objec
     )
 
 
-def attached_from(path: str, length: int, hashes: Mapping[str, str], name: str) -> tuple[int, Attached] | None:
+def attached_custom(target: Attached) -> dict[str, Any]:
+    """The `custom` object of a target beside an index; empty where there is nothing to say."""
+    return {"mirrornet": {"inside": target.inside}} if target.inside else {}
+
+
+def attached_from(
+    path: str, length: int, hashes: Mapping[str, str], custom: object, name: str
+) -> tuple[int, Attached] | None:
     """(version, target) of a target in the role of `name` that is no index; None where its path is none of ours.
 
     A kind this program does not know is one that a mirror has to hold all the same.  Raises Untrusted for a hash that
@@ -210,4 +219,9 @@ def attached_from(path: str, length: int, hashes: Mapping[str, str], name: str) 
     digest = hashes.get("sha256", "")
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise Untrusted(f"target {path}: it is not named by a SHA-256; a newer mirrornet may be needed")
-    return int(match[2]), Attached(match[3], file_path(path, digest), bytes.fromhex(digest), length)
+    fields = custom.get("mirrornet") if isinstance(custom, dict) else None
+    inside = fields.get("inside") if isinstance(fields, dict) else None
+    known = isinstance(inside, str) and inside.startswith("/")
+    return int(match[2]), Attached(
+        match[3], file_path(path, digest), bytes.fromhex(digest), length, str(inside) if known else ""
+    )
