@@ -11,6 +11,8 @@
     repository.py   which image version, and why it may be believed
     reader.py       read(offset, size): memory, disk, mirrors
     ahead.py        what is read in order is fetched before it is asked for
+    streams.py      who reads in order, and how far ahead it pays to go                          (pure)
+    recording.py    what a boot touches first, and what several boots have in common             (pure)
     mount.py        the image as a file of the kernel's                                          (the door to pyfuse3)
     mountpoint.py   mount points: free, stale, held by whom, tuned
 

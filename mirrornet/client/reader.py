@@ -117,6 +117,8 @@ class Reader:
         end = min(offset + size, self.head.size)
         if offset >= end:
             return b""
+        if self._ahead is not None:
+            self._ahead.seen(offset, end, handle)
         try:
             async with asyncio.timeout(self._deadline):
                 data = await self._span(offset, end)
@@ -133,8 +135,6 @@ class Reader:
             figures.longest_stall = max(figures.longest_stall, time.monotonic() - begun)
         figures.reads += 1
         figures.bytes += len(data)
-        if self._ahead is not None:
-            self._ahead.seen(offset, end, handle)
         return data
 
     async def _span(self, offset: int, end: int) -> bytes:
