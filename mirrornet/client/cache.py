@@ -5,11 +5,14 @@ finds what is there, `sha256sum` checks it, and a cache may be copied from one m
 is verified by whoever opens the block (hashing costs a tenth of inflating), so a disk that rots, a crash in mid-write
 or a stranger's file is found, removed, and the block is fetched again.  For the same reason nothing is fsynced.
 
-A file is written under another name and renamed.  The quota is a hard one: before a block goes in, the least recently
-used leave (a hit renews the modification time, since most systems mount with relatime).  Several mounts share a
-folder: each counts what it adds and looks again at what is really there every 1/32 of the quota.
+A file is written under another name and renamed.  The quota is a hard one: room is booked in an account that all
+processes share (ledger.py) before a byte is written, and where there is none the least recently used leave
+(leaving.py), but for what is pinned (pins.py).  A hit renews the modification time, since most systems mount with
+relatime.  A file has its full length from its first moment, so whoever counts sees what others are still writing, and
+the account is never below what is there.
 
 A disk that is full, read-only or broken means serving on uncached: one line in the log, another try a minute later.
+The folder needs a file system with rename and flock.
 
 Rejected: SQLite for the order of use (a lock for every hit), one big file (nothing can share or check it).
 """
@@ -20,22 +23,24 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from mirrornet.client.leaving import Candidate, remove, scan
+from mirrornet.client.ledger import DEFAULT_QUOTA, Ledger, belongs, make_folder
+from mirrornet.client.pins import Pins
 from mirrornet.image.files import replacing
 from mirrornet.image.format.block import BlockRef, block_path
-from mirrornet.model.units import format_size
+
+__all__ = ["DEFAULT_QUOTA", "Cache", "CacheFigures"]
 
 log = logging.getLogger(__name__)
 
-DEFAULT_QUOTA: Final = 10 << 30
 RENEW: Final = 60.0  # seconds between two renewals of one file's time
 SUSPEND: Final = 60.0  # seconds without writing after the disk refused
-_LEFT: Final = 0.95  # of the quota, after the least recently used left
-_ABANDONED: Final = 3600.0  # seconds after which somebody's unfinished file is nobody's
+BESIDE: Final = 0.05  # seconds that a writer waits for another thread to make room
 
 
 @dataclass(slots=True)
@@ -49,112 +54,198 @@ class CacheFigures:
     misses: int = 0
     corrupt: int = 0
     evicted: int = 0
+    scans: int = 0  # times all files were looked at
+    pinned: int = 0  # bytes, at the last of them
     refused: str = ""  # why nothing is being kept at present
+
+
+class _NoRoom(Exception):
+    """Everything that is there is pinned, or larger than the quota, or somebody else is just making room."""
 
 
 class Cache:
     """Synchronous and thread-safe; call it from a thread.  `now` is Unix time, since files carry it."""
 
-    def __init__(self, folder: Path, quota: int = DEFAULT_QUOTA) -> None:
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._added = 0
+    def __init__(self, folder: Path, quota: int | None = None) -> None:
+        """`quota`: bytes, from now on for all who use this folder; None: as it is set there, or DEFAULT_QUOTA."""
+        self.folder = folder
+        self.pins = Pins(folder)
+        self.figures = CacheFigures(str(folder), DEFAULT_QUOTA if quota is None else quota)
+        self._quota = quota  # until it is written down
+        self._ledger = Ledger(folder)
         self._suspended_until = 0.0
-        self._scanned = False
-        self.figures = CacheFigures(str(folder), quota)
+        self._room = threading.Lock()  # who makes room
+        self._leaving: deque[Candidate] = deque()
+        self._pins_seen = -1
 
     def get(self, ref: BlockRef, now: float) -> bytes | None:
         """The bytes kept under `ref`, not verified, or None."""
-        path = self._folder / block_path(ref.hash)
+        path = self.folder / block_path(ref.hash)
         try:
             with path.open("rb") as stream:
                 data = stream.read(ref.stored + 1)
-                if now - os.fstat(stream.fileno()).st_mtime > RENEW:
-                    with contextlib.suppress(OSError):
-                        os.utime(path, (now, now))
+                if abs(now - os.fstat(stream.fileno()).st_mtime) > RENEW:
+                    _used_at(path, now)
         except OSError:
             self.figures.misses += 1
             return None
         self.figures.hits += 1
         return data
 
+    def has(self, ref: BlockRef) -> bool:
+        """Whether something of the right length is kept under `ref`; whether it is right, its reader will see."""
+        try:
+            return (self.folder / block_path(ref.hash)).stat().st_size == ref.stored
+        except OSError:
+            return False
+
     def discard(self, ref: BlockRef) -> None:
         """What is kept under `ref` proved corrupt: it goes."""
-        path = self._folder / block_path(ref.hash)
+        path = self.folder / block_path(ref.hash)
         self.figures.hits -= 1
         self.figures.corrupt += 1
         log.warning("the cache held a corrupt block, %s: it is removed and fetched again", path)
         with contextlib.suppress(OSError):
+            size = path.stat().st_size
             path.unlink()
+            self._give_back(size)
 
-    def put(self, ref: BlockRef, stored: bytes, now: float) -> bool:
-        """Keeps verified bytes.  False where they were not kept; never raises for a disk that refuses."""
-        if len(stored) > self.figures.quota or now < self._suspended_until:
+    def put(self, ref: BlockRef, stored: bytes, now: float, *, wait: bool = False) -> bool:
+        """Keeps verified bytes.  False where they were not kept; never raises for a disk that refuses.
+
+        With `wait` it waits for other threads that make room; without, a reader's thread is soon free again.
+        """
+        figures, size = self.figures, len(stored)
+        if (self._quota is not None and size > self._quota) or now < self._suspended_until:
             return False
-        path = self._folder / block_path(ref.hash)
+        path = self.folder / block_path(ref.hash)
+        booked = False
         try:
-            if path.exists():
+            if os.access(path, os.R_OK):  # else it is another user's, and a copy that may be read takes its place
                 return True
-            self._make_room(len(stored), now)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent, self.folder)
             with replacing(path) as file:
+                belongs(file.fileno(), self.folder)
+                os.ftruncate(file.fileno(), size)
+                _used_at(file.fileno(), now)
+                self._book(size, now, wait)
+                booked = True
                 file.write(stored)
-        except OSError as error:
-            self._suspended_until = now + SUSPEND
-            if not self.figures.refused:
-                log.warning("the cache %s refuses (%s): serving on without it", self._folder, error.strerror)
-            self.figures.refused = error.strerror or str(error)
+                file.flush()
+                _used_at(file.fileno(), now)
+        except _NoRoom as why:
+            figures.refused = str(why) or figures.refused
             return False
-        self.figures.refused = ""
-        with self._lock:
-            self.figures.bytes += len(stored)
-            self._added += len(stored)
+        except OSError as error:
+            if booked:
+                self._give_back(size)
+            self._suspended_until = now + SUSPEND
+            if not figures.refused:
+                log.warning("the cache %s refuses (%s): serving on without it", self.folder, error.strerror)
+            figures.refused = error.strerror or str(error)
+            return False
+        figures.refused = ""
         return True
+
+    def measure(self, now: float) -> None:
+        """Counts what is there, writes down the quota, and keeps to it; `status` is right from then on."""
+        try:
+            with self._room:
+                self._count(now)
+                while (over := self._try(0)) > 0 and self._trim(over, now):
+                    pass
+        except OSError as error:
+            self.figures.refused = error.strerror or str(error)
+            with contextlib.suppress(OSError):
+                self.figures.bytes = scan(self.folder, (), now, 1).bytes
 
     def status(self) -> dict[str, object]:
         """The figures, by name."""
         return asdict(self.figures)
 
-    def _make_room(self, size: int, now: float) -> None:
-        quota = self.figures.quota
-        with self._lock:
-            if self._scanned and self._added <= quota // 32 and self.figures.bytes + size <= quota:
-                return
-            entries = sorted(self._scan(now))
-            self._scanned, self._added = True, 0
-            total = sum(length for _, length, _ in entries)
-            if total + size > quota:
-                goal = int(quota * _LEFT) - size
-                for _, length, path in entries:
-                    if total <= goal:
-                        break
-                    with contextlib.suppress(FileNotFoundError):
-                        Path(path).unlink()
-                    total -= length
-                    self.figures.evicted += 1
-                log.debug("the cache %s was trimmed to %s", self._folder, format_size(total))
-            self.figures.bytes = total
+    # -- room
 
-    def _scan(self, now: float) -> Iterator[tuple[float, int, str]]:
-        """(time of last use, size, path) of every block; what was abandoned in mid-write is removed."""
-        root = self._folder / "blocks"
-        if not root.is_dir():
-            return
-        for folder in os.scandir(root):
-            if not folder.is_dir(follow_symlinks=False):
+    def _book(self, size: int, now: float, wait: bool) -> None:
+        """Books `size` bytes, and makes room for them if need be.  Raises _NoRoom, OSError."""
+        while (over := self._try(size)) > 0:
+            if size > self.figures.quota:
+                raise _NoRoom("a block is larger than the quota")
+            if not self._room.acquire(timeout=-1 if wait else BESIDE):
+                raise _NoRoom  # another thread makes room: not this block, but the next
+            try:
+                if not self._trim(over, now, size):
+                    raise _NoRoom("all that is there is pinned: give it more room (--cache-size), or unpin something")
+            finally:
+                self._room.release()
+
+    def _try(self, size: int) -> int:
+        """Books `size` bytes if there is room, and answers 0; else how many bytes too many they are.  Raises OSError.
+
+        Where nobody has counted, all are too many.
+        """
+        with self._ledger.account() as account:
+            if self._quota is not None:
+                account.quota, self._quota = self._quota, None
+            self.figures.quota = account.quota
+            if account.used is None:
+                return max(size, 1)
+            over = account.used + size - account.quota
+            if over <= 0:
+                account.used += size
+            self.figures.bytes = account.used
+            return max(over, 0)
+
+    def _give_back(self, size: int) -> None:
+        with contextlib.suppress(OSError), self._ledger.account() as account:
+            if account.used is not None:
+                account.used = max(0, account.used - size)
+                self.figures.bytes = account.used
+
+    def _trim(self, over: int, now: float, unbooked: int = 0) -> bool:
+        """Makes room for `over` bytes; whether any came of it.  The caller holds `_room`.
+
+        `unbooked`: bytes of the caller's own file, which is there and not in the account yet.
+        """
+        counted = False
+        freed = 0
+        if self.pins.stamp() != self._pins_seen:
+            self._leaving.clear()
+        while freed < over:
+            if not self._leaving:
+                if counted:
+                    break
+                counted = True
+                if self._count(now, unbooked):
+                    return True  # nobody had counted; now it is known whether there is room
                 continue
-            for entry in os.scandir(folder.path):
-                try:
-                    facts = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:  # another mount trims, too
-                    continue
-                if not entry.name.startswith("."):  # as `replacing` names what is not whole yet
-                    yield facts.st_mtime, facts.st_size, entry.path
-                elif now - facts.st_mtime > _ABANDONED:
-                    with contextlib.suppress(OSError):
-                        Path(entry.path).unlink()
+            candidate = self._leaving.popleft()
+            if remove(self.folder, candidate):
+                freed += candidate.size
+                self.figures.evicted += 1
+                self._give_back(candidate.size)
+        return freed > 0
 
-    def measure(self, now: float) -> None:
-        """Looks at what is there, so that `status` is right before the first write."""
-        with contextlib.suppress(OSError), self._lock:
-            self.figures.bytes = sum(length for _, length, _ in self._scan(now))
+    def _count(self, now: float, unbooked: int = 0) -> bool:
+        """Looks at all files and puts the account right; whether that had not been counted at all."""
+        with self._ledger.account() as account:
+            before = account.used
+        self._pins_seen = self.pins.stamp()
+        found = scan(self.folder, self.pins.pinned(self.figures.quota), now)
+        self._leaving = deque(found.oldest)
+        figures = self.figures
+        figures.scans += 1
+        figures.pinned = found.pinned
+        with self._ledger.account() as account:
+            if self._quota is not None:
+                account.quota, self._quota = self._quota, None
+            # What others booked meanwhile may not have been seen; what was seen twice is put right by the next count.
+            meanwhile = 0 if before is None or account.used is None else max(0, account.used - before)
+            account.used = found.bytes - unbooked + meanwhile
+            figures.bytes, figures.quota = account.used, account.quota
+        return before is None
+
+
+def _used_at(file: int | Path, now: float) -> None:
+    """Its time of last use is `now`, where we may say so: the order of leaving is worth no error."""
+    with contextlib.suppress(OSError):
+        os.utime(file, (now, now))

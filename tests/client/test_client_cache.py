@@ -22,6 +22,14 @@ def _block(seed: int, size: int = 65536) -> tuple[BlockRef, bytes]:
     return pack_block(random.Random(seed).randbytes(size), Codec.STORED, 0)
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in (folder / "blocks").rglob("*") if path.is_file()]
+
+
+def _kept(folder: Path) -> int:
+    return sum(path.stat().st_size for path in _files(folder))
+
+
 def test_what_was_put_is_there_after_a_restart(tmp_path: Path) -> None:
     ref, stored = _block(1)
     assert Cache(tmp_path).get(ref, NOW) is None
@@ -37,12 +45,11 @@ def test_the_quota_holds_and_the_least_recently_used_goes(tmp_path: Path) -> Non
     quota = 10 * 65536
     cache = Cache(tmp_path, quota)
     blocks = [_block(seed) for seed in range(30)]
-    for at, (ref, stored) in enumerate(blocks):
-        assert cache.put(ref, stored, NOW + at)
-        os.utime(tmp_path / block_path(ref.hash), (NOW + at, NOW + at))
-        assert cache.get(blocks[0][0], NOW + at + RENEW * (at + 1)) is not None, "what is used stays"
-        assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= quota
-    assert cache.figures.evicted == 30 - sum(path.is_file() for path in tmp_path.rglob("*")) >= 20
+    for at, (ref, stored) in enumerate(blocks):  # one every 99 seconds
+        assert cache.put(ref, stored, NOW + 99 * at)
+        assert cache.get(blocks[0][0], NOW + 99 * at + RENEW + 1) is not None, "what is used stays"
+        assert _kept(tmp_path) <= quota
+    assert cache.figures.evicted == 30 - len(_files(tmp_path)) == 20
     assert cache.get(blocks[-1][0], NOW) is not None and cache.get(blocks[3][0], NOW) is None
 
 
@@ -70,7 +77,7 @@ def test_a_disk_that_refuses_is_told_once_and_tried_later(
     for seed in range(5):
         assert not cache.put(*_block(seed), NOW)
     assert not cache.put(*_block(1), NOW + SUSPEND + 1)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert _files(tmp_path) == []
     assert cache.figures.refused == "No space left on device"
     monkeypatch.setattr("mirrornet.client.cache.replacing", replacing)
     assert not cache.put(*_block(1), NOW + SUSPEND + 2)

@@ -1,0 +1,102 @@
+"""Which blocks leave a full cache: those that were not used for longest, and are not pinned.
+
+One look at all files gives the oldest few thousand; from then on each block that goes costs one look at itself (was it
+used since?) and one removal.  With 40,000 files that is a scan of 0.2 s for every 4,096 blocks, 50 µs a block, and no
+scan at all while there is room.  The time of last use is the file's modification time, which a hit renews: any number
+of mounts see it, and it outlives all of them.
+
+A clock that was wrong leaves files of the future: they count as the oldest, since nothing is known of them.
+Files that are none of ours are counted and stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+AT_ONCE: Final = 4096  # candidates of one scan
+FUTURE: Final = 120.0  # seconds; what is newer than now by more was written under a wrong clock
+ABANDONED: Final = 3600.0  # seconds after which somebody's unfinished file is nobody's
+_BLOCK: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Candidate:
+    """A block that may leave: when it was used last (Unix time, less for a wrong clock), its file's time and size."""
+
+    rank: float
+    name: str
+    mtime: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a scan saw.  Sizes in bytes; `oldest` first."""
+
+    bytes: int
+    files: int
+    pinned: int
+    oldest: tuple[Candidate, ...]
+
+
+def scan(folder: Path, pinned: Collection[int], now: float, at_once: int = AT_ONCE) -> Found:
+    """Looks at every file below `folder`/blocks; removes what was abandoned in mid-write.
+
+    `pinned`: the first 8 octets of each pinned hash, as numbers; collisions keep a block too many, no harm done.
+    """
+    total = files = held = 0
+
+    def candidates() -> Iterator[Candidate]:
+        nonlocal total, files, held
+        for name, size, mtime in _entries(folder / "blocks", now):
+            total += size
+            files += 1
+            if not _BLOCK.fullmatch(name):
+                continue
+            if int(name[:16], 16) in pinned:
+                held += size
+                continue
+            yield Candidate(mtime if mtime <= now + FUTURE else mtime - now - 1e12, name, mtime, size)
+
+    oldest = tuple(heapq.nsmallest(at_once, candidates()))
+    return Found(total, files, held, oldest)
+
+
+def _entries(root: Path, now: float) -> Iterator[tuple[str, int, float]]:
+    """(name, size, time of last use) of every file, also of those being written: their room is booked."""
+    if not root.is_dir():
+        return
+    with os.scandir(root) as folders:
+        for folder in folders:
+            if not folder.is_dir(follow_symlinks=False):
+                continue
+            with contextlib.suppress(FileNotFoundError, PermissionError), os.scandir(folder.path) as entries:
+                for entry in entries:
+                    try:
+                        facts = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:  # another mount makes room, too
+                        continue
+                    if entry.name.startswith(".") and abs(now - facts.st_mtime) > ABANDONED:
+                        with contextlib.suppress(OSError):
+                            Path(entry.path).unlink()
+                            continue
+                    yield entry.name, facts.st_size, facts.st_mtime
+
+
+def remove(folder: Path, candidate: Candidate) -> bool:
+    """Removes it, unless it was used since the scan; whether this process is the one that did."""
+    path = folder / "blocks" / candidate.name[:2] / candidate.name
+    try:
+        if path.stat().st_mtime > candidate.mtime:
+            return False
+        path.unlink()
+    except OSError:
+        return False
+    return True
