@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mirrornet.app.folders import cache_folder, state_folder
-from mirrornet.client.cache import DEFAULT_QUOTA, Cache
+from mirrornet.client.cache import Cache
 from mirrornet.client.choice import Choice, Record
 from mirrornet.client.descent import step
 from mirrornet.client.failover import Failover
@@ -48,7 +48,7 @@ class ClientOptions:
     root: str
     version: int | None = None
     cache: Path | None = None
-    cache_size: int = DEFAULT_QUOTA
+    cache_size: int | None = None  # as it is set in that folder
     resolver: str = ""
     offline: bool = False
     require_fresh: bool = False
@@ -69,6 +69,10 @@ class Session:
             raise InputError("--read-deadline must be more than 0")
         if options.share_rtt and isinstance(self._source, Urls):
             raise InputError("--share-rtt: URLs have no name server to tell: give a select name, or leave it out")
+        if options.cache_size is not None and options.cache_size <= 0:
+            raise InputError("--cache-size must be more than 0")
+        if options.cache is not None and options.cache.exists() and not options.cache.is_dir():
+            raise InputError(f"--cache {options.cache}: is no folder; name one for the cache alone")
         self.state = options.state or state_folder()
         self.warnings: list[str] = []
         self.cache = Cache(options.cache or cache_folder(), options.cache_size)

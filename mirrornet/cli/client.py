@@ -33,7 +33,13 @@ CacheFolder = Annotated[
     Path | None,
     typer.Option("--cache", metavar="DIR", help="Keep blocks there.  Default: the system's cache folder."),
 ]
-CacheSize = Annotated[str, typer.Option(metavar="SIZE", help="How large the cache may grow.")]
+CacheSize = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="How large that folder may grow, for all who use it.  Default: as it was set there, or 10G.",
+    ),
+]
 ResolverAddress = Annotated[
     str, typer.Option("--resolver", metavar="ADDR[:PORT]", help="Ask this name server instead of the system's.")
 ]
@@ -70,7 +76,7 @@ def client_options(
     *,
     version: int | None = None,
     cache: Path | None = None,
-    cache_size: str = "10G",
+    cache_size: str = "",
     resolver: str = "",
     offline: bool = False,
     require_fresh: bool = False,
@@ -88,7 +94,7 @@ def client_options(
         root=root_argument(root),
         version=version,
         cache=cache.absolute() if cache else None,
-        cache_size=parsed("--cache-size", parse_size, cache_size),
+        cache_size=parsed("--cache-size", parse_size, cache_size) if cache_size else None,
         resolver=resolver,
         offline=offline,
         require_fresh=require_fresh,

@@ -59,7 +59,7 @@ def mount(
     root: Root,
     version: Version = None,
     cache: CacheFolder = None,
-    cache_size: CacheSize = "10G",
+    cache_size: CacheSize = "",
     resolver: ResolverAddress = "",
     offline: Offline = False,
     require_fresh: RequireFresh = False,
