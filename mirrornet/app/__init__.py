@@ -16,6 +16,9 @@ manners.py    from `server:` in a zone file to what workers are told
 session.py    the client without a door: from SOURCE and NAME to a reader of verified bytes
 mount.py      `mirrornet mount`: a session, in the kernel's tree
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
+boot.py       `mirrornet boot`: an image in a virtual machine
+bootdisk.py   the image as a guest's disk, in a process of its own
+qemu.py       one QEMU process: started, watched, ended
 copying.py    `sync` and `audit`: the client's ways to mirrors, lent to the image's room
 refresh.py    `refresh`: a copy of an image, its own upgrade, a check, a publish
 endpoints.py  where clients report to, told by DNS

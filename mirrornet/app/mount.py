@@ -52,6 +52,11 @@ class Mounted:
         self._stops = 0
         self._mount: Mount | None = None
 
+    @property
+    def session(self) -> Session:
+        """The session behind it."""
+        return self._session
+
     async def run(self, ready: Callable[[list[str]], None]) -> None:
         """Mounts, calls `ready` with what a person should know, and returns when the mount has ended.
 

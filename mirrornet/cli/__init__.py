@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _VERBS = (
     "import_radb", "check", "serve", "explain", "simulate",
-    "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities", "mount",
+    "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities", "mount", "boot",
 )  # fmt: skip
 
 

@@ -14,6 +14,8 @@
     streams.py      who reads in order, and how far ahead it pays to go                          (pure)
     recording.py    what a boot touches first, and what several boots have in common             (pure)
     mount.py        the image as a file of the kernel's                                          (the door to pyfuse3)
+    guest.py        a virtual machine as QEMU's command line; when it is stuck; its overlay      (pure)
+    attached.py     a file signed beside an image (kernel, initrd), whole and verified
     mountpoint.py   mount points: free, stale, held by whom, tuned
 
 A read goes  mount → reader → (memory | cache | failover → choice, fetch → verify)  and nothing else in the program

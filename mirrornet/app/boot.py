@@ -1,0 +1,212 @@
+"""`mirrornet boot`: an image in a virtual machine, until that is switched off.
+
+Order of events: what can be wrong on this machine is found out before the network is asked; a process of its own lends
+the image (bootdisk.py); the overlay is made or found, and locked; QEMU runs (qemu.py).  It ends in reverse, and
+whatever dies takes the rest with it: without the image's process the guest is ended, without us both are.
+
+What the guest writes lies in `state`/overlays/<repository id>/NAME@VERSION/disk.qcow2.  An overlay is worth something
+over that one version only, so another version gets another; with `ephemeral` it is a file without a name.
+
+KVM may be there and not work (nested virtualisation that opens and hangs).  Where the user did not ask for it, a guest
+without a sign of life is started again with TCG, and the machine's boot id is kept in `state`/kvm-hangs, so that this
+is found out once until the machine is started anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mirrornet.app.bootdisk import Disk, Lent
+from mirrornet.app.folders import run_folder, state_folder
+from mirrornet.app.lock import alone
+from mirrornet.app.qemu import Qemu, Signals, terminal_kept
+from mirrornet.app.session import ClientOptions
+from mirrornet.client import guest
+from mirrornet.model.errors import LocalError
+from mirrornet.model.units import format_duration
+
+INTERRUPTED: Final = 130
+KVM: Final = Path("/dev/kvm")
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class BootOptions:
+    """The command line of `boot`.
+
+    `memory`: bytes; `accel` None: what works; `extra`: more words for QEMU; `patience`: seconds without a sign of life.
+    """
+
+    client: ClientOptions
+    memory: int
+    accel: guest.Accel | None
+    ephemeral: bool
+    extra: tuple[str, ...]
+    patience: float = guest.PATIENCE
+
+
+def boot(options: BootOptions, say: Callable[[str], None], prepare: Callable[[], None]) -> int:
+    """Boots the image and returns QEMU's exit code when the guest is switched off.
+
+    `say` gets what a person should know; `prepare` sets up the log of the process that reads the image.  Raises
+    MirrornetError where it does not come to a guest.
+    """
+    program, maker = _program(guest.PROGRAM, "qemu-system-x86"), _program("qemu-img", "qemu-utils")
+    state = options.client.state or state_folder()
+    accel = options.accel or _usable(state, say)
+    with contextlib.ExitStack() as stack:
+        disk = Disk(options.client, stack.enter_context(_place()), prepare)
+        stack.callback(disk.close)
+        lent = disk.wait(lambda warning: say(f"warning: {warning}"))
+        overlay, keep = stack.enter_context(_overlay(options, lent, state, maker, say))
+        stack.enter_context(terminal_kept())
+        signals = stack.enter_context(Signals().caught())
+        code = _run(options, lent, disk, overlay, keep, program, accel, signals)
+        if code is None and options.accel is None and accel == "kvm" and not signals.stops:
+            say(f"{_stuck(options)}: KVM does not work here; starting again with --accel tcg")
+            _remember(state)
+            code = _run(options, lent, disk, overlay, keep, program, "tcg", signals)
+            accel = "tcg"
+        if code is None:
+            other = ": try --accel tcg" if accel == "kvm" else ""
+            raise LocalError(f"{_stuck(options)}{other}")
+        if signals.stops > 1:
+            return INTERRUPTED
+        if code < 0:
+            raise LocalError(f"{guest.PROGRAM} was ended by signal {-code}")
+        return code
+
+
+def _run(
+    options: BootOptions,
+    lent: Lent,
+    disk: Disk,
+    overlay: Path | int,
+    keep: tuple[int, ...],
+    program: str,
+    accel: guest.Accel,
+    signals: Signals,
+) -> int | None:
+    """One start of QEMU: its exit code, or None where the guest made no progress.
+
+    Raises LocalError where the image's process died.
+    """
+
+    def command(qmp: int, heard: int) -> list[str]:
+        start = guest.Guest(lent.disk, overlay, options.memory, accel, lent.kernel, qmp, heard, options.extra)
+        return guest.command(start, program)
+
+    died = False
+
+    def lost() -> bool:
+        nonlocal died
+        died = True
+        return False
+
+    with Qemu(command, keep) as qemu, terminal_kept():
+        code = qemu.attend(guest.Watch(time.monotonic(), options.patience), signals, disk.link, lost)
+    if died:
+        raise LocalError("the process that reads the image died, so the guest was ended; see its log (--log FILE)")
+    return code
+
+
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise LocalError(f"there is no {name} on this machine: install QEMU (Debian: apt install {package})")
+    return found
+
+
+def _stuck(options: BootOptions) -> str:
+    wait = format_duration(options.patience)
+    return f"the guest made no progress: not a byte on its console and no block read in {wait}"
+
+
+# -- KVM
+
+
+def _usable(state: Path, say: Callable[[str], None]) -> guest.Accel:
+    try:
+        os.close(os.open(KVM, os.O_RDWR))
+    except OSError:
+        return "tcg"
+    with contextlib.suppress(OSError):
+        if _mark(state).read_text() == _BOOT_ID.read_text():
+            say("KVM hung here before, so the guest is emulated (--accel kvm tries again)")
+            return "tcg"
+    return "kvm"
+
+
+def _mark(state: Path) -> Path:
+    return state / "kvm-hangs"
+
+
+def _remember(state: Path) -> None:
+    with contextlib.suppress(OSError):  # then it is found out again
+        _mark(state).write_text(_BOOT_ID.read_text())
+
+
+# -- files
+
+
+@contextlib.contextmanager
+def _place() -> Iterator[Path]:
+    """A folder of our own, where the image is to be seen; gone at the end."""
+    folder = run_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix="boot-", dir=folder))
+    except OSError as error:
+        raise LocalError(f"{folder}: {error.strerror}: the run folder must be writable") from None
+    try:
+        yield place
+    finally:
+        with contextlib.suppress(OSError):
+            place.rmdir()
+
+
+@contextlib.contextmanager
+def _overlay(
+    options: BootOptions, lent: Lent, state: Path, maker: str, say: Callable[[str], None]
+) -> Iterator[tuple[Path | int, tuple[int, ...]]]:
+    """The overlay, and the descriptors that QEMU must inherit.  Raises LocalError."""
+    name = options.client.name
+    folder = Path(guest.overlay_folder(state, lent.repository, name, lent.version))
+    if options.ephemeral:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            file = tempfile.TemporaryFile(dir=folder.parent)  # noqa: SIM115
+        except OSError as error:
+            raise LocalError(f"{folder.parent}: {error.strerror}: the state folder must be writable") from None
+        with file:
+            _make(maker, f"/dev/fd/{file.fileno()}", lent.size, file.fileno())
+            yield file.fileno(), (file.fileno(),)
+        return
+    taken = f"{name} version {lent.version} runs already{{who}}: shut that guest down, or boot with --ephemeral"
+    with alone(folder, taken=taken, refused="the state folder must be writable (see --state)") as lock:
+        path = folder / "disk.qcow2"
+        if not path.exists():
+            others = guest.other_overlays([each.name for each in folder.parent.iterdir()], name, lent.version)
+            if warning := guest.fresh_overlay_warning(others, name, lent.version):
+                say(f"warning: {warning}")
+            new = folder / "disk.qcow2.new"  # a second boot cannot be at it: the folder is ours
+            _make(maker, str(new), lent.size)
+            new.rename(path)
+        yield path, (lock,)
+
+
+def _make(maker: str, path: str, size: int, *keep: int) -> None:
+    command = [maker, "create", "-q", "-f", "qcow2", path, str(guest.disk_size(size))]
+    done = subprocess.run(command, capture_output=True, text=True, pass_fds=keep, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise LocalError(f"the overlay cannot be made: {lines[-1]}")

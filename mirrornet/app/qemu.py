@@ -1,0 +1,226 @@
+"""One QEMU process: started with what it needs, watched, told to power off, ended.
+
+No threads and no event loop, since whoever waits here also forks: a selector over QMP, the console's second stream
+and a socket that signals wake.  QEMU ends when this process does, also by kill -9 (PR_SET_PDEATHSIG: the kernel kills
+it; there is nothing to save, since a guest's disk survives a power cut or is not worth the name).
+
+The console goes from QEMU straight to stdin and stdout.  Its second stream is a pipe that only tells whether a byte
+came, and is closed after the first, so that no byte of a busy console comes by here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any, Final
+
+from mirrornet.client.guest import Watch, blocks_read
+from mirrornet.model.errors import LocalError
+
+ASK: Final = 0.5  # seconds between two questions whether a block was read
+POWER_OFF: Final = 60.0  # seconds that a guest has to power off when it is asked to
+END: Final = 5.0  # seconds that QEMU has to end when it is told to
+LINE: Final = 1 << 20  # bytes of one QMP message
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class Signals:
+    """How often we were told to stop, and a descriptor that wakes whoever waits."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self.wake, self._written = socket.socketpair()
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[Signals]:
+        """Counts SIGTERM, SIGHUP and SIGINT instead of ending; a signal that was ignored before stays ignored."""
+        before: dict[int, Any] = {}
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.stops += number in _SIGNALS
+
+        self._written.setblocking(False)
+        self.wake.setblocking(False)
+        woken = signal.set_wakeup_fd(self._written.fileno(), warn_on_full_buffer=False)
+        try:
+            for number in (*_SIGNALS, signal.SIGCHLD):
+                if number == signal.SIGCHLD or signal.getsignal(number) is not signal.SIG_IGN:
+                    before[number] = signal.signal(number, stop)
+            yield self
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+            signal.set_wakeup_fd(woken)
+            self.wake.close()
+            self._written.close()
+
+    def drain(self) -> None:
+        """Takes what woke us."""
+        with contextlib.suppress(BlockingIOError):
+            while self.wake.recv(4096):
+                pass
+
+
+class Qemu:
+    """A running QEMU.  Use as a context manager: it is gone at the end."""
+
+    def __init__(self, command: Callable[[int, int], list[str]], keep: Sequence[int] = ()) -> None:
+        """`command` gets the descriptors for QMP and for the console's second stream; `keep`: more that it needs.
+
+        Raises LocalError where it cannot be started.
+        """
+        self._qmp, theirs = socket.socketpair()
+        self._qmp.setblocking(False)
+        self._heard, written = os.pipe()
+        self._line = bytearray()
+        self._asked = self._greeted = False
+        self.console = self.blocks = 0
+        words = command(theirs.fileno(), written)
+        try:
+            self._process = subprocess.Popen(
+                words,
+                pass_fds=(theirs.fileno(), written, *keep),
+                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509, there are no threads here
+            )
+        except OSError as error:
+            self._close()
+            raise LocalError(f"{words[0]}: cannot be started: {error.strerror}") from None
+        finally:
+            theirs.close()
+            os.close(written)
+
+    def __enter__(self) -> Qemu:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._close()
+
+    def attend(self, watch: Watch, signals: Signals, other: socket.socket, lost: Callable[[], bool]) -> int | None:
+        """Waits for its end: the exit code (negative: the signal that ended it), None where the guest is stuck.
+
+        `other` is readable when `lost` should be called, which says whether to go on.
+        """
+        asked_off: float | None = None
+        with selectors.DefaultSelector() as selector:
+            for file in (self._qmp, self._heard, signals.wake, other):
+                selector.register(file, selectors.EVENT_READ)
+            while (code := self._process.poll()) is None:
+                now = time.monotonic()
+                watch.seen(self.console, self.blocks)
+                if watch.stuck(now):
+                    return None
+                if signals.stops and asked_off is None:
+                    asked_off = now
+                    self._say("system_powerdown")
+                if signals.stops > 1 or (asked_off is not None and now - asked_off > POWER_OFF):
+                    self.end()
+                    continue
+                waits = [left for left in (watch.left(now), asked_off and asked_off + POWER_OFF - now) if left]
+                if not watch.moved:
+                    self._ask()
+                    waits.append(ASK)
+                for key, _ in selector.select(max(0.01, min(waits)) if waits else None):
+                    if key.fileobj is signals.wake:
+                        signals.drain()
+                    elif key.fileobj is other:
+                        if not lost():
+                            return self.end()
+                    elif not (self._hear() if key.fileobj == self._heard else self._listen()):
+                        selector.unregister(key.fileobj)
+        return code
+
+    def end(self) -> int:
+        """Ends it, if it still runs: the exit code."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(END)
+            except subprocess.TimeoutExpired:  # under a KVM that hangs it hears nothing
+                self._process.kill()
+        return self._process.wait()
+
+    def _hear(self) -> bool:
+        """Whether more of the console is worth waiting for."""
+        self.console += len(os.read(self._heard, 1 << 16))
+        return False
+
+    def _listen(self) -> bool:
+        """Takes what QMP says; whether it will say more."""
+        try:
+            piece = self._qmp.recv(1 << 16)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        self._line += piece
+        *lines, rest = self._line.split(b"\n")
+        self._line = rest
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                self._take(json.loads(line))
+        return bool(piece) and len(self._line) <= LINE
+
+    def _take(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            return
+        if "QMP" in message:
+            self._greeted = True
+            self._say("qmp_capabilities")
+        elif "return" in message:
+            self.blocks = max(self.blocks, blocks_read(message["return"]))
+            self._asked = False
+
+    def _ask(self) -> None:
+        if self._greeted and not self._asked:
+            self._asked = True
+            self._say("query-blockstats")
+
+    def _say(self, command: str) -> None:
+        with contextlib.suppress(OSError):
+            self._qmp.send(json.dumps({"execute": command}).encode() + b"\n")
+
+    def _close(self) -> None:
+        self._qmp.close()
+        with contextlib.suppress(OSError):
+            os.close(self._heard)
+
+
+@contextlib.contextmanager
+def terminal_kept() -> Iterator[None]:
+    """Puts the terminal back as it was: a QEMU that was killed leaves it raw, and reads from it unwaiting."""
+    flags = {number: fcntl.fcntl(number, fcntl.F_GETFL) for number in (0, 1, 2)}
+    modes = termios.tcgetattr(0) if sys.stdin.isatty() else None
+    try:
+        yield
+    finally:
+        for number, flag in flags.items():
+            fcntl.fcntl(number, fcntl.F_SETFL, flag)
+        if modes is not None:
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(0, termios.TCSADRAIN, modes)
+
+
+def _die_with_parent(parent: int) -> Callable[[], None]:
+    """What the new process does before it becomes QEMU."""
+    libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died in this moment
+            os._exit(1)
+
+    return prepare

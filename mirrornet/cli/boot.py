@@ -1,0 +1,104 @@
+"""`mirrornet boot`: an image in a virtual machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mirrornet.cli.arguments import parsed
+from mirrornet.cli.border import say
+from mirrornet.cli.client import (
+    CacheFolder,
+    CacheSize,
+    LogFile,
+    Name,
+    Offline,
+    ReadDeadline,
+    RequireFresh,
+    ResolverAddress,
+    Root,
+    ShareRtt,
+    Source,
+    StateFolder,
+    Version,
+    client_options,
+)
+from mirrornet.model.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb to `app`."""
+    app.command(name="boot")(boot)
+
+
+def boot(
+    source: Source,
+    name: Name,
+    root: Root,
+    version: Version = None,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="The guest's memory.")] = "1G",
+    accel: Annotated[
+        str,
+        typer.Option(metavar="kvm|tcg", help="Run the guest on the processor, or emulate one.  Default: what works."),
+    ] = "",
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Forget what the guest writes when it is switched off.")
+    ] = False,
+    qemu: Annotated[
+        list[str] | None,
+        typer.Option("--qemu", metavar="ARGUMENTS", help="More for QEMU, such as '-smp 2'.  May be repeated."),
+    ] = None,
+    cache: CacheFolder = None,
+    cache_size: CacheSize = "",
+    resolver: ResolverAddress = "",
+    offline: Offline = False,
+    require_fresh: RequireFresh = False,
+    state: StateFolder = None,
+    log: LogFile = None,
+    share_rtt: ShareRtt = False,
+    read_deadline: ReadDeadline = "30s",
+) -> None:
+    """Boot an image in a virtual machine (QEMU), from the nearest mirrors.
+
+    The guest's console is this terminal; Ctrl-A x switches it off, Ctrl-A h tells of more keys.  It starts the kernel
+    that was published with the image, or else the image's own boot loader.  What it writes is kept on this machine, for
+    the next boot of the same version.  The exit code is QEMU's.
+
+        mirrornet boot select.example.net debian --root sha256:...
+    """
+    from mirrornet.app import daemon
+    from mirrornet.app.boot import BootOptions
+    from mirrornet.app.boot import boot as run
+    from mirrornet.app.folders import state_folder
+    from mirrornet.client.guest import check_memory, extra_arguments
+    from mirrornet.model.units import parse_size
+
+    if accel not in ("", "kvm", "tcg"):
+        raise InputError(f"--accel {accel}: there are kvm and tcg")
+    client = client_options(
+        source,
+        name,
+        root,
+        version=version,
+        cache=cache,
+        cache_size=cache_size,
+        resolver=resolver,
+        offline=offline,
+        require_fresh=require_fresh,
+        state=state,
+        read_deadline=read_deadline,
+        share_rtt=share_rtt,
+    )
+    options = BootOptions(
+        client,
+        memory=check_memory(parsed("--memory", parse_size, memory)),
+        accel="kvm" if accel == "kvm" else "tcg" if accel == "tcg" else None,
+        ephemeral=ephemeral,
+        extra=extra_arguments(qemu or ()),
+    )
+    logfile = log.absolute() if log else None
+    fallback = (client.state or state_folder()) / "log" / "boot.log"
+    code = run(options, say, lambda: daemon.log_to(logfile, fallback, foreground=False))
+    if code:
+        raise typer.Exit(code)
