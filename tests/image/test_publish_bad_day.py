@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ import killed_publish
 import pytest
 from contents import some_bytes
 
+from mirrornet.image.fetch import file_fetch
 from mirrornet.image.format.block import Packer
 from mirrornet.image.format.index import Head
 from mirrornet.image.format.profile import Profile
+from mirrornet.image.inventory import needed, open_head
 from mirrornet.image.publishing import cut as cut_module
+from mirrornet.image.publishing import packs as packs_module
 from mirrornet.image.publishing import store as store_module
 from mirrornet.image.publishing.export import export
+from mirrornet.image.publishing.listing import listed
 from mirrornet.model.errors import LocalError
 
 NOW = 1_800_000_000.0
@@ -40,35 +46,119 @@ def test_killed_fifty_times(tmp_path: Path) -> None:
     assert told["left"] == ["blocks", "files", "metadata"]
 
 
+class Stopped:
+    """Publishes whose every compressed block is counted, and that end by Ctrl-C at some block."""
+
+    def __init__(self, publisher: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cut_module, "PAGE_ENTRIES", 64)
+        monkeypatch.setattr(store_module, "BATCH", 10 * SMALL)
+        monkeypatch.setattr(packs_module.PackWriter.__init__, "__kwdefaults__", {"limit": 5 * SMALL})
+        self.publisher = publisher
+        self.packed = 0
+        pack = Packer.pack
+
+        def count(packer: Packer, raw: bytes) -> Any:
+            self.packed += 1
+            return pack(packer, raw)
+
+        monkeypatch.setattr(Packer, "pack", count)
+
+    def publish(self, data: bytes, at: int | None = None, **options: Any) -> int:
+        """How many blocks it compressed."""
+
+        def die(done: int, total: int) -> None:
+            if at is not None and done > at * SMALL:
+                raise KeyboardInterrupt
+
+        self.packed = 0
+        with pytest.raises(KeyboardInterrupt) if at is not None else nullcontext():
+            self.publisher.publish(data, level=1, progress=die, **options)
+        return self.packed
+
+    def noted(self) -> int:
+        """How many blocks the note lists."""
+        (note,) = self.publisher.repo.glob(".*")
+        assert note.name == ".unfinished-demo"
+        return 64 * len(Head.parse(note.read_bytes()).pages)
+
+    def check(self, data: bytes) -> None:
+        assert not list(self.publisher.repo.glob(".*"))
+        out = self.publisher.folder / "out"
+        export(self.publisher.repo, "demo", out, "raw", version=None, now=NOW)
+        assert out.read_bytes() == data
+
+
+@pytest.fixture
+def stopped(publisher: Any, monkeypatch: pytest.MonkeyPatch) -> Stopped:
+    return Stopped(publisher, monkeypatch)
+
+
+@pytest.mark.parametrize("packs", [False, True])
 @pytest.mark.parametrize("profile", [None, Profile(SMALL, (5, 1))])
-def test_what_was_done_is_not_done_again(
-    publisher: Any, monkeypatch: pytest.MonkeyPatch, profile: Profile | None
-) -> None:
+def test_what_was_done_is_not_done_again(stopped: Stopped, profile: Profile | None, packs: bool) -> None:
     """Killed after some pages: the next run compresses what was not listed yet, and leaves no note."""
-    monkeypatch.setattr(cut_module, "PAGE_ENTRIES", 64)
-    monkeypatch.setattr(store_module, "BATCH", 10 * SMALL)
     data = some_bytes(1000 * SMALL)
-    packed: list[int] = []
-    pack = Packer.pack
-    monkeypatch.setattr(Packer, "pack", lambda self, raw: packed.append(len(raw)) or pack(self, raw))
+    assert stopped.publish(data, 900, profile=profile, packs=packs) > 900
+    noted = stopped.noted()
+    assert noted >= 512
+    before = set(files(stopped.publisher.repo / "blocks"))
+    assert stopped.publish(data, profile=profile, packs=packs) - 2 * bool(profile) <= 1000 - noted + 20  # with pages
+    stopped.check(data)
+    (version,) = listed(stopped.publisher.repo, NOW).images["demo"]
+    wanted = {each.path.removeprefix("blocks/") for each in needed(version, file_fetch(stopped.publisher.repo))}
+    assert len(before - wanted) <= packs  # what was done is what was wanted; of packs the last page listed fewer
 
-    def die(done: int, total: int) -> None:
-        if done > 900 * SMALL:
-            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        publisher.publish(data, level=1, progress=die, profile=profile)
-    assert len(packed) > 900
-    (note,) = publisher.repo.glob(".*")
-    pages = len(Head.parse(note.read_bytes()).pages)
-    assert note.name == ".unfinished-demo" and pages >= 3
-    packed.clear()
-    publisher.publish(data, level=1, profile=profile)
-    assert len(packed) - 2 * bool(profile) <= 1000 - 64 * pages + 20  # index pages are packed as well
-    assert not list(publisher.repo.glob(".*"))
-    out = publisher.folder / "out"
-    export(publisher.repo, "demo", out, "raw", version=None, now=NOW)
-    assert out.read_bytes() == data
+@pytest.mark.parametrize("packs", [False, True])
+def test_killed_again_and_earlier(stopped: Stopped, packs: bool) -> None:
+    """What the first run had done is not forgotten by a second one that did not get as far."""
+    data = some_bytes(1000 * SMALL)
+    stopped.publish(data, 900, packs=packs)
+    noted = stopped.noted()
+    stopped.publish(data, 200, packs=packs)
+    assert stopped.noted() == noted
+    assert stopped.publish(data, packs=packs) <= 1000 - noted + 20
+    stopped.check(data)
+
+
+def test_the_note_of_another_image_gives_way(stopped: Stopped) -> None:
+    """Its packs are not published for nothing, and its note does not stand in the way of the next one's."""
+    stopped.publish(some_bytes(1000 * SMALL), 900, packs=True)
+    first = stopped.noted()
+    data = some_bytes(600 * SMALL, seed=2)
+    stopped.publish(data, 500, packs=True)
+    assert stopped.noted() < first
+    assert stopped.publish(data, packs=True) <= 300
+    stopped.check(data)
+    (version,) = listed(stopped.publisher.repo, NOW).images["demo"]
+    head = open_head(version, file_fetch(stopped.publisher.repo))
+    assert sum(pack.length for pack in head.packs) == head.stored
+
+
+def spoil(publisher: Any) -> None:
+    for name in files(publisher.repo / "blocks"):
+        path = publisher.repo / "blocks" / name
+        path.write_bytes(path.read_bytes()[:-100] + bytes(100))
+
+
+def test_damaged_in_between(stopped: Stopped) -> None:
+    """A pack that was kept and is not what it was: its blocks are made again."""
+    data = some_bytes(1000 * SMALL)
+    stopped.publish(data, 900, packs=True)
+    spoil(stopped.publisher)
+    stopped.publish(data, packs=True)
+    stopped.check(data)
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_what_a_bad_disk_has_changed_is_written_again(publisher: Any, packs: bool) -> None:
+    """Same name, same length, other bytes: a publish used to see it, make the block again, and leave the file."""
+    data = some_bytes(20 * SMALL)
+    publisher.publish(data, packs=packs)
+    spoil(publisher)
+    publisher.publish(data + b"more", packs=packs)
+    for stored in needed(listed(publisher.repo, NOW).latest("demo"), file_fetch(publisher.repo)):
+        assert hashlib.sha256((publisher.repo / stored.path).read_bytes()).digest() == stored.sha256
 
 
 @pytest.fixture

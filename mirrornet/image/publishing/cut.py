@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -93,11 +94,16 @@ class Cutter:
             if isinstance(source, CloopSource)
             else zero_stream(plan.codec, plan.level, source.block_size)
         )
-        before = (plan.previous, plan.unfinished.found() if plan.unfinished else None)
+        self._begun = plan.unfinished.found() if plan.unfinished else None
+        self._resumed = False  # whether any block of what was begun was of use
         self._old = (
             []
             if isinstance(source, CloopSource)
-            else [each for each in before if each and each.fits(plan.codec, plan.level, source.block_size)]
+            else [
+                each
+                for each in (plan.previous, self._begun)
+                if each and each.fits(plan.codec, plan.level, source.block_size)
+            ]
         )
 
     def cut(self, progress: Progress | None = None) -> Head:
@@ -120,7 +126,7 @@ class Cutter:
             self._pack_boot(plan.profile)
         if previous and plan.packs and previous in self._old:
             for position in kept_packs(previous.head, live, plan.boot_first):
-                if not previous.head.packs[position].single:
+                if not previous.head.packs[position].single and previous.whole(position):
                     self._moved[position] = len(self._packs)
                     self._packs.append(previous.head.packs[position])
                     self._count_pack(self._packs[-1])
@@ -160,9 +166,12 @@ class Cutter:
                 return None
             for old in self._old:
                 if same := old.same(number, raw):
-                    ref, data, lay = same
+                    ref, data, lay, stored = same
+                    self._resumed |= old is self._begun
                     if old is self._plan.previous and lay is not None and lay.pack in self._moved:
                         return _Made(ref, None, Place(self._moved[lay.pack], lay.offset))
+                    if stored and not keep:
+                        return _Made(ref, None)
                     break
             else:
                 ref, data = self._packer().pack(raw)
@@ -213,7 +222,7 @@ class Cutter:
             if store.full and (flush is None or flush.done()):
                 if flush is not None:
                     flush.result()
-                flush = syncer.submit(self._checkpoint, self._head(pages, len(pages.refs) * PAGE_ENTRIES))
+                flush = syncer.submit(self._checkpoint, self._head(pages, pages.whole(len(self._packs))))
             if progress:
                 progress(min((span.first + span.count) * source.block_size, source.size), source.size)
 
@@ -239,30 +248,35 @@ class Cutter:
         pages.close()
         source.check_unchanged()
         store.sync()
-        return self._head(pages, source.block_count)
+        return self._head(pages, len(pages.refs))
 
-    def _head(self, pages: _Pages, blocks: int) -> Head:
-        """The head of the first `blocks` blocks, whose pages are closed."""
+    def _head(self, pages: _Pages, count: int) -> Head:
+        """The head of the first `count` pages, which are closed."""
         source = self._source
+        body = pages.body if count == len(pages.refs) else pages.before[count]
         return Head(
-            size=min(blocks * source.block_size, source.size),
+            size=min(count * PAGE_ENTRIES * source.block_size, source.size),
             block_size=source.block_size,
-            stored=min(self.counts.stored, pages.body),  # of an unfinished version it counts a little more
-            body=pages.body,
+            stored=min(self.counts.stored, body),  # of an unfinished version it counts a little more
+            body=body,
             codec=self._plan.codec,
             level=self._plan.level,
             page_entries=PAGE_ENTRIES,
-            pages=tuple(pages.refs),
-            before=tuple(pages.before),
+            pages=tuple(pages.refs[:count]),
+            before=tuple(pages.before[:count]),
             preamble=preamble_of(source) if self._plan.codec is Codec.ZLIB else b"",
             zero_stream=self._zero,
             packs=tuple(self._packs),
         )
 
     def _checkpoint(self, head: Head) -> None:
-        """Brings blocks to the disk, and then remembers the pages that list them.  In packs they may not be yet."""
+        """Brings blocks and packs to the disk, and then remembers the pages that list them.
+
+        A longer list that was found, and is of use, stays: a publish may be killed twice.
+        """
         self._store.flush()
-        if head.pages and self._plan.unfinished and not self._plan.packs:
+        shorter = self._resumed and self._begun is not None and len(head.pages) < len(self._begun.head.pages)
+        if head.pages and self._plan.unfinished and not shorter:
             self._plan.unfinished.keep(head, self._store.staging)
 
     # -- what was counted
@@ -313,6 +327,7 @@ class _Pages:
         self._zero = zero
         self.refs: list[BlockRef] = []
         self.before: list[int] = []
+        self._packs: list[int] = []  # for each page, how many packs it and those before it lie in
         self.body = 0
         self._blocks: list[BlockRef | None] = []
         self._places: list[Place | None] = []
@@ -337,6 +352,10 @@ class _Pages:
             if len(self._blocks) == PAGE_ENTRIES:
                 self.close()
 
+    def whole(self, packs: int) -> int:
+        """How many pages from the first on need no more than the first `packs` packs: the next may not be there yet."""
+        return bisect_right(self._packs, packs)
+
     def close(self) -> None:
         """Stores the page under way, if there is one."""
         if not self._blocks:
@@ -347,4 +366,6 @@ class _Pages:
         self.refs.append(self._last[1])
         self.before.append(self.body)
         self.body += summed(self._blocks, self._zero)
+        last = max((place.pack + 1 for place in self._places if place), default=0)
+        self._packs.append(max(last, self._packs[-1] if self._packs else 0))
         self._blocks, self._places = [], []

@@ -5,7 +5,9 @@ costs a fifth of compressing, and they stay as they are even when the encoder ha
 update must not send an image again because a library was upgraded.
 
 A publish that was killed leaves such a version, too: the pages it had closed, listed in a head that nobody signed
-(`Unfinished`).  The next one believes nothing of it but looks there as well, so it is spared the compressing.
+(`Unfinished`).  The next one believes nothing of it but looks there as well, so it is spared the compressing.  Packs it
+writes again, from the blocks it finds: they come out the same, byte for byte, and those of an image that was changed
+meanwhile are not published for the few blocks that are still of use.
 
 One walk at the start also tells what an up-to-date client has (for the figures), and how much of each pack is in use:
 a pack that is less than half used is not used again, and what is left of it goes into new ones.
@@ -13,11 +15,12 @@ a pack that is less than half used is not used again, and what is left of it goe
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 from mirrornet.image.fetch import file_fetch
 from mirrornet.image.files import write_whole
@@ -30,6 +33,15 @@ from mirrornet.image.trust.versions import ImageVersion
 from mirrornet.model.errors import PeerError, Untrusted
 
 _PAGES: Final = 16  # parsed pages kept
+
+
+class Same(NamedTuple):
+    """A block as it was stored.  `place`: in a pack of that version.  `file`: these bytes are a file of their own."""
+
+    ref: BlockRef
+    data: bytes
+    place: Place | None
+    file: bool
 
 
 class Previous:
@@ -59,7 +71,7 @@ class Previous:
                     live[place.pack] += block.stored
         return live
 
-    def same(self, number: int, raw: bytes) -> tuple[BlockRef, bytes, Place | None] | None:
+    def same(self, number: int, raw: bytes) -> Same | None:
         """Block `number` as it was stored, if it is `raw` and what is stored is whole."""
         if number >= self.head.block_count:
             return None
@@ -69,14 +81,24 @@ class Previous:
         if page is None or ref is None:
             return None
         place = page.place(position)
+        file = place is None or self.head.packs[place.pack].single
         try:
-            stored = self._stored(ref, place)
-            return (ref, stored, place) if open_block(stored, ref) == raw else None
+            stored = self._stored(ref, None if file else place)
+            return Same(ref, stored, place, file) if open_block(stored, ref) == raw else None
         except (PeerError, OSError):  # damaged or gone: it is made anew
             return None
 
+    def whole(self, position: int) -> bool:
+        """Whether the pack at that position is what its name says, all of it: mirrors will ask."""
+        pack = self.head.packs[position]
+        try:
+            with (self._repository / block_path(pack.hash)).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest() == pack.hash
+        except OSError:
+            return False
+
     def _stored(self, ref: BlockRef, place: Place | None) -> bytes:
-        if place is None or self.head.packs[place.pack].single:
+        if place is None:
             return self._fetch(ref.path, ref.stored)
         with (self._repository / block_path(self.head.packs[place.pack].hash)).open("rb") as file:
             file.seek(place.offset)

@@ -1,7 +1,7 @@
 """The blocks/ folder of a repository, written by many threads: what is not there yet is added, whole.
 
 A block is written under another name and renamed, so a killed publish leaves whole blocks or none, and the next one
-goes on where it stopped.  A file of the right name with another length is written again.
+goes on where it stopped.  A file of the right name with other bytes in it, which a bad disk makes, is written again.
 
 Bytes reach the disk in batches: temporary files first, then one syncfs for all of them, then their names.  One fsync a
 block costs a tenth of a publish on a good disk and most of it on a spinning one; names before bytes would, after a
@@ -37,16 +37,17 @@ class Store:
         self._lock = Lock()
         self._folders: set[Path] = set()
 
-    def has(self, ref: BlockRef) -> bool:
-        """Whether a file of that name and length is there."""
+    def has(self, ref: BlockRef, data: bytes) -> bool:
+        """Whether the block is there, whole."""
+        path = self.repository / block_path(ref.hash)
         try:
-            return (self.repository / block_path(ref.hash)).stat().st_size == ref.stored
+            return path.stat().st_size == ref.stored and path.read_bytes() == data
         except FileNotFoundError:
             return False
 
     def put(self, ref: BlockRef, data: bytes) -> None:
         """Stores the block unless it is there.  It has its name after the next `flush`."""
-        if self.has(ref):
+        if self.has(ref, data):
             return
         path = self.staging / ref.hash.hex()
         with self._lock:
