@@ -14,6 +14,7 @@ workers.py    the worker processes and their sockets
 inherit.py    how a new supervisor follows one that was killed
 manners.py    from `server:` in a zone file to what workers are told
 session.py    the client without a door: from SOURCE and NAME to a reader of verified bytes
+following.py  a running mount learns of newer versions, and tells
 mount.py      `mirrornet mount`: a session, in the kernel's tree
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
 boot.py       `mirrornet boot`: an image in a virtual machine

@@ -131,6 +131,8 @@ class Mounted:
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request.get("do") == "status":
+            if request.get("refresh") and self._session.following is not None:
+                await self._session.following.look()
             return self.status()
         if request.get("do") == "leave" and self._mount is not None:
             try:

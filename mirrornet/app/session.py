@@ -1,7 +1,8 @@
 """The client without a door: from SOURCE and NAME to a reader of verified bytes, for `mount`, `nbd`, `boot` and `pull`.
 
 `open` finds the mirrors and proves one metadata set; `read` makes the reader.  What is not needed for that goes on
-beside it as tasks: measuring the mirrors, refreshing their list, descending to those near by, sharing round trips.
+beside it as tasks: measuring the mirrors, refreshing their list, descending to those near by, sharing round trips,
+looking for newer versions (following.py), pinning in the cache what this version needs to be found again.
 `close` ends all of it.  A door adds how bytes leave (the kernel, a socket, a file) and nothing else.
 """
 
@@ -13,23 +14,27 @@ import logging
 import os
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mirrornet.app.folders import cache_folder, state_folder
+from mirrornet.app.following import Following
 from mirrornet.client.cache import Cache
 from mirrornet.client.choice import Choice, Record
 from mirrornet.client.descent import step
 from mirrornet.client.failover import Failover
 from mirrornet.client.fetch import Fetcher
+from mirrornet.client.gather import Gather
+from mirrornet.client.pins import Held, Kind, Subject
 from mirrornet.client.reader import READ_DEADLINE, Reader
 from mirrornet.client.repository import Repository, Trusted, forget_scratch
 from mirrornet.client.resolve import Refresher, Resolver
 from mirrornet.client.share import Sharing
 from mirrornet.client.source import Endpoint, Urls, endpoints_of, parse_resolver, parse_source
+from mirrornet.image.format.block import BlockRef
 from mirrornet.model.errors import InputError, MirrornetError, Unreachable
 
 log = logging.getLogger(__name__)
@@ -80,10 +85,15 @@ class Session:
         self.fetcher = Fetcher()
         self.trusted: Trusted | None = None
         self.reader: Reader | None = None
+        self.failover: Failover | None = None  # None: offline
+        self.following: Following | None = None
+        self.repository = Repository(self.state, options.root, self.fetcher)
         self._started = time.time()
         self._pool = ThreadPoolExecutor(WORKERS, "blocks")
         self._refresher: Refresher | None = None
         self._sharing: Sharing | None = None
+        self._pin: Held | None = None
+        self._profile: tuple[BlockRef, ...] = ()
         self._beside: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> Trusted:
@@ -110,9 +120,49 @@ class Session:
             if self._sharing is not None:
                 self.spawn(self._sharing.run())
             self.spawn(failover.watch(trusted.head.pages[0], self._active))
+            self.failover = failover
+            self.following = Following(
+                trusted, self.repository, self._offered, self.gather(), self.cache, self.choice, random.random
+            )
+            self.spawn(self.following.run())
         self.spawn(asyncio.to_thread(self.cache.measure, time.time()))
+        self.spawn(self.hold())
         self.reader = Reader(trusted.head, self.cache, failover, self._pool, deadline=options.read_deadline)
         return self.reader
+
+    @property
+    def subject(self) -> Subject:
+        """The version in use, as pins name it."""
+        if self.trusted is None:
+            raise RuntimeError("open comes first")
+        return Subject(self.trusted.metadata.repository_id, self.trusted.image.name, self.trusted.image.version)
+
+    async def hold(self, profile: Sequence[BlockRef] = ()) -> None:
+        """Pins the index of the version in use, and its `profile`, in the cache for as long as the session lasts."""
+        self._profile = tuple(profile) or self._profile
+        if self._pin is None:
+            self._pin = self.cache.pins.held(self.subject)
+        await self._pinned(self._pin.hold, self._needed(), time.time())
+
+    async def booted(self) -> None:
+        """Pins the same until another version of this image has booted: this one will boot offline."""
+        await self._pinned(self.cache.pins.keep, self.subject, Kind.BOOTED, self._needed(), time.time())
+
+    def _needed(self) -> list[BlockRef]:
+        return [*(self.trusted.head.pages if self.trusted else ()), *self._profile]
+
+    async def _pinned(self, work: Callable[..., None], *arguments: object) -> None:
+        try:
+            await asyncio.to_thread(work, *arguments)
+        except OSError as error:  # a cache that refuses is told of elsewhere
+            log.info("nothing is pinned in the cache: %s", error.strerror)
+
+    def gather(self) -> Gather:
+        """What brings blocks into the cache before they are read."""
+        return Gather(self.cache, self.failover, self._pool)
+
+    def _offered(self) -> list[Endpoint]:
+        return [record.endpoint for record in self.choice.records()]
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Runs `work` beside the session, and ends it with it."""
@@ -130,6 +180,8 @@ class Session:
         if self.reader is not None:
             await self.reader.close()
         await self.fetcher.close()
+        if self._pin is not None:
+            self._pin.release()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def status(self) -> dict[str, Any]:
@@ -160,6 +212,7 @@ class Session:
             ],
             "reads": reader.status(),
             "cache": self.cache.status(),
+            "following": self.following.status() if self.following is not None else None,
         }
 
     async def _mirrors(self) -> tuple[Endpoint, ...]:
@@ -182,9 +235,8 @@ class Session:
 
     async def _open(self, endpoints: tuple[Endpoint, ...]) -> Trusted:
         await asyncio.to_thread(forget_scratch, self.state)
-        repository = Repository(self.state, self.options.root, self.fetcher)
         try:
-            return await repository.open(
+            return await self.repository.open(
                 endpoints,
                 self.options.name,
                 self.options.version,

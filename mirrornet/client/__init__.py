@@ -8,6 +8,11 @@
     share.py        once an hour, if allowed: what was measured, to the name servers
     failover.py     one block: the best mirror, the hedge, the next; blame and proof
     cache.py        blocks on disk, shared by all mounts
+    ledger.py       how many bytes a cache folder holds and may hold, one account for all processes
+    leaving.py      which blocks leave a full cache
+    pins.py         what must stay in it
+    gather.py       blocks into the cache before they are read
+    forecast.py     what a newer version will cost                                               (pure)
     repository.py   which image version, and why it may be believed
     reader.py       read(offset, size): memory, disk, mirrors
     ahead.py        what is read in order is fetched before it is asked for
@@ -39,4 +44,10 @@ Decisions
   (working directories, loop devices and mappings count, too), so we ask it instead of counting handles.
 - 2026-11-23: the kernel's limits are raised after the first read.  The answer to its first request sets them, so what
   is written before that is lost.
+- 2026-11-23: the cache's quota belongs to its folder and is kept in it; who names another (`--cache-size`) sets it for
+  all.  Room is booked under flock before a byte is written, so mounts together never exceed it; the account may be too
+  high after a kill (until the next count), never too low.
+- 2026-11-23: the cache is not fsynced in batches: after a power cut a file may be short or empty, and its reader
+  finds that by its hash.  An fsync a second would cost a spinning disk its reads.
+- 2026-11-23: pins that no person made hold half of the quota at most: a profile is written by strangers.
 """

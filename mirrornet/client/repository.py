@@ -101,6 +101,31 @@ class Repository:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
+    async def newest(self, endpoints: Sequence[Endpoint], name: str, *, now: float) -> trust.Metadata:
+        """The newest set that one of the mirrors proves now; it is kept here for later mounts.
+
+        Raises Unreachable where none does, and says why of each; LocalError.
+        """
+        failures: list[str] = []
+        pool = ThreadPoolExecutor(2 * SIDE_BY_SIDE, "trust")
+        try:
+            folder = await self._folder(endpoints, pool)
+            metadata = await self._update(folder, endpoints, name, now, pool, failures)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if metadata is None:
+            raise Unreachable("; ".join(failures) or "no mirror is known")
+        return metadata
+
+    async def head(self, endpoints: Sequence[Endpoint], metadata: trust.Metadata, image: trust.ImageVersion) -> Head:
+        """The head of the index of `image`, kept here or from a mirror.  Raises Missing, LocalError."""
+        pool = ThreadPoolExecutor(SIDE_BY_SIDE, "trust")
+        try:
+            folder = self._trust / metadata.repository_id
+            return (await self._index(folder, metadata, endpoints, image.name, image.version, pool))[1]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
     async def _folder(self, endpoints: Sequence[Endpoint], pool: ThreadPoolExecutor) -> Path:
         """The trust folder of this repository, made from the root where it is new."""
         pin = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", self._root)
