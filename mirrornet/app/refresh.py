@@ -27,7 +27,6 @@ from mirrornet.image.fetch import file_fetch
 from mirrornet.image.files import locked
 from mirrornet.image.format.block import TAKEN_OVER, Codec
 from mirrornet.image.format.index import Head
-from mirrornet.image.format.profile import Profile
 from mirrornet.image.inventory import open_head
 from mirrornet.image.publishing.boot import Content, Inside
 from mirrornet.image.publishing.export import export
@@ -118,7 +117,7 @@ def _refresh(order: Order, version: ImageVersion, head: Head, work: Path) -> Ref
         return RefreshReport(version.version, changed, None, done.trimmed, tuple(warnings))
     if order.check:
         _check(order.check, image, order.name)
-    profile, attached = _beside(order.repo, version)
+    attached = _beside(order.repo, version)
     report = publish(
         image,
         order.name,
@@ -128,7 +127,6 @@ def _refresh(order: Order, version: ImageVersion, head: Head, work: Path) -> Ref
         level=None if head.level == TAKEN_OVER or head.codec is Codec.STORED else head.level,
         block_size=head.block_size,
         packs=any(not pack.single for pack in head.packs),
-        profile=profile,
         attached=attached,
         now=order.clock(),
         passphrase=order.passphrase,
@@ -160,26 +158,22 @@ def _check(command: str, image: Path, name: str) -> None:
         raise LocalError(f"the check `{command[:80]}` ended with exit code {code}; nothing was published")
 
 
-def _beside(repo: Path, version: ImageVersion) -> tuple[Profile | None, dict[str, Content]]:
-    """What of `version` is carried over to the next one: (its boot profile, what starts it).
+def _beside(repo: Path, version: ImageVersion) -> dict[str, Content]:
+    """What starts `version`, carried over to the next one; its boot's profile `publish` carries itself.
 
-    The profile, since blocks keep their places; the command line; a kernel and an initrd that the image itself has,
-    from where they were taken.  Others would not fit the image's modules, so they are left out.  Raises PeerError.
+    The command line; a kernel and an initrd that the image itself has, from where they were taken.  Others would not
+    fit the image's modules, so they are left out.  Raises PeerError.
     """
-    profile: Profile | None = None
     attached: dict[str, Content] = {}
     for each in version.attached:
         if each.inside:
             attached[each.kind] = Inside(each.inside)
-        elif each.kind in ("profile", "cmdline"):
+        elif each.kind == "cmdline":
             data = file_fetch(repo)(each.path, each.length)
             if hashlib.sha256(data).digest() != each.hash:
                 raise LocalError(f"{repo / each.path}: is damaged; copy it from a mirror")
-            if each.kind == "profile":
-                profile = Profile.parse(data)
-            else:
-                attached[each.kind] = data
-    return profile, attached
+            attached[each.kind] = data
+    return attached
 
 
 def _empty(folder: Path) -> None:

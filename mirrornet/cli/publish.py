@@ -49,7 +49,12 @@ def publish(
     ] = None,
     profile: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What a boot reads (FORMAT.md): its blocks become one file, in its order."),
+        typer.Option(
+            metavar="FILE|none",
+            help="What a boot reads, by `mirrornet profile`: its blocks become one file, in its order.  [default: that "
+            "of the version before, by where its blocks are now]",
+            show_default=False,
+        ),
     ] = None,
     boot: Annotated[
         str,
@@ -86,7 +91,8 @@ def publish(
         raise InputError(f"--codec {codec}: there are zlib, zstd and stored")
     started_by = parse_boot(boot) if boot else {}
     order = None
-    if profile is not None:
+    carry = str(profile) != "none"
+    if profile is not None and carry:
         try:
             order = Profile.parse(read_small(profile, MAX_PROFILE))
         except OSError as error:
@@ -105,6 +111,7 @@ def publish(
             block_size=None if block_size is None else parsed("--block-size", parse_size, block_size),
             packs=packs,
             profile=order,
+            carry=carry,
             attached=started_by,
             now=time.time(),
             passphrase=passphrase(keys),

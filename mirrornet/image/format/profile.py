@@ -51,10 +51,14 @@ class Profile:
         return cls(size, tuple(dict.fromkeys(blocks)))
 
     def resized(self, block_size: int, block_count: int) -> Profile:
-        """The same for an image of `block_count` blocks of another size; what lies beyond its end is left out."""
+        """The same for an image of `block_count` blocks of that size; what lies beyond its end is left out, and what
+        is more than MAX_BLOCKS.
+        """
         found: dict[int, None] = {}
         for number in self.blocks:
             first = number * self.block_size // block_size
             last = ((number + 1) * self.block_size - 1) // block_size
             found.update(dict.fromkeys(range(first, min(last + 1, block_count))))
+            if len(found) >= MAX_BLOCKS:
+                break
         return Profile(block_size, tuple(found)[:MAX_BLOCKS])

@@ -4,6 +4,7 @@ source.py    what is published: an image, a device, a .cloop
 cut.py       it is cut into blocks on all cores
 store.py     the blocks/ folder, written by many threads
 previous.py  what stays of the version before
+carry.py     its boot's profile, by where the blocks are now
 packs.py     many blocks in one file
 tally.py     which blocks were met before, for the figures
 boot.py      --boot: which files start an image

@@ -4,7 +4,7 @@ Most blocks of a new version stand where they stood.  To see that, the old store
 costs a fifth of compressing, and they stay as they are even when the encoder has changed with its version since: an
 update must not send an image again because a library was upgraded.
 
-A publish that was killed leaves such a version, too: the pages it had closed, listed in a head that nobody signed
+A publish that was killed leaves such a version, too: what it had stored, listed in a head that nobody signed
 (`Unfinished`).  The next one believes nothing of it but looks there as well, so it is spared the compressing.  Packs it
 writes again, from the blocks it finds: they come out the same, byte for byte, and those of an image that was changed
 meanwhile are not published for the few blocks that are still of use.
@@ -47,8 +47,10 @@ class Same(NamedTuple):
 class Previous:
     """Blocks that a repository has, by the head of an index.  `same` is safe for many threads."""
 
-    def __init__(self, repository: Path, head: Head) -> None:
+    def __init__(self, repository: Path, head: Head, last: bytes = b"") -> None:
+        """`last`: the stored bytes of the last page, where the repository does not have it."""
         self._repository = repository
+        self._last = last
         self._fetch = file_fetch(repository)
         self.head = head
         self._pages: OrderedDict[int, Page | None] = OrderedDict()
@@ -73,20 +75,36 @@ class Previous:
 
     def same(self, number: int, raw: bytes) -> Same | None:
         """Block `number` as it was stored, if it is `raw` and what is stored is whole."""
-        if number >= self.head.block_count:
+        row = self._row(number)
+        if row is None:
             return None
-        page_number, position = self.head.locate(number)
-        page = self._page(page_number)
-        ref = page.block(position) if page else None
-        if page is None or ref is None:
-            return None
-        place = page.place(position)
+        ref, place = row
         file = place is None or self.head.packs[place.pack].single
         try:
             stored = self._stored(ref, None if file else place)
             return Same(ref, stored, place, file) if open_block(stored, ref) == raw else None
         except (PeerError, OSError):  # damaged or gone: it is made anew
             return None
+
+    def raw(self, number: int) -> bytes | None:
+        """Block `number`, inflated; None where it is zeroes, beyond the end, or damaged."""
+        row = self._row(number)
+        if row is None:
+            return None
+        ref, place = row
+        try:
+            file = place is None or self.head.packs[place.pack].single
+            return open_block(self._stored(ref, None if file else place), ref)
+        except (PeerError, OSError):
+            return None
+
+    def _row(self, number: int) -> tuple[BlockRef, Place | None] | None:
+        if number >= self.head.block_count:
+            return None
+        page_number, position = self.head.locate(number)
+        page = self._page(page_number)
+        ref = page.block(position) if page else None
+        return None if page is None or ref is None else (ref, page.place(position))
 
     def whole(self, position: int) -> bool:
         """Whether the pack at that position is what its name says, all of it: mirrors will ask."""
@@ -111,7 +129,9 @@ class Previous:
                 return self._pages[number]
             ref = self.head.pages[number]
             try:
-                page = Page.parse(open_block(self._fetch(ref.path, ref.stored), ref), self.head, number)
+                inline = self._last and number == len(self.head.pages) - 1
+                data = self._last if inline else self._fetch(ref.path, ref.stored)
+                page = Page.parse(open_block(data, ref), self.head, number)
             except PeerError:
                 page = None
             self._pages[number] = page
@@ -133,7 +153,10 @@ def published(repository: Path, version: ImageVersion) -> Previous | None:
 
 
 class Unfinished:
-    """What a publish of `name` has done so far: a file beside the repository's folders that no mirror copies."""
+    """What a publish of `name` has done so far: a file beside the repository's folders that no mirror copies.
+
+    It is a head, and behind that the stored bytes of its last page where that is still under way.
+    """
 
     def __init__(self, repository: Path, name: str) -> None:
         self._repository = repository
@@ -142,13 +165,15 @@ class Unfinished:
     def found(self) -> Previous | None:
         """What one that was killed had done, if there is any of it."""
         try:
-            return Previous(self._repository, Head.parse(read_small(self._path, MAX_HEAD)))
+            data = read_small(self._path, 2 * MAX_HEAD)
+            length = head_length(data)
+            return Previous(self._repository, Head.parse(data[:length]), data[length:])
         except (OSError, Untrusted):
             return None
 
-    def keep(self, head: Head, staging: Path) -> None:
-        """Writes down that the pages of `head` are stored.  Raises OSError."""
-        write_whole(self._path, head.encode(), staging=staging, sync=False)
+    def keep(self, head: Head, last: bytes, staging: Path) -> None:
+        """Writes down that the pages of `head` are stored, or are `last`, and all they list.  Raises OSError."""
+        write_whole(self._path, head.encode() + last, staging=staging, sync=False)
 
     def done(self) -> None:
         """The version is published."""

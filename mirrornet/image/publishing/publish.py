@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mirrornet.image.contents.sbom import describe
+from mirrornet.image.fetch import file_fetch
 from mirrornet.image.files import write_whole
 from mirrornet.image.format.block import (
     BLOCK_SIZE,
@@ -32,6 +33,7 @@ from mirrornet.image.format.index import Head
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.attach import check_attached, gather, place
 from mirrornet.image.publishing.boot import Content
+from mirrornet.image.publishing.carry import carried, profile_of
 from mirrornet.image.publishing.cut import Cutter, Plan, Progress
 from mirrornet.image.publishing.held import held
 from mirrornet.image.publishing.previous import Unfinished, published
@@ -90,6 +92,7 @@ def publish(
     block_size: int | None = None,
     packs: bool = False,
     profile: Profile | None = None,
+    carry: bool = True,
     attached: Mapping[str, Content] = MappingProxyType({}),
     now: float,
     passphrase: bytes | None = None,
@@ -100,9 +103,10 @@ def publish(
 
     A .cloop keeps its own streams.  `codec` None is zlib, `level` None the codec's default, `block_size` (bytes, a
     power of two) None 256 KiB.  `packs`: blocks go into packs only.  `profile`: what a boot reads, which becomes a pack
-    and a target.  `attached`: files beside the index, by kind, such as "kernel" (`parse_boot`); the list of packages,
-    "sbom", is made of the image where it has one.  `now` in Unix time.  Raises InputError (a name, a key, an image that
-    is empty or changes), LocalError (disk full, another publish at work).
+    and a target; None: that of the version before, by where its blocks are now, unless `carry` is False.  `attached`:
+    files beside the index, by kind, such as "kernel" (`parse_boot`); the list of packages, "sbom", is made of the image
+    where it has one.  `now` in Unix time.  Raises InputError (a name, a key, an image that is empty or changes),
+    LocalError (disk full, another publish at work).
     """
     started = time.monotonic()
     check_name(name)
@@ -125,7 +129,6 @@ def publish(
             profile = profile.resized(source.block_size, source.block_count)
             if not profile.blocks:
                 raise InputError("the profile names no block of this image: it was recorded with another one")
-            attached = {**attached, "profile": profile.encode()}
         shelf = Shelf(repo, root, now)
         ring = Ring(keys, passphrase, also)
         role = role_of(name)
@@ -135,12 +138,18 @@ def publish(
         version = shelf.next_version(name)
         before = versions_of(shelf.images[name], name) if name in shelf.images else ()
         unfinished = Unfinished(repo, name)
+        previous = published(repo, before[-1]) if before else None
+        if profile is None and carry and previous is not None:
+            known = profile_of(before[-1], file_fetch(repo))
+            profile = known and carried(known, previous, source)
+        if profile is not None:
+            attached = {**attached, "profile": profile.encode()}
         plan = Plan(
             chosen,
             level,
             packs=packs,
             profile=profile,
-            previous=published(repo, before[-1]) if before else None,
+            previous=previous,
             unfinished=unfinished,
             boot_first=bool(before) and any(each.kind == "profile" for each in before[-1].attached),
         )

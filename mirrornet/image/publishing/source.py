@@ -109,6 +109,11 @@ class RawSource:
         offset = number * self.block_size
         return self._file.read(offset, min(self.block_size, self.size - offset)).ljust(self.block_size, b"\0")
 
+    def middle(self, number: int, count: int) -> bytes:
+        """The `count` bytes from the middle of block `number` on, fewer where the image ends: a sample of it."""
+        offset = number * self.block_size + self.block_size // 2
+        return self._file.read(offset, max(0, min(count, self.size - offset)))
+
 
 class CloopSource:
     """A .cloop of version 2.0: streams that are blocks already."""
