@@ -1,7 +1,8 @@
 # What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint setup clean bench-dns bench-failover bench-nearest bench-publish bench-import bench-sets fuzz-dns
+.PHONY: demo test lint setup clean fuzz-dns
+.PHONY: bench-dns bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot
 demo: setup
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
@@ -51,3 +52,8 @@ bench-nearest: setup
 bench-import: setup
 	@$(PYTHON) bench/import_radb.py
 	@$(if $(SCALE),$(PYTHON) bench/import_radb.py --scale --rounds 3)
+
+# Forty minutes: a guest boots from mirrors far away, and from those who do the same job; QUICK=1 takes three
+# (bench/boot/compare.py).
+bench-boot: setup
+	@$(PYTHON) bench/boot/compare.py $(if $(QUICK),--quick)

@@ -35,6 +35,7 @@ from mirrornet.lab.network import Network
 CLIENT = "client"
 NAME = "guest"
 MIRRORNET = [sys.executable, "-c", "import sys; from mirrornet.cli import main; sys.exit(main())"]
+OWN = {"PYTHONPATH": str(guest.HOUSE)}  # the mirrornet we start is this tree's, wherever we are
 PROFILED, PLAIN = "profile", "plain"
 
 
@@ -93,6 +94,8 @@ class Link:
             self.network.path(CLIENT, site, rtt=rtt, rate=self.rate)
             mirror = MirrorServer(self.network, site, tree)
             (mirror.folder / "raw/guest.img").symlink_to(guest.image())
+            settings = mirror.home / "nginx.conf"  # rclone takes a listing only as text/html
+            settings.write_text(settings.read_text().replace("types { }", "types { text/html html; }"))
             self.mirrors.append(mirror)
             mirror.start()
 
@@ -138,9 +141,9 @@ class Mount:
         command = [*MIRRORNET, "mount", source, NAME, self.point, "--root", link.root, "--foreground"]
         command += ["--state", folder / "state", "--cache", folder / "cache", *options]
         begun = time.monotonic()
-        own = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "XDG_CONFIG_HOME": str(folder)}
+        own = {**os.environ, **OWN, "XDG_RUNTIME_DIR": str(folder), "XDG_CONFIG_HOME": str(folder)}
         with self.log.open("ab") as log:
-            self.process = link.network.start(CLIENT, command, stdout=log, stderr=log, env=own)
+            self.process = link.network.start(CLIENT, [str(word) for word in command], stdout=log, stderr=log, env=own)
         self.pid = self.process.pid
         self.file = self.point / f"{NAME}.raw"
         try:
@@ -154,7 +157,8 @@ class Mount:
 
     def status(self) -> dict[str, object]:
         """What `mirrornet status` tells of it."""
-        said = subprocess.run([*MIRRORNET, "status", str(self.point), "--json"], capture_output=True, check=False)
+        command = [*MIRRORNET, "status", str(self.point), "--json"]
+        said = subprocess.run(command, capture_output=True, check=False, env=os.environ | OWN)
         found = json.loads(said.stdout or "[]")
         return dict(found[0]) if found else {}
 
@@ -169,9 +173,11 @@ class Mount:
             self.process.wait()
 
 
-def run(command: Sequence[str | Path]) -> None:
+def run(command: Sequence[object]) -> None:
     """Runs it quietly.  Raises RuntimeError with its last line."""
-    done = subprocess.run([str(word) for word in command], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(word) for word in command], check=False, capture_output=True, text=True, env=os.environ | OWN
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command[-4:]))}: {done.stderr.strip().splitlines()[-1:]}")
 
