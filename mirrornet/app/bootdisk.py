@@ -186,7 +186,7 @@ class _Lender:
         trusted = session.trusted
         assert trusted is not None
         try:
-            kernel = await _kernel(session)
+            kernel = await kernel_files(session)
         except MirrornetError as error:
             log.error("%s", error)
             _tell(self._link, error=str(error), code=error.exit_code)
@@ -201,7 +201,7 @@ class _Lender:
         _tell(self._link, lent=lent)
 
 
-async def _kernel(session: Session) -> dict[str, str | None] | None:
+async def kernel_files(session: Session) -> dict[str, str | None] | None:
     """The version's kernel, with its initrd and command line; None where it has none.  Raises MirrornetError."""
     trusted = session.trusted
     assert trusted is not None
