@@ -28,9 +28,9 @@ Decisions
   tenth of a publish here and most of it on a spinning disk.
 - 2026-11-23: packs hold 16 MiB, and one of which less than half is in use is not used again.  Packs of the version
   before keep their places in the table, so pages stay equal; one that nothing names any more may stay a version longer.
-- 2026-11-23: a publish that is killed leaves a note of its closed pages (`.unfinished-NAME`).  The next one trusts
-  nothing of it: it looks there for stored blocks that inflate to what it reads.  Of packs it notes the pages that need
-  none but closed ones, and writes them again from the blocks it finds: the same files, unless the image was changed.
+- 2026-11-23: a publish that is killed leaves a note of what it stored (`.unfinished-NAME`).  The next one trusts
+  nothing of it: it looks there for stored blocks that inflate to what it reads.  Of packs it notes the closed ones,
+  and writes them again from the blocks it finds: the same files, unless the image was changed.
 - 2026-11-23: an image of zlib holds zlib streams only, incompressible blocks included, so that its .cloop view needs no
   second copy.
 - 2026-11-23: the clock of python-tuf's Updater is set by one assignment to its internal reference time.  Its public

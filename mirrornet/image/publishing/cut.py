@@ -18,7 +18,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import local
 from typing import Final, NamedTuple
@@ -222,7 +222,7 @@ class Cutter:
             if store.full and (flush is None or flush.done()):
                 if flush is not None:
                     flush.result()
-                flush = syncer.submit(self._checkpoint, self._head(pages, pages.whole(len(self._packs))))
+                flush = syncer.submit(self._checkpoint, *self._so_far(pages))
             if progress:
                 progress(min((span.first + span.count) * source.block_size, source.size), source.size)
 
@@ -269,15 +269,27 @@ class Cutter:
             packs=tuple(self._packs),
         )
 
-    def _checkpoint(self, head: Head) -> None:
-        """Brings blocks and packs to the disk, and then remembers the pages that list them.
+    def _so_far(self, pages: _Pages) -> tuple[Head, bytes]:
+        """A head of what lies in closed packs or outside of any, and the stored bytes of its last page."""
+        packs = len(self._packs)
+        head = self._head(pages, pages.whole(packs))
+        if len(head.pages) < len(pages.refs) or not (page := pages.under_way(packs)).refs:
+            return head, b""
+        ref, data = pack_block(page.encode(), Codec.ZLIB, PAGE_LEVEL)
+        body = pages.body + summed(page.refs, len(self._zero))
+        size = head.size + len(page.refs) * head.block_size
+        more = replace(head, size=size, body=body, pages=(*head.pages, ref), before=(*head.before, pages.body))
+        return more, data
+
+    def _checkpoint(self, head: Head, last: bytes) -> None:
+        """Brings blocks and packs to the disk, and then writes down which of them are listed.
 
         A longer list that was found, and is of use, stays: a publish may be killed twice.
         """
         self._store.flush()
-        shorter = self._resumed and self._begun is not None and len(head.pages) < len(self._begun.head.pages)
+        shorter = self._resumed and self._begun is not None and head.block_count < self._begun.head.block_count
         if head.pages and self._plan.unfinished and not shorter:
-            self._plan.unfinished.keep(head, self._store.staging)
+            self._plan.unfinished.keep(head, last, self._store.staging)
 
     # -- what was counted
 
@@ -355,6 +367,11 @@ class _Pages:
     def whole(self, packs: int) -> int:
         """How many pages from the first on need no more than the first `packs` packs: the next may not be there yet."""
         return bisect_right(self._packs, packs)
+
+    def under_way(self, packs: int) -> Page:
+        """The rows of the page under way, up to the first that needs more than the first `packs` packs."""
+        rows = next((row for row, place in enumerate(self._places) if place and place.pack >= packs), len(self._places))
+        return Page(tuple(self._blocks[:rows]), tuple(self._places[:rows]))
 
     def close(self) -> None:
         """Stores the page under way, if there is one."""

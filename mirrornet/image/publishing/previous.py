@@ -155,7 +155,7 @@ def published(repository: Path, version: ImageVersion) -> Previous | None:
 class Unfinished:
     """What a publish of `name` has done so far: a file beside the repository's folders that no mirror copies.
 
-    It is a head, and behind that the stored bytes of its last page where that is still under way.
+    It is a head, the stored bytes of its last page where that is still under way, and their length in 4 bytes.
     """
 
     def __init__(self, repository: Path, name: str) -> None:
@@ -166,14 +166,15 @@ class Unfinished:
         """What one that was killed had done, if there is any of it."""
         try:
             data = read_small(self._path, 2 * MAX_HEAD)
-            length = head_length(data)
-            return Previous(self._repository, Head.parse(data[:length]), data[length:])
+            end = len(data) - 4
+            begin = max(0, end - int.from_bytes(data[end:], "little"))
+            return Previous(self._repository, Head.parse(data[:begin]), data[begin:end])
         except (OSError, Untrusted):
             return None
 
     def keep(self, head: Head, last: bytes, staging: Path) -> None:
         """Writes down that the pages of `head` are stored, or are `last`, and all they list.  Raises OSError."""
-        write_whole(self._path, head.encode() + last, staging=staging, sync=False)
+        write_whole(self._path, head.encode() + last + len(last).to_bytes(4, "little"), staging=staging, sync=False)
 
     def done(self) -> None:
         """The version is published."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -20,7 +21,8 @@ from mirrornet.image.files import sync_folder
 from mirrornet.image.format.block import BlockRef, block_path
 
 BATCH: Final = 64 << 20  # bytes written before they are brought to the disk,
-FILES: Final = 4096  # or so many files
+FILES: Final = 4096  # or so many files,
+AGE: Final = 5.0  # or as much as there is after so many seconds: at level 9 a batch takes half a minute
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -34,6 +36,7 @@ class Store:
         self._begun: set[bytes] = set()
         self._written: list[tuple[bytes, Path]] = []  # whole, and not yet named
         self._bytes = 0
+        self._flushed = time.monotonic()
         self._lock = Lock()
         self._folders: set[Path] = set()
 
@@ -67,12 +70,14 @@ class Store:
     @property
     def full(self) -> bool:
         """Whether enough waits that `flush` is due."""
-        return self._bytes >= BATCH or len(self._written) >= FILES
+        aged = bool(self._written) and time.monotonic() - self._flushed >= AGE
+        return aged or self._bytes >= BATCH or len(self._written) >= FILES
 
     def flush(self) -> None:
         """Brings to the disk what was written until now, and gives it its names."""
         with self._lock:
             written, self._written, self._bytes = self._written, [], 0
+            self._flushed = time.monotonic()
         if not written:
             return
         _syncfs(self.staging)
