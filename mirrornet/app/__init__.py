@@ -24,6 +24,7 @@ copying.py    `sync` and `audit`: the client's ways to mirrors, lent to the imag
 refresh.py    `refresh`: a copy of an image, its own upgrade, a check, a publish
 endpoints.py  where clients report to, told by DNS
 measuring.py  from clients' reports of round trips to the plan
+lab.py        `lab`: a zone of the operator's, tried on this machine
 control.py    the socket on which a running process is asked
 daemon.py     leaving a process behind, and hearing from it until it is ready
 simulating.py two worlds and their plans, for `simulate`

@@ -58,8 +58,8 @@ def examine_all(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[
     return zones, records, problems
 
 
-def _examine_files(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, list[Problem]]:
-    zones, problems = examine(paths)
+def _examine_files(paths: Sequence[Path], *, rootless: bool = False) -> tuple[tuple[Zone, ...], Records, list[Problem]]:
+    zones, problems = examine(paths, rootless=rootless)
     records: Records = {}
     for zone in zones:
         if zone.records is not None and zone.records.is_file():
@@ -71,9 +71,12 @@ def _examine_files(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], Records, li
     return zones, records, problems
 
 
-def load_world(paths: Sequence[Path]) -> World:
-    """Reads and proves everything.  Raises ConfigError with every fault, or InputError naming the table's file."""
-    zones, records, problems = _examine_files(paths)
+def load_world(paths: Sequence[Path], *, rootless: bool = False) -> World:
+    """Reads and proves everything.  Raises ConfigError with every fault, or InputError naming the table's file.
+
+    `rootless`: nobody will read the repository's root.json, so it may be missing.
+    """
+    zones, records, problems = _examine_files(paths, rootless=rootless)
     faults = [problem for problem in problems if not problem.warning]
     table = None if faults else _table_of(zones)
     if not faults:

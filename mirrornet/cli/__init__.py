@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import typer
 
 _VERBS = (
-    "import_radb", "check", "serve", "explain", "simulate",
+    "import_radb", "check", "serve", "explain", "simulate", "lab",
     "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities", "mount", "boot",
 )  # fmt: skip
 

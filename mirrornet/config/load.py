@@ -10,7 +10,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mirrornet.config.faults import Faults
 from mirrornet.config.prove import prove, prove_together
@@ -44,8 +44,11 @@ def check_zones(paths: Sequence[Path]) -> list[Problem]:
     return examine(paths)[1]
 
 
-def examine(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], list[Problem]]:
-    """The zones (those whose shape could be read at all; sound only if no problem is a fault), and all problems."""
+def examine(paths: Sequence[Path], *, rootless: bool = False) -> tuple[tuple[Zone, ...], list[Problem]]:
+    """The zones (those whose shape could be read at all; sound only if no problem is a fault), and all problems.
+
+    `rootless`: the repository's root.json need not be there, since nobody will read it.
+    """
     drafts: list[tuple[Zone, Faults]] = []
     order: list[list[Problem]] = []
     seen: set[Path] = set()
@@ -67,7 +70,7 @@ def examine(paths: Sequence[Path]) -> tuple[tuple[Zone, ...], list[Problem]]:
         faults = Faults(str(path), tree)
         faults.problems = problems
         draft = read_zone(Section(faults, (), "the zone file", tree), path)
-        prove(draft, faults, _prove_files(draft, faults))
+        prove(draft, faults, _prove_files(draft, faults, rootless))
         draft = replace(draft, round_trips=_read_round_trips(draft, faults))
         drafts.append((draft, faults))
     prove_together(drafts)
@@ -81,6 +84,18 @@ def line_of(file: Path, path: tuple[str | int, ...]) -> int:
     text, _ = _read_text(file)
     tree = None if text is None else read_tree(text, str(file))[0]
     return 0 if tree is None else Faults(str(file), tree).line(path)
+
+
+def as_written(path: Path) -> dict[str, Any]:
+    """The mapping in `path`, which was proven before: scalars as they were written.  Raises ConfigError."""
+    text, problems = _read_text(path)
+    tree = None
+    if text is not None:
+        tree, problems = read_tree(text, str(path))
+    if tree is None or not isinstance(tree.value, dict):
+        raise ConfigError(problems or [Problem(str(path), 0, "this is no zone file any more")])
+    plain: dict[str, Any] = tree.plain()
+    return plain
 
 
 def _read_text(path: Path) -> tuple[str | None, list[Problem]]:
@@ -111,7 +126,7 @@ def _read_bytes(path: Path) -> bytes | str:
     return f"it is larger than {LIMIT >> 20} MiB, so it cannot be meant" if len(data) > LIMIT else data
 
 
-def _prove_files(zone: Zone, faults: Faults) -> str | None:
+def _prove_files(zone: Zone, faults: Faults, rootless: bool) -> str | None:
     """Faults of the files that the zone names; the text of its records file."""
     if zone.world is not None:
         what = _cannot_open(zone.world)
@@ -120,7 +135,7 @@ def _prove_files(zone: Zone, faults: Faults) -> str | None:
             faults.add(("world",), f"{zone.world}: {what}", hint, warning=True)
         elif what:
             faults.add(("world",), f"{zone.world}: {what}")
-    if zone.repository is not None and zone.repository.root != Path():
+    if zone.repository is not None and zone.repository.root != Path() and not rootless:
         what = _cannot_open(zone.repository.root)
         if what:
             hint = "copy metadata/1.root.json of the repository there; paths are relative to the zone file"

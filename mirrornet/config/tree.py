@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import yaml
 
@@ -54,6 +54,12 @@ class Node:
         elif isinstance(self.value, list) and isinstance(step, int) and step < len(self.value):
             return self.value[step].line, self.value[step]
         return None
+
+    def plain(self) -> Any:
+        """The same as strings, lists and dicts, without lines; "" for what was faulty."""
+        if isinstance(self.value, dict):
+            return {key: item.node.plain() for key, item in self.value.items()}
+        return [node.plain() for node in self.value] if isinstance(self.value, list) else self.value or ""
 
     def describe(self) -> str:
         """What kind of thing this is, for a message that expected another."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ class Authority:
     def issue(self, host: str, folder: Path) -> tuple[Path, Path]:
         """(certificate, key) for `host`, as PEM files in `folder`."""
         certificate, key = folder / "certificate.pem", folder / "certificate.key"
-        names = f"subjectAltName=DNS:{host}"
+        names = f"subjectAltName={'IP' if _is_address(host) else 'DNS'}:{host}"
         signed = ("-CA", self.certificate, "-CAkey", self._key, "-addext", names)
         self._openssl(
             "req", "-x509", *_NEW_KEY, key, "-out", certificate, "-subj", f"/CN={host}", "-days", "30", *signed
@@ -36,3 +37,11 @@ class Authority:
             raise LocalError("lab: there is no `openssl`: install Debian's openssl") from None
         if done.returncode:
             raise LocalError(f"lab: openssl: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from mirrornet.lab.authority import Authority
 from mirrornet.lab.disks import Disk
@@ -81,7 +82,7 @@ http {{
   {servers}
 }}
 """
-_OWN = "server {{ {listen} server_name {host}; location {path} {{ alias {folder}/; {lacking} }} {more} }}\n"
+_OWN = 'server {{ {listen} server_name {host}; location "{path}" {{ alias {folder}/; {lacking} }} {more} }}\n'
 _REST = "server {{ {listen} {keys} return 404; }}"
 
 
@@ -89,7 +90,9 @@ class MirrorServer:
     """A mirror of `repository` at `site`, not yet started.
 
     `url` is where it serves.  Its own copy is in `folder`; `authority` signs its certificate where it is HTTPS.
-    `disk`: its copy is on a disk of that many bytes, which can be filled; 0: on this machine's.
+    `disk`: its copy is on a disk of that many bytes, which can be filled; 0: on this machine's.  `url`: where it is to
+    serve, whatever its kind is; only how it answers for what it lacks is left to that.  `linked`: its copy are links to
+    the repository's files, for many mirrors that only read.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class MirrorServer:
         authority: Authority | None = None,
         *,
         disk: int = 0,
+        url: str = "",
+        linked: bool = False,
     ) -> None:
         self.network, self.site, self.kind = network, site, kind
         self.addresses = network.addresses[site]
@@ -111,21 +116,28 @@ class MirrorServer:
         (self.home / "disk").mkdir(parents=True)
         (self.home / "tmp").mkdir()
         self.disk = Disk(network, self.home / "disk", disk) if disk else None
-        shutil.copytree(repository, self.folder)
-        self.host = self.addresses[0] if kind is Kind.ADDRESS else f"{site}.mirrors.example"
-        self.path = {Kind.VIRTUAL_HOST: "/pub/os/", Kind.BUCKET: "/images/"}.get(kind, "/")
-        self.port = {Kind.VIRTUAL_HOST: 8080, Kind.HTTPS: 443}.get(kind, 80)
-        scheme = "https" if kind is Kind.HTTPS else "http"
-        port = "" if self.port in (80, 443) else f":{self.port}"
-        self.url = f"{scheme}://{self.host}{port}{self.path}"
+        shutil.copytree(repository, self.folder, copy_function=os.link if linked else shutil.copy2)
+        self.url = url or self._usual_url()
+        parts = urlsplit(self.url)
+        self.host, self.path = parts.hostname or "", unquote(parts.path).rstrip("/") + "/"
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self._process: subprocess.Popen[bytes] | None = None
         keys = ""
-        if kind is Kind.HTTPS:
+        if parts.scheme == "https":
             if authority is None:
                 raise LocalError("lab: a mirror by HTTPS needs an authority")
             certificate, key = authority.issue(self.host, self.home)
             keys = f"ssl_certificate {certificate}; ssl_certificate_key {key};"
         (self.home / "nginx.conf").write_text(self._config(keys))
+
+    def _usual_url(self) -> str:
+        host = f"{self.site}.mirrors.example"
+        return {
+            Kind.ADDRESS: f"http://{self.addresses[0]}/",
+            Kind.VIRTUAL_HOST: f"http://{host}:8080/pub/os/",
+            Kind.HTTPS: f"https://{host}/",
+            Kind.BUCKET: f"http://{host}/images/",
+        }[self.kind]
 
     def _config(self, keys: str) -> str:
         secure = " ssl" if keys else ""
@@ -135,15 +147,16 @@ class MirrorServer:
             return " ".join(f"listen {end}:{self.port}{secure}{' default_server' if default else ''};" for end in ends)
 
         bucket = self.kind is Kind.BUCKET
+        anybody = self.host in self.addresses
         own = {
-            "host": "_" if self.kind is Kind.ADDRESS else self.host,
+            "host": "_" if anybody else self.host,
             "folder": self.folder,
-            "path": self.path,
+            "path": self.path.replace("\\", "\\\\").replace('"', '\\"'),
             "lacking": "error_page 404 = @lacking;" if bucket else "",
             "more": "location @lacking { return 403; }" if bucket else "",
         }
-        if self.kind is Kind.ADDRESS:
-            servers = _OWN.format(listen=listen(True), **own)
+        if anybody:
+            servers = _OWN.format(listen=f"{listen(True)} {keys}", **own)
         else:
             servers = _OWN.format(listen=f"{listen(False)} {keys}", **own)
             servers += _REST.format(listen=listen(True), keys=keys)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mirrornet.lab.mirrors import MirrorServer, wait_for
 from mirrornet.lab.network import Network
@@ -74,8 +74,10 @@ class NameServer:
         self.home = network.folder / f"nameserver-{site}"
         self.home.mkdir()
         ends = [f"[{one}]:53" if ":" in one else f"{one}:53" for one in self.addresses]
+        described = json.loads(zone)
         server = {"listen": ends, "http": f"{self.addresses[0]}:80", "workers": 1}
-        (self.home / "zone.yaml").write_text(json.dumps(json.loads(zone) | {"server": server}, indent=1))
+        described["server"] = described.get("server", {}) | server
+        (self.home / "zone.yaml").write_text(json.dumps(described, indent=1))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -101,6 +103,15 @@ class NameServer:
             self.site, ["curl", "-sf", "-m", "2", "-o", "/dev/null", f"http://{self.addresses[0]}/healthz"]
         )
         return bool(done.returncode == 0)
+
+    def status(self) -> dict[str, Any]:
+        """Its /status.json.  Raises LocalError where it does not answer."""
+        page = f"http://{self.addresses[0]}/status.json"
+        done = self.network.run(self.site, ["curl", "-sf", "-m", "5", page])
+        if done.returncode:
+            raise LocalError(f"lab: {self.site}: serve does not answer at {page}")
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Ends it; its exit code."""

@@ -47,6 +47,7 @@ server:
   module-config: "{modules}iterator"
   root-hints: ""
   auto-trust-anchor-file: ""
+  {local}
   {more}
 remote-control:
   control-enable: no
@@ -86,6 +87,8 @@ class ResolverServer:
             address=first,
             more_interfaces="\n  ".join(f"interface: {one}" for one in others),
             modules="subnetcache " if self.brand is Brand.ECS else "",
+            # .test, home.arpa and others are unbound's own (RFC 6761, 6303) unless a zone below them is said not to be.
+            local="\n  ".join(f'local-zone: "{zone}" transparent' for zone in zones),
             more=more,
         )
         for zone, servers in zones.items():

@@ -21,6 +21,7 @@ from mirrornet.model.place import great_circle_km
 SAME_CITY_MS: Final = 2.0
 MS_PER_KM: Final = 0.0165
 SITES: Final = 255
+LONGEST_MS: Final = 60_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,27 @@ def read_round_trips(lines: Iterable[str], name: str) -> dict[tuple[str, str], f
         try:
             one, other, ms = row[:3]
             found[one, other] = float(ms)
+            if not 0 <= found[one, other] <= LONGEST_MS:
+                raise ValueError
         except ValueError:
             raise InputError(f"{name}:{number}: expected from,to,ms") from None
+    return found
+
+
+def read_regions(lines: Iterable[str], name: str) -> dict[str, tuple[float, float]]:
+    """Where regions are, in degrees: a CSV file with a heading and the columns region, latitude, longitude.
+
+    Raises InputError with the line.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for number, row in enumerate(csv.reader(lines), 1):
+        if number == 1 or not row:
+            continue
+        try:
+            region, latitude, longitude = row[0], float(row[1]), float(row[2])
+            if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+                raise ValueError
+        except (ValueError, IndexError):
+            raise InputError(f"{name}:{number}: expected region,latitude,longitude") from None
+        found[region] = latitude, longitude
     return found
