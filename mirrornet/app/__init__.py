@@ -16,6 +16,7 @@ manners.py    from `server:` in a zone file to what workers are told
 session.py    the client without a door: from SOURCE and NAME to a reader of verified bytes
 following.py  a running mount learns of newer versions, and tells
 mount.py      `mirrornet mount`: a session, in the kernel's tree
+pull.py       `mirrornet pull`: an image into the cache before it is read
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
 boot.py       `mirrornet boot`: an image in a virtual machine
 bootdisk.py   the image as a guest's disk, in a process of its own

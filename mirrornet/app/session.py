@@ -103,8 +103,11 @@ class Session:
         self.warnings += self.trusted.warnings
         return self.trusted
 
-    def read(self) -> Reader:
-        """The reader of what `open` found; from now on mirrors are measured and their list is kept fresh."""
+    def read(self, *, follow: bool = True) -> Reader:
+        """The reader of what `open` found; from now on mirrors are measured and their list is kept fresh.
+
+        `follow`: newer versions are looked for, too.
+        """
         options, trusted = self.options, self.trusted
         if trusted is None:
             raise RuntimeError("open comes first")
@@ -122,9 +125,10 @@ class Session:
             self.spawn(failover.watch(trusted.head.pages[0], self._active))
             self.failover = failover
             self.following = Following(
-                trusted, self.repository, self._offered, self.gather(), self.cache, self.choice, random.random
+                trusted, self.repository, self.offered, self.gather(), self.cache, self.choice, random.random
             )
-            self.spawn(self.following.run())
+            if follow:
+                self.spawn(self.following.run())
         self.spawn(asyncio.to_thread(self.cache.measure, time.time()))
         self.spawn(self.hold())
         self.reader = Reader(trusted.head, self.cache, failover, self._pool, deadline=options.read_deadline)
@@ -161,7 +165,8 @@ class Session:
         """What brings blocks into the cache before they are read."""
         return Gather(self.cache, self.failover, self._pool)
 
-    def _offered(self) -> list[Endpoint]:
+    def offered(self) -> list[Endpoint]:
+        """The mirrors there are, in the order of their ranks; none offline."""
         return [record.endpoint for record in self.choice.records()]
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _VERBS = (
     "import_radb", "check", "serve", "explain", "simulate", "lab",
-    "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities", "mount", "boot",
+    "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities", "mount", "boot", "pull",
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -222,6 +222,36 @@ class Pins:
             hashes: Iterable[bytes] = pin.hashes if pin.head is None else self.hashes(pin.head)
             found.update(int.from_bytes(each[:8], "big") for each in hashes)
         return found
+
+    def taken(self, besides: Mapping[bytes, int], subject: Subject | None = None) -> int:
+        """Stored bytes that pins by hand, and pulls in work, keep from anybody else.
+
+        `besides`: blocks (by hash, with their stored bytes) that are counted elsewhere; `subject`: a version whose pins
+        are.  Of pages that are not here the blocks are not known, and count in full.
+        """
+        seen = dict(besides)
+        for pin in self.listed():
+            if pin.subject == subject or (pin.kind is not Kind.HAND and not pin.whole):
+                continue
+            if pin.head is None:
+                for each in pin.hashes:
+                    seen.setdefault(each, self._length(each))
+                continue
+            known = 0
+            mine: dict[bytes, int] = {page.hash: page.stored for page in pin.head.pages}
+            for rows in self.rows(pin.head):
+                mine.update((ref.hash, ref.stored) for ref in rows or ())
+                known += rows is not None
+            if known < len(pin.head.pages):
+                mine[f"the rest of {pin.subject}".encode()] = max(0, pin.size - sum(mine.values()))
+            seen = mine | seen
+        return sum(seen.values()) - sum(besides.values())
+
+    def _length(self, hash: bytes) -> int:
+        try:
+            return (self.folder / block_path(hash)).stat().st_size
+        except OSError:
+            return 0
 
     def hashes(self, head: Head) -> Iterator[bytes]:
         """Of a version's pages and blocks, the hashes that can be known from the pages in the cache."""
