@@ -3,10 +3,19 @@
     source.py       SOURCE as a person writes it; an endpoint: a mirror and where to dial it     (pure)
     resolve.py      from a select name to endpoints, by DNS                                      (the door to dnspython)
     choice.py       what is known of each mirror, and whom to ask next                           (pure)
+    measures.py     first bytes, rates and silence of a mirror                                   (pure)
+    breaker.py      whether a mirror is in use: out by failures, back by proof                   (pure)
+    window.py       how much prefetch a mirror gets at once                                      (pure)
     descent.py      from a list spread over the world to the mirrors near by                     (pure)
     fetch.py        one HTTP GET, with every limit and deadline
+    body.py         what a GET gives, and what is here of it meanwhile                           (pure)
+    connections.py  where connections go, how they are made, how long they are kept
+    folder.py       the same from a folder of this machine
     share.py        once an hour, if allowed: what was measured, to the name servers
-    failover.py     one block: the best mirror, the hedge, the next; blame and proof
+    attempt.py      one request to one mirror for a block or the rest of one
+    race.py         one block: the best mirror, the hedge, the rest from another, the next
+    stretch.py      many blocks in a row by one request
+    failover.py     rounds until the deadline, readers before prefetch, proofs
     cache.py        blocks on disk, shared by all mounts
     ledger.py       how many bytes a cache folder holds and may hold, one account for all processes
     leaving.py      which blocks leave a full cache

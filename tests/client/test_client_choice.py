@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from mirrornet.client.choice import COOL_OFF, CORRUPT_OFF, HEDGE, Blame, Choice
+import itertools
+
+from mirrornet.client.breaker import COOL_OFF, CORRUPT_OFF, RAMP
+from mirrornet.client.choice import HEDGE, Blame, Choice
 from mirrornet.client.source import Endpoint
 
 SIZE = 200_000
@@ -15,9 +18,10 @@ def _choice(*names: str) -> Choice:
 
 
 def _good(choice: Choice, name: str, first: float, now: float, rate: float = 1e7) -> None:
-    choice.asked(name)
-    choice.verified(name, SIZE, first, first + SIZE / rate, now)
-    choice.ended(name)
+    choice.asked(name, now)
+    choice.began(name, first, now)
+    choice.verified(name, SIZE, SIZE / rate, now)
+    choice.ended(name, now)
 
 
 def _names(choice: Choice, now: float, block: bytes | None = None) -> list[str]:
@@ -37,7 +41,8 @@ def test_the_fastest_goes_first_and_the_unmeasured_last() -> None:
     assert _names(choice, 0.0) == ["a", "b", "c"]
     _good(choice, "c", 0.01, 1.0)
     assert _names(choice, 1.0)[0] == "c"
-    assert choice.due(30.0) == []
+    assert choice.due(15.0) == []
+    assert {endpoint.name for endpoint in choice.due(30.0)} == {"a", "c"}, "the two best are kept warm"
     assert {endpoint.name for endpoint in choice.due(100.0)} == {"a", "b", "c"}
 
 
@@ -97,7 +102,7 @@ def test_requests_under_way_spread_a_crowd() -> None:
     _good(choice, "b", 0.05, 0.0, rate=2e6)
     assert _names(choice, 0.0)[0] == "a"
     for _ in range(4):
-        choice.asked("a")
+        choice.asked("a", 0.0)
     assert _names(choice, 0.0)[0] == "b"
 
 
@@ -116,14 +121,16 @@ def test_three_failures_take_it_out_for_doubling_times_and_a_block_brings_it_bac
         assert record.out_until is not None
         pauses.append(record.out_until - now)
         now = record.out_until
-        assert [e.name for e in choice.due(now - 0.01)] == []
+        assert "a" not in [e.name for e in choice.due(now - 0.01)]
         _good(choice, "b", 0.5, now)
         assert [e.name for e in choice.due(now)] == ["a"]
         choice.failed("a", Blame.UNREACHABLE, "x", now)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
     assert pauses[0] == COOL_OFF[0] and pauses[-1] == COOL_OFF[1]
     _good(choice, "a", 0.01, now)
-    assert _names(choice, now) == ["a", "b"]
+    assert choice.records()[0].out_until is None
+    assert _names(choice, now) == ["b", "a"], "back, but not with all the load at once"
+    assert _names(choice, now + RAMP) == ["a", "b"]
 
 
 def test_one_corrupt_block_is_ten_minutes_even_with_a_good_block_between() -> None:
@@ -136,7 +143,7 @@ def test_one_corrupt_block_is_ten_minutes_even_with_a_good_block_between() -> No
     _good(choice, "b", 0.5, 10.0 + CORRUPT_OFF)
     assert [e.name for e in choice.due(10.0 + CORRUPT_OFF)] == ["a"]
     _good(choice, "a", 0.01, 10.0 + CORRUPT_OFF)
-    assert _names(choice, 10.0 + CORRUPT_OFF) == ["a", "b"]
+    assert _names(choice, 10.0 + CORRUPT_OFF + RAMP) == ["a", "b"]
     assert choice.records()[0].blames[Blame.CORRUPT] == 1 and choice.records()[0].last_blame == "liar"
 
 
@@ -179,30 +186,119 @@ def test_one_dead_mirror_is_not_excused_by_others_long_ago() -> None:
 
 def test_the_hedge_has_a_floor_a_cap_and_a_budget() -> None:
     choice = _choice("a", "b")
-    assert HEDGE[0] <= choice.hedge_delay("a", SIZE) <= HEDGE[1]
+    assert HEDGE[0] <= choice.hedge_delay("a") <= HEDGE[1]
     for step in range(50):
         _good(choice, "a", 0.0001, step, rate=1e9)
-    assert choice.hedge_delay("a", SIZE) == HEDGE[0]
+    assert choice.hedge_delay("a") == HEDGE[0]
     for step in range(50):
         _good(choice, "b", 30.0, step)
-    assert choice.hedge_delay("b", SIZE) == HEDGE[1]
+    assert choice.hedge_delay("b") == HEDGE[1]
     allowed = 0
     for _ in range(1000):
-        choice.asked("a")
-        choice.ended("a")
-        allowed += choice.may_hedge(0.05)
+        choice.asked("a", 60.0)
+        choice.ended("a", 60.0)
+        allowed += choice.may_hedge("a", 0.05, 60.0)
     assert 50 <= allowed <= 62, "5 % and the first burst"
-    assert choice.may_hedge(HEDGE[1]), "past the cap it always goes"
+    assert choice.may_hedge("a", HEDGE[1], 60.0), "past the cap it always goes"
 
 
 def test_losing_to_the_hedge_three_times_is_failing() -> None:
     choice = _choice("a", "b")
     _good(choice, "a", 0.01, 0.0)
     for step in range(3):
-        _good(choice, "b", 0.1, step)
-        choice.lost("a", 0.2, "silent", step)
+        choice.asked("a", step)
+        _good(choice, "b", 0.1, step + 0.2)
+        choice.lost("a", 0.2, "silent", step + 0.2)
+        choice.ended("a", step + 0.2)
     record = choice.records()[0]
     assert record.out_until is not None and record.first_byte is not None and record.first_byte > 0.05
+
+
+def test_a_request_that_lost_while_its_mirror_served_others_is_no_failure() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "a", 0.01, 0.0)
+    for step in range(1, 10):
+        choice.asked("a", step)
+        choice.heard("a", 1000, step + 0.1)
+        choice.lost("a", 0.2, "slow", step + 0.2)
+    assert choice.records()[0].out_until is None and not choice.records()[0].blames
+
+
+def test_a_silent_mirror_falls_back_before_any_deadline_and_is_gone_when_others_answer() -> None:
+    choice = _choice("a", "b")
+    for _ in range(30):
+        _good(choice, "a", 0.01, 0.0)
+        _good(choice, "b", 0.05, 0.0)
+    assert _names(choice, 0.0)[0] == "a"
+    choice.asked("a", 10.0)
+    assert _names(choice, 10.01)[0] == "a"
+    assert _names(choice, 10.1)[0] == "b", "silent for longer than the other takes"
+    assert not choice.gone("a", 10.5), "the network may be down"
+    choice.heard("b", 1000, 10.5)
+    assert choice.gone("a", 10.5)
+    choice.heard("a", 1000, 10.6)
+    assert not choice.gone("a", 10.6)
+    choice.heard("a", 1000, 12.7)
+    assert _names(choice, 12.7)[0] == "a"
+
+
+def test_hedges_beyond_the_budget_go_only_where_a_mirror_is_gone() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "a", 0.01, 0.0)
+    while choice.may_hedge("a", 0.1, 0.0):
+        pass
+    choice.asked("a", 1.0)
+    assert not choice.may_hedge("a", 0.3, 1.3)
+    choice.heard("b", 1000, 1.3)
+    assert choice.may_hedge("a", 0.3, 1.3)
+
+
+def test_the_favourite_changes_once_in_two_seconds_at_most() -> None:
+    choice = _choice("a", "b")
+    changes = []
+    for step in range(400):
+        now = step * 0.1
+        good = "a" if step // 10 % 2 else "b"
+        for name in "ab":
+            _good(choice, name, 0.02 if name == good else 0.2, now)
+        before = choice.favourite
+        _names(choice, now)
+        if choice.favourite != before:
+            changes.append(now)
+    assert len(changes) >= 3, "it does follow"
+    assert all(later - earlier >= 1.99 for earlier, later in itertools.pairwise(changes[1:])), changes
+
+
+def test_who_returns_gets_a_growing_share() -> None:
+    choice = _choice("a", "b")
+    _good(choice, "a", 0.01, 0.0)
+    _good(choice, "b", 0.5, 0.0)
+    for _ in range(3):
+        choice.failed("a", Blame.UNREACHABLE, "x", 0.0)
+    _good(choice, "a", 0.01, 2.0)
+    shares = []
+    for begun in (2.0, 16.0, 31.0):
+        firsts = [_names(choice, begun + step / 100)[0] for step in range(100)]
+        shares.append(firsts.count("a"))
+    assert 8 <= shares[0] <= 14 and 50 <= shares[1] <= 65 and shares[2] >= 96, shares
+    choice.failed("a", Blame.UNREACHABLE, "x", 20.0)
+    out_until = choice.records()[0].out_until
+    assert out_until == 22.0, "one failure is enough meanwhile, and the pause is doubled"
+
+
+def test_prefetch_fills_windows_and_does_not_go_far_away() -> None:
+    choice = _choice("near", "close", "far")
+    for name, first in (("near", 0.04), ("close", 0.05), ("far", 0.5)):
+        _good(choice, name, first, 0.0)
+    order = choice.order(None, SIZE, 0.0)
+    assert [one.name for one in choice.roomy(order, SIZE, 0.0)] == ["near", "close"]
+    for _ in range(choice.records()[0].window.limit):
+        choice.asked("near", 0.0)
+    order = choice.order(None, SIZE, 0.0)
+    assert next(one.name for one in choice.roomy(order, SIZE, 0.0)) == "close"
+    for _ in range(choice.records()[1].window.limit):
+        choice.asked("close", 0.0)
+    assert choice.roomy(choice.order(None, SIZE, 0.0), SIZE, 0.0) == []
 
 
 def test_a_new_list_keeps_what_is_known_of_the_same_mirror() -> None:
@@ -214,4 +310,4 @@ def test_a_new_list_keeps_what_is_known_of_the_same_mirror() -> None:
     choice.update([Endpoint("a", "http://elsewhere", (), 0)])
     assert choice.records()[0].first_byte is None
     choice.failed("gone", Blame.SLOW, "x", 0.0)  # a fetch that ends after its mirror left the list
-    choice.verified("gone", 1, 1, 1, 1)
+    choice.verified("gone", 1, 1, 1)

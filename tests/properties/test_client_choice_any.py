@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.client.choice import COOL_OFF, CORRUPT_OFF, HEDGE_BURST, HEDGE_SHARE, Blame, Choice
+from mirrornet.client.breaker import COOL_OFF, CORRUPT_OFF
+from mirrornet.client.choice import HEDGE_BURST, HEDGE_SHARE, Blame, Choice
 from mirrornet.client.source import Endpoint
 
 NAMES = ("a", "b", "c")
@@ -30,16 +31,17 @@ def test_any_history_leaves_a_sound_choice(events: list[tuple[str, str, float, f
     for what, name, pause, first, block in events:
         now += pause
         if what == "good":
-            choice.asked(name)
+            choice.asked(name, now - first)
             asked += 1
-            choice.verified(name, 100_000, first, first + 0.01, now)
-            choice.ended(name)
+            choice.began(name, first, now)
+            choice.verified(name, 100_000, 0.01, now)
+            choice.ended(name, now)
         elif what == "lost":
             choice.lost(name, first, "silent", now)
         elif what == "lacks":
             choice.lacks(name, block, now)
         elif what == "hedge":
-            hedges += choice.may_hedge(0.05)
+            hedges += choice.may_hedge(name, 0.05, now)
         elif what == "corrupt":
             choice.failed(name, Blame.CORRUPT, "liar", now)
             corrupt[name] = now
@@ -50,7 +52,7 @@ def test_any_history_leaves_a_sound_choice(events: list[tuple[str, str, float, f
         assert set(endpoint.name for endpoint in choice.order(block, 100_000, now)) <= set(NAMES)
         for record in choice.records():
             assert record.under_way == 0
-            assert 0 <= choice.hedge_delay(record.name, 100_000) <= 2.0
+            assert 0 <= choice.hedge_delay(record.name) <= 2.0
             if record.corrupt_until > now:
                 assert order.index(record.name) >= len(NAMES) - sum(r.corrupt_until > now for r in choice.records())
             elif record.out_until is not None and record.name not in corrupt:

@@ -1,0 +1,140 @@
+"""The connections to each mirror: where they go, how they are made, how long they are kept.
+
+A mirror is dialled at the addresses of its endpoint while Host header and TLS name come from its URL, so every mirror
+has a pool of its own: two mirrors may share a URL and differ in address only.
+
+Addresses of both families are raced (RFC 8305, by aiohttp): the families take turns, and the next address is tried
+250 ms after the one before.  Where IPv6 leads nowhere, that would be 250 ms for every connection, so the address that
+answered last goes first from then on, as RFC 8305 section 4 advises, until it fails.
+
+How long making a connection took is told to whoever waits (`Progress`): a first byte that comes after a handshake says
+nothing of how busy the mirror is.
+
+Rejected: one pool with the address in the URL (the TLS name and keep-alive suffer), httpx (HTTP/2 brings nothing on
+one block per request and costs twice the CPU), urllib3 in threads (a hedge's loser cannot be cancelled).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from mirrornet import __version__
+from mirrornet.client.body import Progress
+from mirrornet.client.source import Endpoint, permitted
+
+CONNECTIONS: Final = 48  # to one mirror at once; prefetch takes 32 of them at most (window.py)
+KEPT: Final = 75.0  # seconds that an idle connection is kept, nginx's default
+ATTEMPT_DELAY: Final = 0.25  # seconds between two addresses of a race, RFC 8305 section 5
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"mirrornet/{__version__}"}
+
+
+class Connections:
+    """A session per mirror.  `connect`: seconds for name, connection and TLS; `progress`: between two pieces."""
+
+    def __init__(self, connect: float, progress: float) -> None:
+        self._connect = connect
+        self._progress = progress
+        self._sessions: dict[tuple[object, ...], tuple[aiohttp.ClientSession, _Pinned]] = {}
+        self._trace = aiohttp.TraceConfig()
+        self._trace.on_connection_create_start.append(_connecting)
+        self._trace.on_connection_create_end.append(_connected)
+
+    def session(self, endpoint: Endpoint) -> aiohttp.ClientSession:
+        """The session whose connections go to `endpoint`."""
+        found = self._sessions.get(endpoint.dialled)
+        if found is None:
+            resolver = _Pinned(endpoint, self._connect)
+            connector = aiohttp.TCPConnector(
+                resolver=resolver,
+                limit=CONNECTIONS,
+                keepalive_timeout=KEPT,
+                use_dns_cache=False,
+                happy_eyeballs_delay=ATTEMPT_DELAY,
+                interleave=1,
+            )
+            session = aiohttp.ClientSession(
+                connector=connector,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=_HEADERS,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect, sock_read=self._progress),
+                trace_configs=[self._trace],
+            )
+            found = self._sessions[endpoint.dialled] = session, resolver
+        return found[0]
+
+    def answered(self, endpoint: Endpoint, response: aiohttp.ClientResponse) -> None:
+        """Remembers the address that `response` came from, for the next connection."""
+        transport = response.connection.transport if response.connection is not None else None
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        found = self._sessions.get(endpoint.dialled)
+        if peer and found is not None:
+            found[1].first = str(peer[0])
+
+    async def forget(self, keep: Iterable[Endpoint]) -> None:
+        """Closes the connections to mirrors that are not in `keep`."""
+        kept = {endpoint.dialled for endpoint in keep}
+        for key in [known for known in self._sessions if known not in kept]:
+            await self._sessions.pop(key)[0].close()
+
+
+class _Pinned(AbstractResolver):
+    """Gives the endpoint's addresses for the host of its URL, and the system's for others (a proxy)."""
+
+    def __init__(self, endpoint: Endpoint, patience: float) -> None:
+        self._endpoint = endpoint
+        self._patience = patience
+        self.first = ""  # the address that goes first
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        endpoint = self._endpoint
+        ours = host == endpoint.host
+        if ours and endpoint.addresses:
+            found = list(endpoint.addresses)
+        else:
+            async with asyncio.timeout(self._patience):  # aiohttp's own deadlines do not cover this
+                infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = [str(info[4][0]) for info in infos]
+        if ours:
+            allowed = permitted(found, endpoint.allow_local)
+            if not allowed:
+                raise OSError(f"{host} is {', '.join(found)}, which no name server may send us to")
+            found = list(allowed)
+        found.sort(key=lambda address: address != self.first)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in dict.fromkeys(found)
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+async def _connecting(session: aiohttp.ClientSession, context: SimpleNamespace, given: Any) -> None:
+    progress = context.trace_request_ctx
+    if isinstance(progress, Progress):
+        progress.connected = False
+        context.begun = time.monotonic()
+
+
+async def _connected(session: aiohttp.ClientSession, context: SimpleNamespace, given: Any) -> None:
+    progress = context.trace_request_ctx
+    if isinstance(progress, Progress):
+        progress.connecting += time.monotonic() - context.begun
