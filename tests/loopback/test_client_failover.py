@@ -171,7 +171,7 @@ async def test_a_reader_does_not_sit_behind_a_prefetch_of_a_silent_mirror(
             if server.name == best:
                 server.behave = "hang"
         prefetch = asyncio.create_task(c.reader.prefetch(15))
-        await eventually(lambda: bool(c.reader._flights))
+        await eventually(lambda: bool(c.reader.blocks._flights))
         begun = time.monotonic()
         assert await c.reader.read(15 * 262144, 10) == image.content[15 * 262144 :][:10]
         assert time.monotonic() - begun < 0.45, "before the silent mirror's own deadline, which is 0.5 s here"

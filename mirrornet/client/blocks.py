@@ -1,0 +1,311 @@
+"""One block, from wherever it is: inflated in memory, on its way already, in the disk cache, at a mirror.
+
+There is one flight per block, however many wait for it.  A flight belongs to the block, not to the reader who caused
+it: when he gives up, it lands for the next one.  It has the reader's deadline nevertheless, so nothing flies for ever.
+
+The disk is asked by threads, which also hash and inflate.  A hop to a thread and back costs as much as a third of a
+block, so what is sought in one turn of the event loop goes together: a few blocks a job, one job a core, what readers
+wait for before what is fetched early.  And a block that one reader alone waits for, and that the kernel has in memory,
+is taken without any hop (`at_once`): both cores would otherwise only wait for each other.  A disk that has to be
+waited for never holds up the event loop.
+
+What a mirror gave goes to the disk cache behind everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Final
+
+from mirrornet.client.cache import Cache
+from mirrornet.client.failover import Failover, Opened
+from mirrornet.client.fetch import Within
+from mirrornet.client.memory import Memory
+from mirrornet.image.format.block import BlockRef, block_path, open_block
+from mirrornet.image.format.index import Head, Place
+from mirrornet.model.errors import LocalError, MirrornetError, Unreachable, Untrusted
+
+WRITES: Final = 64  # blocks on their way to the disk cache; beyond that they are not kept
+CORES: Final = max(1, min(4, len(os.sched_getaffinity(0))))
+TOGETHER: Final = 4  # blocks in one job of a thread
+
+Promise = tuple[asyncio.Future[Opened], float]  # what will come with others, and seconds that a reader waits for it
+
+
+@dataclass(slots=True)
+class ReadFigures:
+    """What `status` tells of reads: blocks by where they came from, and the longest time one read took."""
+
+    reads: int = 0
+    bytes: int = 0
+    zero: int = 0
+    memory: int = 0
+    disk: int = 0
+    network: int = 0
+    prefetched: int = 0
+    errors: int = 0
+    last_error: str = ""
+    longest_stall: float = 0.0  # seconds
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A block on its way.  `wanted`: set once a reader waits for it; until then it is fetched early."""
+
+    ref: BlockRef
+    place: Place | None
+    landing: asyncio.Future[bytes]
+    wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    promise: Promise | None = None
+    task: asyncio.Task[None] | None = None  # once a mirror is asked
+
+
+class Blocks:
+    """The blocks of one image version.  Use inside one event loop; `await close()` at the end."""
+
+    def __init__(
+        self,
+        head: Head,
+        cache: Cache,
+        failover: Failover | None,
+        pool: Executor,
+        figures: ReadFigures,
+        deadline: float,
+        memory: int,
+    ) -> None:
+        """`failover` None: offline, the cache is all there is.  `deadline` in seconds, `memory` in bytes."""
+        self.figures = figures
+        self.crowded: Callable[[], bool] = lambda: False  # whether more requests wait than the one being answered
+        self._head = head
+        self._cache = cache
+        self._failover = failover
+        self._pool = pool
+        self._deadline = deadline
+        self._memory = Memory(memory)
+        self._flights: dict[bytes, Flight] = {}
+        self._urgent: deque[Flight] = deque()  # sought on disk: readers wait for these
+        self._early: deque[Flight] = deque()
+        self._jobs = 0
+        self._called = False
+        self._keeping: set[asyncio.Task[None]] = set()
+
+    def held(self, ref: BlockRef) -> bytes | None:
+        """The block, if it is in memory."""
+        data = self._memory.get(ref.hash)
+        if data is not None:
+            self.figures.memory += 1
+        return data
+
+    def known(self, ref: BlockRef) -> bool:
+        """Whether it is in memory or on its way."""
+        return ref.hash in self._flights or ref.hash in self._memory
+
+    def at_once(self, ref: BlockRef) -> bytes | None:
+        """The block from the disk cache, verified, if nothing has to be waited for and no other core could help."""
+        if self._jobs or self._urgent or ref.hash in self._flights or self.crowded():
+            return None
+        stored = self._cache.at_hand(ref, time.time())
+        if stored is None:
+            return None
+        try:
+            data = open_block(stored, ref)
+        except Untrusted:
+            return None  # `_from_disk` finds the same, and removes it
+        self.figures.disk += 1
+        self._memory.put(ref.hash, data)
+        return data
+
+    def launch(
+        self, ref: BlockRef, place: Place | None = None, *, wanted: bool = True, promise: Promise | None = None
+    ) -> Flight:
+        """The block's flight, which begins now if it has not yet.  It is not in memory."""
+        flight = self._flights.get(ref.hash)
+        if flight is None:
+            flight = Flight(ref, place, asyncio.get_running_loop().create_future(), promise=promise)
+            self._flights[ref.hash] = flight
+            flight.landing.add_done_callback(functools.partial(self._landed, flight))
+            (self._urgent if wanted else self._early).append(flight)
+            self._call()
+        elif wanted and not flight.wanted.is_set() and flight in self._early:
+            self._early.remove(flight)
+            self._urgent.append(flight)
+        if wanted:
+            flight.wanted.set()
+        return flight
+
+    async def landed(self, flights: Sequence[Flight]) -> list[bytes]:
+        """What they bring.  Raises MirrornetError, the first of theirs."""
+        landings = [flight.landing for flight in flights]
+        await asyncio.wait(landings)  # which leaves them alone where this reader gives up
+        return [landing.result() for landing in landings]
+
+    def promise(self, ref: BlockRef, place: Place | None, patience: float) -> asyncio.Future[Opened] | None:
+        """A future for a block that will come with others (replay.py); None where it is here or on its way already.
+
+        Whoever wants the block meanwhile waits for that future, `patience` seconds, then it is fetched by itself; so it
+        is where the future was cancelled.
+        """
+        if self.known(ref):
+            return None
+        promised: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        self.launch(ref, place, wanted=False, promise=(promised, patience))
+        return promised
+
+    # -- the disk
+
+    def _call(self) -> None:
+        """Has the disk asked when this turn of the event loop is over, so that what is sought in it goes together."""
+        if not self._called:
+            self._called = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._called = False
+        while self._jobs < CORES and (self._urgent or self._early):
+            queue = self._urgent or self._early
+            share = min(TOGETHER, -(-len(queue) // (CORES - self._jobs)))
+            flights = [queue.popleft() for _ in range(share)]
+            self._jobs += 1
+            try:
+                looked = asyncio.get_running_loop().run_in_executor(
+                    self._pool, self._from_disk, [flight.ref for flight in flights]
+                )
+            except RuntimeError:  # the pool is closed, and we with it
+                for flight in flights:
+                    flight.landing.cancel()
+                continue
+            looked.add_done_callback(functools.partial(self._looked, flights))
+
+    def _from_disk(self, refs: list[BlockRef]) -> list[bytes | None]:
+        return [self._opened(ref) for ref in refs]
+
+    def _opened(self, ref: BlockRef) -> bytes | None:
+        stored = self._cache.get(ref, time.time())
+        if stored is None:
+            return None
+        try:
+            return open_block(stored, ref)
+        except Untrusted:
+            self._cache.discard(ref)
+            return None
+
+    def _looked(self, flights: list[Flight], looked: asyncio.Future[list[bytes | None]]) -> None:
+        self._jobs -= 1
+        self._dispatch()
+        error = None if looked.cancelled() else looked.exception()
+        if looked.cancelled() or error is not None:
+            for flight in flights:
+                if error is None:
+                    flight.landing.cancel()
+                elif not flight.landing.done():
+                    flight.landing.set_exception(error)
+            return
+        for flight, data in zip(flights, looked.result(), strict=True):
+            if flight.landing.done():
+                continue
+            if data is not None:
+                self.figures.disk += 1
+                self._land(flight, data)
+            elif self._failover is None:
+                flight.landing.set_exception(_absent(flight.ref))
+            else:
+                flight.task = asyncio.create_task(self._fetch(flight, self._failover))
+
+    # -- mirrors
+
+    async def _fetch(self, flight: Flight, failover: Failover) -> None:
+        ref = flight.ref
+        try:
+            opened = await _kept(*flight.promise, flight.wanted) if flight.promise else None
+            if opened is None:
+                deadline = time.monotonic() + self._deadline
+                opened = await failover.block(
+                    ref, deadline=deadline, wanted=flight.wanted, pack=self._pack(flight.place)
+                )
+        except asyncio.CancelledError:
+            flight.landing.cancel()
+            raise
+        except Exception as error:  # whatever it is, nobody waits for ever
+            if not flight.landing.done():
+                flight.landing.set_exception(error)
+            return
+        self.figures.network += 1
+        self._keep(ref, opened.stored)
+        self._land(flight, opened.data)
+
+    def _pack(self, place: Place | None) -> tuple[str, Within] | None:
+        """The pack to read a block of that place from; None where the block is a file of its own."""
+        if place is None or (pack := self._head.packs[place.pack]).single:
+            return None
+        return block_path(pack.hash), Within(place.offset, pack.length)
+
+    def _land(self, flight: Flight, data: bytes) -> None:
+        self._memory.put(flight.ref.hash, data)
+        if not flight.landing.done():
+            flight.landing.set_result(data)
+
+    def _landed(self, flight: Flight, landing: asyncio.Future[bytes]) -> None:
+        del self._flights[flight.ref.hash]
+        if not landing.cancelled():
+            landing.exception()  # whoever waited has it; nobody waiting is no news
+
+    def _keep(self, ref: BlockRef, stored: bytes) -> None:
+        if len(self._keeping) >= WRITES:
+            return
+
+        async def keep() -> None:
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._cache.put, ref, stored, time.time())
+
+        task = asyncio.create_task(keep())
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    # -- the end
+
+    async def settle(self, left: int = 0) -> None:
+        """Waits until no more than `left` blocks are on their way to the disk cache."""
+        while len(self._keeping) > left:
+            await asyncio.wait(tuple(self._keeping), return_when=asyncio.FIRST_COMPLETED)
+
+    async def close(self) -> None:
+        """Ends what flies; blocks already here still go to the cache."""
+        self._urgent.clear()
+        self._early.clear()
+        flights = tuple(self._flights.values())
+        tasks = [flight.task for flight in flights if flight.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for flight in flights:
+            flight.landing.cancel()
+        await self.settle()
+
+
+def _absent(ref: BlockRef) -> MirrornetError:
+    return LocalError(f"block {ref.hash.hex()[:16]}… is not in the cache, and this mount is offline")
+
+
+async def _kept(promised: asyncio.Future[Opened], patience: float, wanted: asyncio.Event) -> Opened | None:
+    """What was promised; None where a reader wants it and it does not come.  Raises Unreachable if nobody wants it."""
+    call = asyncio.create_task(wanted.wait())
+    try:
+        await asyncio.wait((promised, call), return_when=asyncio.FIRST_COMPLETED)
+        if not promised.done():
+            await asyncio.wait((promised,), timeout=patience)
+    finally:
+        call.cancel()
+        if not promised.done():
+            promised.cancel()
+    if not promised.cancelled():
+        return promised.result()
+    if not wanted.is_set():
+        raise Unreachable("it did not come with the others, and nobody wants it now")
+    return None
