@@ -29,7 +29,10 @@ from mirrornet.image.trust.keys import keygen
 
 
 class Mirror:
-    """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect, moved or long; metadata stays good."""
+    """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect, moved, long, stall (half of it, then nothing),
+
+    lie-stall (the same with a wrong byte) or trickle (2 KB every 10 ms); metadata stays good.
+    """
 
     def __init__(self, folder: Path, address: str = "127.0.0.1", pem: Path | None = None) -> None:
         """`pem`: a key and its certificate, for TLS."""
@@ -118,6 +121,22 @@ class Mirror:
             request.close_connection = True
         elif behave == "truncate":
             self._reply(request, 200, body[: len(body) // 2])
+        elif behave in ("stall", "lie-stall", "trickle"):
+            first = int((request.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+            body = body[first:]
+            request.send_response(206 if request.headers.get("Range") else 200)
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            if behave == "trickle":
+                for start in range(0, len(body), 2048):
+                    request.wfile.write(body[start : start + 2048])
+                    if self._over.wait(0.01):
+                        break
+            else:
+                wrong = body[:1] if behave == "stall" else bytes([body[0] ^ 1])
+                request.wfile.write(wrong + body[1 : len(body) // 2])
+                self._over.wait(60)
+            request.close_connection = True
         elif behave == "die":
             request.send_response(200)
             request.send_header("Content-Length", str(len(body)))
