@@ -18,6 +18,7 @@ following.py  a running mount learns of newer versions, and tells
 mount.py      `mirrornet mount`: a session, in the kernel's tree
 pull.py       `mirrornet pull`: an image into the cache before it is read
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
+telling.py    what `status` tells a person
 boot.py       `mirrornet boot`: an image in a virtual machine
 bootdisk.py   the image as a guest's disk, in a process of its own
 qemu.py       one QEMU process: started, watched, ended

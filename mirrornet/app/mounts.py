@@ -16,9 +16,10 @@ from mirrornet.app.control import answers, ask
 from mirrornet.app.folders import run_folder
 from mirrornet.client import mountpoint as points
 from mirrornet.model.errors import InputError, LocalError, MirrornetError
-from mirrornet.model.units import format_duration, format_size
 
 LEAVE: Final = 40.0  # seconds for an unmount: the system's umount has 20
+SOON: Final = 10.0  # seconds for an answer that waits for no network
+LOOK: Final = 30.0  # seconds for one that looks for newer versions; the mount gives that 20
 GONE: Final = 10.0  # seconds for the process to end after that
 
 
@@ -63,66 +64,27 @@ def _known() -> str:
     return f" (mounts: {', '.join(known)})" if known else ""
 
 
-def statuses(mountpoint: Path | None) -> list[dict[str, Any]]:
+def statuses(mountpoint: Path | None, *, refresh: bool = False) -> list[dict[str, Any]]:
     """What each mount tells of itself; of `mountpoint` (absolute) alone where given.
 
-    Raises InputError where nothing is mounted there.
+    `refresh`: it looks for newer versions before it answers.  Raises InputError where nothing is mounted there.
     """
+    request = {"do": "status", "refresh": refresh}
+    patience = LOOK if refresh else SOON
     if mountpoint is not None:
         path = socket_path(mountpoint)
         if not path.exists() or not answers(path):
             stale = points.mounted_at(mountpoint) is not None
             why = "its process is gone: mirrornet umount it" if stale else "nothing of mirrornet is mounted there"
             raise InputError(f"{mountpoint}: {why}" + ("" if stale else _known()))
-        return [ask(path, {"do": "status"})]
+        return [ask(path, request, patience)]
     found = []
     for path in sorted(run_folder().glob("mount-*.sock")):
         if not answers(path):
             path.unlink(missing_ok=True)
             continue
         try:
-            found.append(ask(path, {"do": "status"}))
+            found.append(ask(path, request, patience))
         except MirrornetError as error:
             found.append({"mountpoint": str(path), "error": str(error)})
     return found
-
-
-def text(status: dict[str, Any]) -> str:
-    """One mount's status as a person reads it."""
-    if "mirrors" not in status:
-        return f"{status['mountpoint']}: {status.get('error', 'not ready yet')}"
-    reads, cache = status["reads"], status["cache"]
-    lines = [
-        f"{status['mountpoint']}: {status['image']} version {status['version']} from {status['source']}"
-        + (", offline" if status["offline"] else "")
-        + (", leaving" if status["leaving"] else ""),
-        f"  pid {status['pid']}, up {format_duration(status['uptime'])}, {status['open_handles']} open",
-    ]
-    lines += [f"  warning: {warning}" for warning in status["warnings"]]
-    if status["network_down"]:
-        lines.append("  no mirror answers: the network seems to be down")
-    if status["name_server"]:
-        lines.append(f"  name server: {status['name_server']}")
-    for mirror in status["mirrors"]:
-        known = "" if mirror["first_byte_ms"] is None else f", first byte {mirror['first_byte_ms']:.0f} ms"
-        if mirror["rate"]:
-            known += f", {format_size(mirror['rate'])}/s"
-        blames = ", ".join(f"{count} {blame}" for blame, count in mirror["blames"].items())
-        lines.append(
-            f"  mirror {mirror['name']} ({mirror['url']}): {mirror['state']}{known}, {mirror['blocks']} blocks"
-            + ("" if mirror["offered"] else ", no longer offered by the name server")
-            + (f"; blamed: {blames}; last: {mirror['last_blame']}" if blames else "")
-        )
-    lines.append(
-        f"  blocks read: {reads['memory']} from memory, {reads['disk']} from the disk cache, {reads['network']} from "
-        f"mirrors, {reads['zero']} of zeroes; {status['hedges']} hedges, {reads['errors']} errors"
-    )
-    lines.append(f"  longest stall of a read: {format_duration(reads['longest_stall'])}")
-    if reads["last_error"]:
-        lines.append(f"  last error: {reads['last_error']}")
-    lines.append(
-        f"  cache {cache['folder']}: {format_size(cache['bytes'])} of {format_size(cache['quota'])}, "
-        f"{cache['corrupt']} corrupt blocks found, {cache['evicted']} gone for room"
-        + (f"; refuses: {cache['refused']}" if cache["refused"] else "")
-    )
-    return "\n".join(lines)

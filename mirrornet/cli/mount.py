@@ -134,18 +134,26 @@ def status(
     mountpoint: Annotated[
         Path | None, typer.Argument(metavar="[MOUNTPOINT]", help="One mount; all of this user's when left out.")
     ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Look for a newer version first, which else happens once an hour.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list for programs, one object a mount.")] = False,
 ) -> None:
-    """Tell what the mounts of this machine do: their mirrors and what those are blamed for, reads, stalls, cache."""
+    """Tell what the mounts of this machine do: their mirrors and what those are blamed for, reads, stalls, cache.
+
+    Also whether a newer version is out and what it would cost, and whether the image would boot without a network.
+    """
     import json
+    import time
 
-    from mirrornet.app.mounts import statuses, text
+    from mirrornet.app.mounts import statuses
+    from mirrornet.app.telling import text
 
-    found = statuses(_absolute(mountpoint) if mountpoint else None)
+    found = statuses(_absolute(mountpoint) if mountpoint else None, refresh=refresh)
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
-        typer.echo("\n\n".join(text(each) for each in found) or "no image is mounted")
+        typer.echo("\n\n".join(text(each, time.time()) for each in found) or "no image is mounted")
 
 
 def _absolute(mountpoint: Path) -> Path:
