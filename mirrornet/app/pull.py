@@ -108,6 +108,7 @@ class _Pull:
             order = list(wanted.values())
             await asyncio.to_thread(self._check_room, trusted, order)
             missing = await gather.missing(order)
+            gather.gave.clear()  # of the index's pages
             await self._bring(trusted, gather, missing, len(order))
             files = await self._files()
         finally:
@@ -122,7 +123,7 @@ class _Pull:
             len(order) - len(missing),
             sum(row.ref.stored for row in order) - fetched,
             time.monotonic() - begun,
-            {record.name: record.blocks for record in session.choice.records() if record.blocks},
+            dict(gather.gave.most_common()),
             tuple(session.warnings),
             mounted,
             files,
@@ -191,7 +192,7 @@ class _Pull:
         """Raises LimitError where what is wanted, beside what is pinned, is more than the cache may hold."""
         session = self._session
         mine = {page.hash: page.stored for page in trusted.head.pages} | {row.ref.hash: row.ref.stored for row in order}
-        taken, quota = session.cache.pins.taken(mine, session.subject), session.cache.figures.quota
+        taken, quota = session.cache.pins.taken(mine, {session.subject}), session.cache.figures.quota
         need = sum(mine.values())
         if need + taken > quota:
             pinned = f", of which {format_size(taken)} are pinned" if taken else ""

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from mirrornet.client.cache import Cache
@@ -35,16 +35,6 @@ PAUSE: Final = (0.2, 5.0)  # seconds before a block is asked for again: the firs
 BATCH: Final = 64  # blocks looked at in one turn of a thread
 
 
-@dataclass(slots=True)
-class Gathered:
-    """What a pull did: blocks and their stored bytes."""
-
-    fetched: int = 0
-    fetched_bytes: int = 0
-    here: int = 0
-    here_bytes: int = 0
-
-
 class Gather:
     """Use inside one event loop.  `failover` None: offline, only what is here."""
 
@@ -53,6 +43,7 @@ class Gather:
         self._failover = failover
         self._pool = pool
         self._last = 0.0  # when a block came
+        self.gave: Counter[str] = Counter()  # blocks by mirror
 
     async def page(self, head: Head, number: int) -> Page:
         """Page `number` of an index, which is in the cache from then on.  Raises PeerError, LocalError."""
@@ -121,6 +112,7 @@ class Gather:
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE[1])
         self._last = time.monotonic()
+        self.gave[opened.mirror] += 1
         if not await self._in_thread(self._keep, ref, opened.stored):
             why = self._cache.figures.refused or "it has no room"
             raise LocalError(f"the cache {self._cache.folder} does not keep what is fetched: {why}")

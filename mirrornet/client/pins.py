@@ -25,7 +25,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -223,29 +223,40 @@ class Pins:
             found.update(int.from_bytes(each[:8], "big") for each in hashes)
         return found
 
-    def taken(self, besides: Mapping[bytes, int], subject: Subject | None = None) -> int:
+    def taken(self, besides: Mapping[bytes, int], subjects: Collection[Subject] = ()) -> int:
         """Stored bytes that pins by hand, and pulls in work, keep from anybody else.
 
-        `besides`: blocks (by hash, with their stored bytes) that are counted elsewhere; `subject`: a version whose pins
-        are.  Of pages that are not here the blocks are not known, and count in full.
+        `besides`: blocks (by hash, with their stored bytes) that are counted elsewhere; `subjects`: versions whose pins
+        are.
         """
-        seen = dict(besides)
+        seen: dict[bytes, int] = {}
         for pin in self.listed():
-            if pin.subject == subject or (pin.kind is not Kind.HAND and not pin.whole):
-                continue
-            if pin.head is None:
-                for each in pin.hashes:
-                    seen.setdefault(each, self._length(each))
-                continue
-            known = 0
-            mine: dict[bytes, int] = {page.hash: page.stored for page in pin.head.pages}
-            for rows in self.rows(pin.head):
-                mine.update((ref.hash, ref.stored) for ref in rows or ())
-                known += rows is not None
-            if known < len(pin.head.pages):
-                mine[f"the rest of {pin.subject}".encode()] = max(0, pin.size - sum(mine.values()))
-            seen = mine | seen
-        return sum(seen.values()) - sum(besides.values())
+            if pin.subject not in subjects and (pin.kind is Kind.HAND or pin.whole):
+                seen |= self.lengths(pin.subject, pin.head) if pin.head else {e: self._length(e) for e in pin.hashes}
+        return sum(length for each, length in seen.items() if each not in besides)
+
+    def lengths(self, subject: Subject, part: Part) -> dict[bytes, int]:
+        """Hashes and stored bytes of what `part` names.
+
+        Of index pages that are not here the blocks are not known; they are one entry, of what is left of the whole.
+        """
+        if not isinstance(part, Head):
+            return {ref.hash: ref.stored for ref in part}
+        found = {page.hash: page.stored for page in part.pages}
+        whole = True
+        for number in range(len(part.pages)):
+            page = self.page(part, number)
+            whole = whole and page is not None
+            found.update((ref.hash, ref.stored) for ref in (page.refs if page else ()) if ref is not None)
+        if not whole:
+            found[f"the rest of {subject}".encode()] = max(0, size_of(part) - sum(found.values()))
+        return found
+
+    def here(self, pin: Pin) -> tuple[int, bool]:
+        """Stored bytes of it that are in the cache, and whether that is all."""
+        wanted = self.lengths(pin.subject, pin.head) if pin.head else dict.fromkeys(pin.hashes, 0)
+        found = [self._length(each) for each in wanted if len(each) == 32]
+        return sum(found), all(found) and len(found) == len(wanted)
 
     def _length(self, hash: bytes) -> int:
         try:
@@ -263,15 +274,13 @@ class Pins:
                     if (each := data[32 * at : 32 * at + 32]) != ZERO_HASH:
                         yield each
 
-    def rows(self, head: Head) -> Iterator[list[BlockRef] | None]:
-        """The distinct blocks that each page names; None for a page that is not in the cache."""
-        for number, ref in enumerate(head.pages):
-            data = self._page(ref)
-            try:
-                page = Page.parse(data, head, number) if data is not None else None
-            except Untrusted:
-                page = None
-            yield None if page is None else list({row.hash: row for row in page.refs if row is not None}.values())
+    def page(self, head: Head, number: int) -> Page | None:
+        """Page `number` of an index, if it is in the cache."""
+        data = self._page(head.pages[number])
+        try:
+            return Page.parse(data, head, number) if data is not None else None
+        except Untrusted:
+            return None
 
     def _page(self, ref: BlockRef) -> bytes | None:
         try:
