@@ -15,6 +15,8 @@ is found out once until the machine is started anew.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import os
 import shutil
 import subprocess
@@ -28,14 +30,14 @@ from typing import Final
 from mirrornet.app.bootdisk import Disk, Lent
 from mirrornet.app.folders import run_folder, state_folder
 from mirrornet.app.lock import alone
-from mirrornet.app.qemu import Qemu, Signals, terminal_kept
+from mirrornet.app.qemu import Qemu, Signals, Stuck, terminal_kept
 from mirrornet.app.session import ClientOptions
 from mirrornet.client import guest
 from mirrornet.model.errors import LocalError
-from mirrornet.model.units import format_duration
 
 INTERRUPTED: Final = 130
 KVM: Final = Path("/dev/kvm")
+_KVM_CREATE_VM: Final = 0xAE01  # linux/kvm.h; gives a descriptor
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -68,22 +70,16 @@ def boot(options: BootOptions, say: Callable[[str], None], prepare: Callable[[],
         stack.callback(disk.close)
         lent = disk.wait(lambda warning: say(f"warning: {warning}"))
         overlay, keep = stack.enter_context(_overlay(options, lent, state, maker, say))
-        stack.enter_context(terminal_kept())
         signals = stack.enter_context(Signals().caught())
-        code = _run(options, lent, disk, overlay, keep, program, accel, signals)
-        if code is None and options.accel is None and accel == "kvm" and not signals.stops:
-            say(f"{_stuck(options)}: KVM does not work here; starting again with --accel tcg")
+        run = functools.partial(_run, options, lent, disk, overlay, keep, program, signals)
+        try:
+            return run(accel)
+        except Stuck as error:
+            if options.accel is not None or signals.stops or not error.early:
+                raise LocalError(f"{error}: try --accel tcg") from None
+            say(f"{error}; KVM does not work here, so it is started again with --accel tcg")
             _remember(state)
-            code = _run(options, lent, disk, overlay, keep, program, "tcg", signals)
-            accel = "tcg"
-        if code is None:
-            other = ": try --accel tcg" if accel == "kvm" else ""
-            raise LocalError(f"{_stuck(options)}{other}")
-        if signals.stops > 1:
-            return INTERRUPTED
-        if code < 0:
-            raise LocalError(f"{guest.PROGRAM} was ended by signal {-code}")
-        return code
+        return run("tcg")
 
 
 def _run(
@@ -93,13 +89,10 @@ def _run(
     overlay: Path | int,
     keep: tuple[int, ...],
     program: str,
-    accel: guest.Accel,
     signals: Signals,
-) -> int | None:
-    """One start of QEMU: its exit code, or None where the guest made no progress.
-
-    Raises LocalError where the image's process died.
-    """
+    accel: guest.Accel,
+) -> int:
+    """One start of QEMU: what we exit with.  Raises Stuck; LocalError where the image's process or QEMU died."""
 
     def command(qmp: int, heard: int) -> list[str]:
         start = guest.Guest(lent.disk, overlay, options.memory, accel, lent.kernel, qmp, heard, options.extra)
@@ -112,10 +105,14 @@ def _run(
         died = True
         return False
 
-    with Qemu(command, keep) as qemu, terminal_kept():
-        code = qemu.attend(guest.Watch(time.monotonic(), options.patience), signals, disk.link, lost)
+    with terminal_kept(), Qemu(command, keep) as qemu:
+        code = qemu.attend(guest.Watch(accel, time.monotonic(), options.patience), signals, disk.link, lost)
     if died:
         raise LocalError("the process that reads the image died, so the guest was ended; see its log (--log FILE)")
+    if qemu.forced:
+        return INTERRUPTED
+    if code < 0:
+        raise LocalError(f"{guest.PROGRAM} was ended by signal {-code}")
     return code
 
 
@@ -126,17 +123,14 @@ def _program(name: str, package: str) -> str:
     return found
 
 
-def _stuck(options: BootOptions) -> str:
-    wait = format_duration(options.patience)
-    return f"the guest made no progress: not a byte on its console and no block read in {wait}"
-
-
 # -- KVM
 
 
 def _usable(state: Path, say: Callable[[str], None]) -> guest.Accel:
+    """KVM where it can make a machine, and did not hang since this one was started."""
     try:
-        os.close(os.open(KVM, os.O_RDWR))
+        with KVM.open("r+b", buffering=0) as device:
+            os.close(fcntl.ioctl(device, _KVM_CREATE_VM, 0))
     except OSError:
         return "tcg"
     with contextlib.suppress(OSError):

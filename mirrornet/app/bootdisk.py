@@ -131,7 +131,11 @@ def _become_client(link: socket.socket, options: ClientOptions, point: Path, pre
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         prepare()
-        asyncio.run(_Lender(link, options, point).run())
+        try:
+            asyncio.run(_Lender(link, options, point).run())
+        finally:
+            with contextlib.suppress(OSError):  # the other one may not be there to do it
+                point.rmdir()
         code = 0
     except MirrornetError as error:
         log.error("%s", error)

@@ -5,7 +5,7 @@ and a socket that signals wake.  QEMU ends when this process does, also by kill 
 it; there is nothing to save, since a guest's disk survives a power cut or is not worth the name).
 
 The console goes from QEMU straight to stdin and stdout.  Its second stream is a pipe that only tells whether a byte
-came, and is closed after the first, so that no byte of a busy console comes by here.
+came, and is closed once the guest is up, so that no byte of a busy console comes by here.
 """
 
 from __future__ import annotations
@@ -26,15 +26,24 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final
 
-from mirrornet.client.guest import Watch, blocks_read
+from mirrornet.client.guest import Watch, bytes_read
 from mirrornet.model.errors import LocalError
 
 ASK: Final = 0.5  # seconds between two questions whether a block was read
 POWER_OFF: Final = 60.0  # seconds that a guest has to power off when it is asked to
 END: Final = 5.0  # seconds that QEMU has to end when it is told to
+EARLY: Final = 60.0  # seconds in which a guest whose KVM gives up may be started again
 LINE: Final = 1 << 20  # bytes of one QMP message
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+class Stuck(LocalError):
+    """The guest does not run, and KVM is why.  `early`: it has hardly begun, so it may as well be started again."""
+
+    def __init__(self, message: str, early: bool) -> None:
+        super().__init__(message)
+        self.early = early
 
 
 class Signals:
@@ -86,8 +95,12 @@ class Qemu:
         self._qmp.setblocking(False)
         self._heard, written = os.pipe()
         self._line = bytearray()
-        self._asked = self._greeted = False
-        self.console = self.blocks = 0
+        self._greeted = False
+        self._ask_at = 0.0
+        self._begun = time.monotonic()
+        self.console = self.read = 0
+        self.status = "running"
+        self.forced = False  # ended by us, before the guest had powered off
         words = command(theirs.fileno(), written)
         try:
             self._process = subprocess.Popen(
@@ -109,10 +122,10 @@ class Qemu:
         self.end()
         self._close()
 
-    def attend(self, watch: Watch, signals: Signals, other: socket.socket, lost: Callable[[], bool]) -> int | None:
-        """Waits for its end: the exit code (negative: the signal that ended it), None where the guest is stuck.
+    def attend(self, watch: Watch, signals: Signals, other: socket.socket, lost: Callable[[], bool]) -> int:
+        """Waits for its end: the exit code (negative: the signal that ended it).
 
-        `other` is readable when `lost` should be called, which says whether to go on.
+        `other` is readable when `lost` should be called, which says whether to go on.  Raises Stuck.
         """
         asked_off: float | None = None
         with selectors.DefaultSelector() as selector:
@@ -120,28 +133,42 @@ class Qemu:
                 selector.register(file, selectors.EVENT_READ)
             while (code := self._process.poll()) is None:
                 now = time.monotonic()
-                watch.seen(self.console, self.blocks)
-                if watch.stuck(now):
-                    return None
+                watch.seen(self.console, self.read, now)
+                self._judge(watch, now)
                 if signals.stops and asked_off is None:
                     asked_off = now
                     self._say("system_powerdown")
                 if signals.stops > 1 or (asked_off is not None and now - asked_off > POWER_OFF):
-                    self.end()
-                    continue
-                waits = [left for left in (watch.left(now), asked_off and asked_off + POWER_OFF - now) if left]
-                if not watch.moved:
-                    self._ask()
-                    waits.append(ASK)
+                    self.forced = True
+                    return self.end()
+                waits = [] if asked_off is None else [asked_off + POWER_OFF - now]
+                if (left := watch.left(now)) is not None:
+                    waits += [left, self._ask(now)]
+                elif self._heard >= 0:
+                    selector.unregister(self._heard)
+                    self._hush()
                 for key, _ in selector.select(max(0.01, min(waits)) if waits else None):
                     if key.fileobj is signals.wake:
                         signals.drain()
                     elif key.fileobj is other:
                         if not lost():
                             return self.end()
-                    elif not (self._hear() if key.fileobj == self._heard else self._listen()):
-                        selector.unregister(key.fileobj)
+                    elif key.fileobj is self._qmp:
+                        if not self._listen():
+                            selector.unregister(self._qmp)
+                    elif not self._hear():
+                        selector.unregister(self._heard)
+                        self._hush()
         return code
+
+    def _judge(self, watch: Watch, now: float) -> None:
+        early = now - self._begun < EARLY
+        if watch.stuck(now):
+            raise Stuck(
+                f"the guest made no progress: no byte on its console and no block read in {watch.patience:g} s", early
+            )
+        if self.status == "internal-error":
+            raise Stuck("the guest was stopped by an internal error of KVM", early)
 
     def end(self) -> int:
         """Ends it, if it still runs: the exit code."""
@@ -154,9 +181,16 @@ class Qemu:
         return self._process.wait()
 
     def _hear(self) -> bool:
-        """Whether more of the console is worth waiting for."""
-        self.console += len(os.read(self._heard, 1 << 16))
-        return False
+        """Counts what came on the console; whether more may."""
+        piece = os.read(self._heard, 1 << 16)
+        self.console += len(piece)
+        return bool(piece)
+
+    def _hush(self) -> None:
+        """Listens to the console no more."""
+        if self._heard >= 0:
+            os.close(self._heard)
+            self._heard = -1
 
     def _listen(self) -> bool:
         """Takes what QMP says; whether it will say more."""
@@ -180,14 +214,19 @@ class Qemu:
         if "QMP" in message:
             self._greeted = True
             self._say("qmp_capabilities")
+        elif message.get("event") == "STOP":
+            self._say("query-status")
+        elif isinstance(answer := message.get("return"), dict) and "status" in answer:
+            self.status = str(answer["status"])
         elif "return" in message:
-            self.blocks = max(self.blocks, blocks_read(message["return"]))
-            self._asked = False
+            self.read = max(self.read, bytes_read(message["return"]))
 
-    def _ask(self) -> None:
-        if self._greeted and not self._asked:
-            self._asked = True
+    def _ask(self, now: float) -> float:
+        """Asks what was read, if it is time to; seconds until it is again."""
+        if self._greeted and now >= self._ask_at:
+            self._ask_at = now + ASK
             self._say("query-blockstats")
+        return max(ASK / 2, self._ask_at - now)
 
     def _say(self, command: str) -> None:
         with contextlib.suppress(OSError):
@@ -195,8 +234,7 @@ class Qemu:
 
     def _close(self) -> None:
         self._qmp.close()
-        with contextlib.suppress(OSError):
-            os.close(self._heard)
+        self._hush()
 
 
 @contextlib.contextmanager

@@ -31,7 +31,8 @@ from mirrornet.model.errors import InputError
 
 Accel = Literal["kvm", "tcg"]
 PROGRAM: Final = "qemu-system-x86_64"
-PATIENCE: Final = 15.0  # seconds without a byte on the console and a block read, after which a guest is stuck
+UP: Final = 1024, 65536  # bytes on the console, bytes of blocks read: more than firmware has to say or to look for
+PATIENCE: Final = 15.0  # seconds without a byte on the console and a block read, after which KVM does not work
 MEMORY: Final = 16 << 20, 1 << 44  # bytes: the least and the most that is no slip of the pen
 CMDLINE: Final = 2047  # bytes that a kernel for x86 reads of its command line (COMMAND_LINE_SIZE less the final zero)
 DEFAULT_CMDLINE: Final = "root=/dev/vda ro console=ttyS0"  # for a kernel that was published without a command line
@@ -108,13 +109,14 @@ def command(guest: Guest, program: str = PROGRAM) -> list[str]:
     }
     words = [
         program, "-nodefaults", "-no-user-config", "-display", "none",
-        "-machine", "q35,graphics=off", "-accel", guest.accel,
+        # Without graphics the firmware speaks on the console, which is of use where it has to find a boot loader.
+        "-machine", "q35" if guest.kernel else "q35,graphics=off", "-accel", guest.accel,
         *(["-cpu", "host"] if guest.accel == "kvm" else []),
         "-m", f"{guest.memory >> 20}M",
         *(word for file in files for word in ("-add-fd", file)),
         "-blockdev", json.dumps(base), "-blockdev", json.dumps(disk),
         "-device", "virtio-blk-pci,drive=disk,bootindex=1",
-        "-nic", "user,model=virtio-net-pci",
+        "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",  # no ROM: nothing boots from there
         "-device", "virtio-rng-pci",
         "-chardev", "stdio,id=console,mux=on,signal=off,logfile=/dev/fdset/1,logappend=on",
         "-serial", "chardev:console", "-mon", "chardev=console,mode=readline",
@@ -170,36 +172,45 @@ def disk_size(size: int) -> int:
 
 
 class Watch:
-    """Whether a guest has ever done anything.  Seconds are of whatever clock the caller uses.
+    """Whether a guest is stuck under KVM.  Seconds are of whatever clock the caller uses.
 
-    Only the time until the first sign counts: a guest that came up and idles is as silent as one that is stuck.
+    A sign is a byte on its console or of a block read.  It is stuck when no sign came for `patience`, until it is up:
+    from then on nobody can tell one that hangs from one that idles.  A guest that is emulated is never stuck: there is
+    nothing else to start it with, and it waits for a slow disk as long as that takes.
+
+    One sign is not enough: a KVM that gets nowhere with a kernel was seen to run the firmware, which reads a sector.
     """
 
-    def __init__(self, started: float, patience: float = PATIENCE) -> None:
-        self._until = started + patience
-        self.moved = False
+    def __init__(self, accel: Accel, started: float, patience: float = PATIENCE) -> None:
+        self.patience = patience
+        self.up = accel == "tcg"
+        self._last = started
+        self._signs = 0, 0
 
-    def seen(self, console: int, blocks: int) -> None:
-        """So many bytes were on its console, and so many block reads were answered."""
-        self.moved = self.moved or console > 0 or blocks > 0
+    def seen(self, console: int, read: int, now: float) -> None:
+        """So many bytes were on its console, and so many bytes of blocks were read, since it was started."""
+        signs = max(console, self._signs[0]), max(read, self._signs[1])
+        if signs != self._signs:
+            self._signs, self._last = signs, now
+        self.up = self.up or signs[0] >= UP[0] or signs[1] >= UP[1]
 
     def left(self, now: float) -> float | None:
-        """Seconds until it is stuck, 0 where it is; None where it has moved."""
-        return None if self.moved else max(0.0, self._until - now)
+        """Seconds until it is stuck, 0 where it is; None where it is up."""
+        return None if self.up else max(0.0, self._last + self.patience - now)
 
     def stuck(self, now: float) -> bool:
         """Whether its time is up without a sign."""
         return self.left(now) == 0.0
 
 
-def blocks_read(answer: object) -> int:
-    """The reads that QMP's query-blockstats tells of, over all disks; 0 where the answer is of another shape."""
+def bytes_read(answer: object) -> int:
+    """The bytes read that QMP's query-blockstats tells of, over all disks; 0 where it is of another shape."""
     rows = answer if isinstance(answer, list) else []
     total = 0
     for row in rows:
         stats = row.get("stats") if isinstance(row, dict) else None
-        reads = stats.get("rd_operations") if isinstance(stats, dict) else None
-        total += reads if isinstance(reads, int) else 0
+        read = stats.get("rd_bytes") if isinstance(stats, dict) else None
+        total += read if isinstance(read, int) else 0
     return total
 
 
