@@ -46,11 +46,17 @@ def command(network: Network, site: str, *words: object, timeout: float = 60, **
     return network.run(site, [*COMMAND, *map(str, words)], timeout=timeout, env=_at(network, site, environment))
 
 
-def started(network: Network, site: str, *words: object, log: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """The same, left running; it writes to `log`."""
+def started(
+    network: Network, site: str, *words: object, log: Path, before: Sequence[str] = (), **environment: str
+) -> subprocess.Popen[bytes]:
+    """The same, left running; it writes to `log`.  `before`: a program that is to run it."""
     with log.open("ab") as out:
         return network.start(
-            site, [*COMMAND, *map(str, words)], env=_at(network, site, environment), stdout=out, stderr=out
+            site,
+            [*before, *COMMAND, *map(str, words)],
+            env=_at(network, site, environment),
+            stdout=out,
+            stderr=out,
         )
 
 
@@ -59,6 +65,11 @@ def own(network: Network, site: str) -> Path:
     folder = network.folder / f"own-{site}"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def kept(network: Network, site: str) -> list[object]:
+    """Options by which a client at `site` keeps state and cache there; root's own are the machine's."""
+    return ["--state", own(network, site) / "state", "--cache", own(network, site) / "cache"]
 
 
 def status(network: Network, site: str, point: Path) -> dict[str, Any]:

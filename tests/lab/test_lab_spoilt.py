@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_stage import Published, command, own, status
+from lab_stage import Published, command, kept, own, status
 
 from mirrornet.lab.disks import Disk
 from mirrornet.lab.mirrors import MirrorServer
@@ -67,16 +67,17 @@ def test_a_mirror_whose_disk_is_full_keeps_what_it_has(network: Network, made: P
     made.image.write_bytes(made.image.read_bytes()[::-1])
     made.publish()
     source.take(made.repo)
+    keep = kept(network, "tokyo")[:2]
     mirror.disk.fill()
     assert mirror.disk.free == 0
-    done = command(network, "tokyo", "sync", source.url, mirror.folder, "--root", made.root)
+    done = command(network, "tokyo", "sync", source.url, mirror.folder, "--root", made.root, *keep)
     assert done.returncode == 1 and "No space left on device" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     with pytest.raises(LocalError, match=r"lab: tokyo: .*No space left"):
         mirror.take(made.repo)
     assert newest(network, mirror) == 1
     mirror.disk.empty()
-    done = command(network, "tokyo", "sync", source.url, mirror.folder, "--root", made.root)
+    done = command(network, "tokyo", "sync", source.url, mirror.folder, "--root", made.root, *keep)
     assert done.returncode == 0, done.stderr
     assert newest(network, mirror) == 2
 
@@ -88,7 +89,7 @@ def test_a_client_whose_cache_is_full_reads_on(network: Network, made: Published
     disk.fill()
     point = network.folder / "mount"
     point.mkdir()
-    done = command(network, "home", "mount", mirror.url, "tiny", point, "--root", made.root, "--cache", disk.folder)
+    done = command(network, "home", "mount", mirror.url, "tiny", point, "--root", made.root, *kept(network, "home"))
     assert done.returncode == 0, done.stderr
     assert (point / "tiny.raw").read_bytes() == made.image.read_bytes()
     assert status(network, "home", point)["cache"]["refused"]
