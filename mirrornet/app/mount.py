@@ -130,9 +130,14 @@ class Mounted:
     # -- the control socket
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request.get("do") == "record" and self._session.profiles is not None:
+            path = await self._session.profiles.save()
+            return {"recordings": str(path) if path else None}
         if request.get("do") == "status":
             if request.get("refresh") and self._session.following is not None:
                 await self._session.following.look()
+            if self._session.profiles is not None:
+                await self._session.profiles.survey()
             return self.status()
         if request.get("do") == "leave" and self._mount is not None:
             try:

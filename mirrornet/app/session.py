@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from mirrornet.app.folders import cache_folder, state_folder
 from mirrornet.app.following import Following
+from mirrornet.app.profiles import Profiles
 from mirrornet.client.cache import Cache
 from mirrornet.client.choice import Choice, Record
 from mirrornet.client.descent import step
@@ -60,6 +61,8 @@ class ClientOptions:
     state: Path | None = None
     read_deadline: float = READ_DEADLINE
     share_rtt: bool = False
+    prefetch: str = "auto"  # one of profiles.MODES
+    boots: bool = False  # a guest boots from it
 
 
 class Session:
@@ -87,6 +90,7 @@ class Session:
         self.reader: Reader | None = None
         self.failover: Failover | None = None  # None: offline
         self.following: Following | None = None
+        self.profiles: Profiles | None = None
         self.repository = Repository(self.state, options.root, self.fetcher)
         self._started = time.time()
         self._pool = ThreadPoolExecutor(WORKERS, "blocks")
@@ -132,6 +136,12 @@ class Session:
         self.spawn(asyncio.to_thread(self.cache.measure, time.time()))
         self.spawn(self.hold())
         self.reader = Reader(trusted.head, self.cache, failover, self._pool, deadline=options.read_deadline)
+        self.profiles = Profiles(
+            self.state, trusted, self.reader, failover, self.fetcher, self.cache,
+            mode=options.prefetch, boots=options.boots, hold=self.hold, booted=self.booted,
+        )  # fmt: skip
+        if follow:
+            self.spawn(self.profiles.run())
         return self.reader
 
     @property
@@ -182,6 +192,8 @@ class Session:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self.profiles is not None:
+            await self.profiles.close()
         if self.reader is not None:
             await self.reader.close()
         await self.fetcher.close()
@@ -218,6 +230,7 @@ class Session:
             "reads": reader.status(),
             "cache": self.cache.status(),
             "following": self.following.status() if self.following is not None else None,
+            "profile": self.profiles.status() if self.profiles is not None else None,
         }
 
     async def _mirrors(self) -> tuple[Endpoint, ...]:

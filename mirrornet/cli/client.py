@@ -64,6 +64,13 @@ ShareRtt = Annotated[
         help="Once an hour, tell the name servers how far each mirror is, if they ask: milliseconds, no image.",
     ),
 ]
+Prefetch = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|profile|none",
+        help="Fetch what a boot reads before it is read: as soon as what is read looks like one, at once, or never.",
+    ),
+]
 ReadDeadline = Annotated[
     str, typer.Option(metavar="TIME", help="A read that takes longer fails with an input/output error.")
 ]
@@ -83,11 +90,16 @@ def client_options(
     state: Path | None = None,
     read_deadline: str = "30s",
     share_rtt: bool = False,
+    prefetch: str = "auto",
 ) -> ClientOptions:
     """The options as the session wants them.  Raises InputError."""
+    from mirrornet.app.profiles import MODES
     from mirrornet.app.session import ClientOptions
+    from mirrornet.model.errors import InputError
     from mirrornet.model.units import parse_duration, parse_size
 
+    if prefetch not in MODES:
+        raise InputError(f"--prefetch {prefetch}: there are {', '.join(MODES)}")
     return ClientOptions(
         source=source,
         name=name,
@@ -101,4 +113,5 @@ def client_options(
         state=state.absolute() if state else None,
         read_deadline=parsed("--read-deadline", parse_duration, read_deadline),
         share_rtt=share_rtt,
+        prefetch=prefetch,
     )

@@ -14,6 +14,7 @@ from mirrornet.cli.client import (
     LogFile,
     Name,
     Offline,
+    Prefetch,
     ReadDeadline,
     RequireFresh,
     ResolverAddress,
@@ -31,7 +32,7 @@ from mirrornet.model.names import suggest
 _FSTAB = {
     "root": True, "version": True, "cache": True, "cache-size": True, "resolver": True, "state": True, "log": True,
     "read-deadline": True, "offline": False, "require-fresh": False,
-    "share-rtt": False,
+    "share-rtt": False, "prefetch": True,
 }  # fmt: skip
 # What mount(8) and systemd understand themselves; a mount of ours is read-only, so most of it holds anyway.
 _SYSTEM = frozenset(
@@ -67,6 +68,7 @@ def mount(
     state: StateFolder = None,
     log: LogFile = None,
     share_rtt: ShareRtt = False,
+    prefetch: Prefetch = "auto",
     read_deadline: ReadDeadline = "30s",
 ) -> None:
     """Mount an image, read-only, from the nearest mirrors.
@@ -94,8 +96,9 @@ def mount(
         state=state,
         read_deadline=read_deadline,
         share_rtt=share_rtt,
+        prefetch=prefetch,
     )
-    options = MountOptions(client, _absolute(mountpoint))
+    options = MountOptions(client, absolute(mountpoint))
     logfile = log.absolute() if log else None
     fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"
 
@@ -127,7 +130,7 @@ def umount(
     """Unmount an image, or say what still holds it."""
     from mirrornet.app import mounts
 
-    mounts.umount(_absolute(mountpoint), force=force)
+    mounts.umount(absolute(mountpoint), force=force)
 
 
 def status(
@@ -149,14 +152,14 @@ def status(
     from mirrornet.app.mounts import statuses
     from mirrornet.app.telling import text
 
-    found = statuses(_absolute(mountpoint) if mountpoint else None, refresh=refresh)
+    found = statuses(absolute(mountpoint) if mountpoint else None, refresh=refresh)
     if as_json:
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
         typer.echo("\n\n".join(text(each, time.time()) for each in found) or "no image is mounted")
 
 
-def _absolute(mountpoint: Path) -> Path:
+def absolute(mountpoint: Path) -> Path:
     """The mount point's real path, without looking at the mount point itself: that might wait for its process."""
     path = mountpoint.absolute()
     return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()

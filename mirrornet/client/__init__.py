@@ -26,6 +26,8 @@
     reader.py       read(offset, size): memory, disk, mirrors
     ahead.py        what is read in order is fetched before it is asked for
     streams.py      who reads in order, and how far ahead it pays to go                          (pure)
+    replay.py       a boot's profile, fetched ahead of the guest
+    batches.py      which of its blocks come by one request                                      (pure)
     recording.py    what a boot touches first, and what several boots have in common             (pure)
     mount.py        the image as a file of the kernel's                                          (the door to pyfuse3)
     guest.py        a virtual machine as QEMU's command line; when it is stuck; its overlay      (pure)
@@ -59,4 +61,8 @@ Decisions
 - 2026-11-23: the cache is not fsynced in batches: after a power cut a file may be short or empty, and its reader
   finds that by its hash.  An fsync a second would cost a spinning disk its reads.
 - 2026-11-23: pins that no person made hold half of the quota at most: a profile is written by strangers.
+- 2026-11-23: several recordings of boots are ordered by places, not by times: a boot over a slow network is the same
+  boot, later.  What most of them touched is the profile, so one that read the whole disk adds nothing to it.
+- 2026-11-23: readahead has a credit for each handle (8 blocks, and a quarter of what is read in order), so its waste
+  has a bound whatever is read.  A window by the mirrors' rates has none, and is wrong after every pause.
 """

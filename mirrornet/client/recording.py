@@ -93,8 +93,12 @@ class Recordings:
 
         None where nothing was recorded, or no two runs agree on anything.
         """
-        boots = [run for run in self.runs if run.boot] or list(self.runs)
-        return merged(self.block_size, [[number for number, _ in run.touches] for run in boots])
+        return merged(self.block_size, [[number for number, _ in run.touches] for run in self.counted])
+
+    @property
+    def counted(self) -> tuple[Recording, ...]:
+        """The runs that count: the boots; where there are none, all."""
+        return tuple(run for run in self.runs if run.boot) or self.runs
 
 
 def merged(block_size: int, orders: Sequence[Iterable[int]]) -> Profile | None:
@@ -106,6 +110,22 @@ def merged(block_size: int, orders: Sequence[Iterable[int]]) -> Profile | None:
     need = len(orders) // 2 + 1
     kept = sorted((median(found), number) for number, found in places.items() if len(found) >= need)
     return Profile(block_size, tuple(number for _, number in kept)) if kept else None
+
+
+def combined(known: Sequence[Recordings | Profile], block_size: int, count: int) -> Profile | None:
+    """One profile of recordings and profiles of several machines, for an image of `count` blocks of `block_size` bytes.
+
+    Each recording counts as one boot, and so does each profile.  None where they have nothing in common.
+    """
+    orders: list[Sequence[int]] = []
+    for each in known:
+        if isinstance(each, Profile):
+            orders.append(each.resized(block_size, count).blocks)
+            continue
+        for run in each.counted:
+            numbers = tuple(number for number, _ in run.touches)
+            orders.append(Profile(each.block_size, numbers).resized(block_size, count).blocks)
+    return merged(block_size, orders)
 
 
 class Recorder:
@@ -121,12 +141,21 @@ class Recorder:
         """Block `number` is needed."""
         if self.full or number in self._touches:
             return
-        if self._first is None:
-            self._first = now
+        if self._first is None or len(self._touches) == 1:
+            self._first = now  # a mount reads its first block itself; the boot begins with the second
         if now - self._first > LONGEST or len(self._touches) >= MOST:
             self.full = True
             return
         self._touches[number] = round(1000 * (now - self._first))
+
+    def over(self, now: float) -> bool:
+        """Whether nothing will be recorded any more."""
+        return self.full or (len(self._touches) > 1 and self._first is not None and now - self._first > LONGEST)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """What was touched until now, in order."""
+        return tuple(self._touches)
 
     def recording(self, at: float) -> Recording | None:
         """What was touched until now, in a mount whose first touch was `at` in Unix time; None where that is little."""
