@@ -43,7 +43,7 @@ from mirrornet.client.window import Window
 HEDGE: Final = (0.020, 2.0)  # seconds: floor and cap
 HEDGE_UNMEASURED: Final = 0.25  # seconds, where nothing is known of the mirror yet
 HEDGE_SHARE: Final = 0.05  # hedges per request, in the long run
-HEDGE_BURST: Final = 10.0  # hedges that may go at once
+HEDGE_BURST: Final = 5.0  # hedges that may go at once
 GONE: Final = (2.0, 0.1)  # times the delay of the hedge, and seconds at least: so long silent, a mirror is gone
 HANDSHAKES: Final = 2.0  # times longer a first byte may take over a new connection: TCP's, and TLS's beside it
 STICKY: Final = 0.8  # the predicted time of the favourite counts this much
@@ -126,8 +126,9 @@ class Choice:
         self._held_until = 0.0
         self.favourite = ""
         self.network_down = False
-        self.hedges = 0
         self.requests = 0
+        self.hedges = 0  # those beside another that goes on, or that left a mirror which was gone
+        self.left = 0  # of them outside of the budget
 
     # -- what exists
 
@@ -223,6 +224,8 @@ class Choice:
             self._tokens -= 1.0
         elif waited < HEDGE[1] and not self.gone(name, now):
             return False
+        else:
+            self.left += 1
         self.hedges += 1
         return True
 
