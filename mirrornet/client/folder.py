@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from mirrornet.client.body import Fetched, Progress, Sink, Within
 from mirrornet.client.source import Endpoint
+from mirrornet.image.small import Irregular, open_regular
 from mirrornet.model.errors import Missing, Unreachable, Untrusted
 
 _PIECE: Final = 1 << 20  # bytes at once
@@ -27,7 +28,7 @@ async def read_folder(
     file = Path(unquote(urlsplit(endpoint.url).path)) / path
     have = 0
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             if within is not None:
                 stream.seek(within.offset)
             most = limit if within is not None else limit + 1
@@ -37,7 +38,7 @@ async def read_folder(
                     raise Untrusted(f"{endpoint}: {path}: more than the {limit} bytes that were signed")
                 progress.came(len(part), time.monotonic())
                 await progress.keep(part, sink)
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+    except (FileNotFoundError, PermissionError, Irregular) as error:
         raise Missing(f"{endpoint}: it does not have {path} ({error.strerror})") from None
     except OSError as error:
         raise Unreachable(f"{endpoint}: {path}: {error.strerror}") from None

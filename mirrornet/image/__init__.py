@@ -9,7 +9,7 @@
     inventory.py  every file that a version needs: what a copy copies, an audit asks for, a collection keeps
     fetch.py      where bytes come from: a Fetch, a folder, a bridge to an event loop, python-tuf's adapter
     files.py      files that are whole or absent; folders that one process changes at a time
-    small.py      small files that somebody names, read without waiting and up to a limit
+    small.py      files that somebody else may have put there: opened without waiting, read up to a limit
 
 Decisions
 ---------

@@ -19,6 +19,7 @@ from tuf.api import exceptions
 from tuf.ngclient.fetcher import FetcherInterface
 
 from mirrornet.image.format.index import MAX_HEAD
+from mirrornet.image.small import Irregular, open_regular
 from mirrornet.model.errors import Missing, PeerError, Unreachable, Untrusted
 
 
@@ -36,10 +37,12 @@ def file_fetch(repository: Path) -> Fetch:
 
     def fetch(path: str, limit: int) -> bytes:
         try:
-            with (repository / path).open("rb") as file:
+            with open_regular(repository / path) as file:
                 data = file.read(limit + 1)
         except FileNotFoundError:
             raise Missing(f"{repository / path}: not there") from None
+        except Irregular as error:
+            raise Missing(f"{repository / path}: {error.strerror}") from None
         except OSError as error:
             raise Unreachable(f"{repository / path}: {error.strerror}") from None
         if len(data) > limit:

@@ -47,7 +47,10 @@ def replacing(path: Path, *, staging: Path | None = None, mode: int = 0o644) -> 
         raise OSError(errno.EEXIST, "is there and no regular file, so nothing is put in its place", str(path))
     temporary = (staging or path.parent) / f".{path.name}.{os.getpid()}-{next(_serial)}"
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        except OSError as error:  # by the name that somebody gave, who never heard of this one
+            raise OSError(error.errno, error.strerror, str(path)) from None
         with os.fdopen(handle, "wb") as file:
             yield file
         temporary.rename(path)

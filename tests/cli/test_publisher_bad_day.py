@@ -173,3 +173,57 @@ def test_two_keygens_at_once_make_one_set(tmp_path: Path, made: Publisher) -> No
         thread.join()
     assert sorted(codes) == [0, 2, 2]
     assert made.publish(repo=str(tmp_path / "repo"), keys=str(tmp_path / "keys")).returncode == 0
+
+
+def pipes(publisher: Publisher, part: str, pattern: str) -> None:
+    """A named pipe in the place of each such file of the repository."""
+    found = list((publisher.folder / "repo" / part).rglob(pattern))
+    assert found
+    for path in found:
+        path.unlink()
+        os.mkfifo(path)
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_a_pipe_in_the_place_of_a_block_is_not_waited_for(publisher: Publisher, packs: bool) -> None:
+    """Of a disk that somebody else has written to: it used to hang, and Ctrl-C with it."""
+    arguments = ("--name", "demo", "--repo", "repo", "--keys", "keys", *(["--packs"] if packs else []))
+    assert publisher.run("publish", "image", *arguments).returncode == 0
+    pipes(publisher, "blocks", "?" * 64)
+    publisher.refused(1, "is no regular file", "export", "demo", "--repo", "repo", "--raw", "out")
+    publisher.refused(1, "is not whole here", "gc", "--repo", "repo")
+    audit = publisher.run("audit", "--repo", "repo", "--root", "keys/root.json", "--sample", "100%")
+    assert audit.returncode == 1 and "missing" in audit.stdout
+    copy = publisher.run("sync", f"file://{publisher.folder}/repo", "copy", "--root", "keys/root.json", "--state", "st")
+    assert copy.returncode == 1 and "is no regular file" in copy.stderr
+    assert publisher.run("publish", "image", *arguments).returncode == 0  # what is needed is written again
+    assert publisher.run("export", "demo", "--repo", "repo", "--raw", "out").returncode == 0
+    assert (publisher.folder / "out").read_bytes() == (publisher.folder / "image").read_bytes()
+
+
+def test_a_pipe_in_the_place_of_an_index(publisher: Publisher) -> None:
+    pipes(publisher, "files", "*.index")
+    publisher.refused(1, "is no regular file", "export", "demo", "--repo", "repo", "--raw", "out")
+    publisher.refused(1, "is no regular file", "gc", "--repo", "repo")
+    assert "NOT complete" in publisher.run("versions", "--repo", "repo").stdout
+    assert publisher.publish().returncode == 0  # of that version nothing is used again
+
+
+def test_a_pin_that_is_none(publisher: Publisher) -> None:
+    """It used to be taken for the name of a folder: `sha256:` was the folder of all trust folders."""
+    for pin in ("sha256:", "sha256:../..", "sha256:" + "0" * 63):
+        publisher.refused(2, "a pin is sha256: and 64", "sync", "file:///tmp/none", "copy", "--root", pin)
+
+
+def test_a_folder_that_is_not_there_is_called_by_the_name_given(publisher: Publisher) -> None:
+    told = "none/out: No such file or directory; nothing was exported"
+    publisher.refused(1, f"mirrornet: {told}", "export", "demo", "--repo", "repo", "--raw", "none/out")
+
+
+def test_a_strange_folder_is_told_by_what_is_strange_in_it(publisher: Publisher) -> None:
+    """Not by a hidden file, which any folder may have."""
+    for number in range(20):
+        (publisher.folder / "other" / f".hidden{number}").mkdir(parents=True)
+    (publisher.folder / "other" / "letters").touch()
+    done = publisher.publish(repo="other")
+    assert done.returncode == 2 and "holds letters, so it is no repository" in done.stderr

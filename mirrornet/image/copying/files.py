@@ -19,6 +19,7 @@ from mirrornet.image.copying.pace import Pace
 from mirrornet.image.copying.standing import Standing
 from mirrornet.image.files import replacing
 from mirrornet.image.inventory import Stored
+from mirrornet.image.small import Irregular, open_regular
 from mirrornet.model.errors import Busy, LocalError, Missing, PeerError, Unreachable, Untrusted
 
 Sink = Callable[[bytes], Awaitable[None]]
@@ -141,7 +142,7 @@ def hash_file(path: Path) -> tuple[bytes, int]:
     """(SHA-256, bytes) of a file on this machine.  Raises OSError."""
     digest = hashlib.sha256()
     size = 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while part := file.read(_PIECE):
             digest.update(part)
             size += len(part)
@@ -155,5 +156,5 @@ def is_there(path: Path, stored: Stored, *, verify: bool) -> bool:
         if stored.size is not None and status.st_size != stored.size:
             return False
         return not verify or hash_file(path)[0] == stored.sha256
-    except FileNotFoundError:
+    except (FileNotFoundError, Irregular):
         return False

@@ -15,9 +15,11 @@ from typing import Final
 
 from mirrornet.image.copying.names import Names
 from mirrornet.image.files import write_whole
+from mirrornet.image.small import read_small
 from mirrornet.model.names import IMAGE_NAME
 
 LIST: Final = ".unneeded"
+LIST_LIMIT: Final = 1 << 30  # bytes; a line has 100
 _BLOCK: Final = re.compile(r"[0-9a-f]{64}")
 _TARGET: Final = re.compile(rf"files/{IMAGE_NAME.pattern}/[1-9][0-9]{{0,8}}/([0-9a-f]{{64}})\.[a-z][a-z0-9_-]{{0,31}}")
 _ROLE: Final = re.compile(rf"metadata/[1-9][0-9]*\.(snapshot|targets|image-{IMAGE_NAME.pattern})\.json")
@@ -89,7 +91,7 @@ def clear(repo: Path, staging: Path, names: Names, signed: Collection[str], grac
 def _read(path: Path) -> dict[str, float]:
     """The list, or nothing where it is not there or not whole."""
     try:
-        rows = [line.split(" ", 1) for line in path.read_text().splitlines()]
+        rows = [line.split(" ", 1) for line in read_small(path, LIST_LIMIT).decode().splitlines()]
         return {name: float(when) for when, name in rows}
     except (OSError, ValueError):
         return {}

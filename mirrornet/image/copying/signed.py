@@ -18,6 +18,7 @@ from mirrornet.image.copying.files import Mirror
 from mirrornet.image.fetch import Bridge, Fetch
 from mirrornet.image.files import locked
 from mirrornet.image.trust import attempt as trust
+from mirrornet.image.trust.roots import pin_in
 from mirrornet.image.trust.verify import Verified, image_names, verify_set
 from mirrornet.image.trust.versions import ImageVersion, Metadata, role_of
 from mirrornet.model.errors import InputError, LocalError, MirrornetError, Missing, PeerError, Untrusted
@@ -65,11 +66,11 @@ async def trust_folder(state: Path, root: str, mirrors: Sequence[Mirror]) -> Pat
 
     Raises InputError, PeerError where no mirror has the root of a pin, LocalError.
     """
-    kept = state / "trust" / root.lower().removeprefix("sha256:")
-    if root.startswith("sha256:") and kept.is_dir():
+    pin = pin_in(root)
+    if pin is not None and (kept := state / "trust" / pin.removeprefix("sha256:")).is_dir():
         return kept
     failures = []
-    for mirror in mirrors if root.startswith("sha256:") else mirrors[:1]:
+    for mirror in mirrors if pin is not None else mirrors[:1]:
         bridge = bridge_to(mirror)
         try:
             data = await asyncio.to_thread(trust.obtain_root, root, bridge)

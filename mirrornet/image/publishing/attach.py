@@ -87,7 +87,7 @@ class _Counter:
 
 def _copy(source: Path, to: _Counter) -> None:
     """`source`, piece by piece.  Raises InputError where it is longer than anything beside an image."""
-    with os.fdopen(open_regular(source), "rb") as file:
+    with open_regular(source) as file:
         while piece := file.read(_PIECE):
             to.write(piece)
             if to.length > MAX_ATTACHED:

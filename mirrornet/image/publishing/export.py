@@ -24,11 +24,12 @@ from typing import BinaryIO, Final, Literal
 
 from mirrornet.image.fetch import Fetch, file_fetch
 from mirrornet.image.files import replacing, to_disk
-from mirrornet.image.format.block import BlockRef, Codec, block_path, open_block, pack_block
+from mirrornet.image.format.block import BlockRef, Codec, open_block, pack_block
 from mirrornet.image.format.cloop import HEADER_SIZE, CloopHeader, header_of
 from mirrornet.image.format.index import PREAMBLE, Head, Page, Place
 from mirrornet.image.inventory import open_head
 from mirrornet.image.publishing.listing import listed
+from mirrornet.image.publishing.packs import read_packed
 from mirrornet.model.errors import InputError, LocalError, PeerError, Untrusted
 
 Form = Literal["raw", "cloop"]
@@ -166,9 +167,7 @@ class _Export:
     def _bytes(self, ref: BlockRef, place: Place | None) -> bytes:
         if place is None or self._head.packs[place.pack].single:
             return self._fetch(ref.path, ref.stored)
-        with (self._repo / block_path(self._head.packs[place.pack].hash)).open("rb") as file:
-            file.seek(place.offset)
-            return file.read(ref.stored)
+        return read_packed(self._repo, self._head, ref, place)
 
     def _inflated(self, ref: BlockRef, place: Place | None) -> bytes:
         return open_block(self._bytes(ref, place), ref)

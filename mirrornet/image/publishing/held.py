@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.image.files import locked
+from mirrornet.image.small import read_small
 from mirrornet.image.trust.keys import refuse_inside_repository
 from mirrornet.model.errors import InputError, LocalError
 
@@ -38,7 +39,7 @@ def held(repo: Path, keys: Path | None, what: str) -> Iterator[Path]:
     if repo.exists() and not repo.is_dir():
         raise InputError(f"{repo}: is not a folder")
     if repo.is_dir() and any(entry.name not in _PARTS for entry in repo.iterdir() if entry.name[0] != "."):
-        strange = next(entry.name for entry in repo.iterdir() if entry.name not in _PARTS)
+        strange = next(entry.name for entry in repo.iterdir() if entry.name not in _PARTS and entry.name[0] != ".")
         raise InputError(f"{repo}: holds {strange}, so it is no repository; name an empty or a new folder")
     staging = repo / STAGING
     try:
@@ -60,6 +61,6 @@ def held(repo: Path, keys: Path | None, what: str) -> Iterator[Path]:
 def _holder(staging: Path) -> str:
     """What the process that holds the repository does, for a line about waiting."""
     try:
-        return f"{(staging / _HOLDER).read_text()[:80]} is at work here"
+        return f"{read_small(staging / _HOLDER, 80).decode()} is at work here"
     except (OSError, ValueError):
         return "another process is at work here"

@@ -19,13 +19,21 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from mirrornet.image.files import to_disk
-from mirrornet.image.format.block import BlockRef
-from mirrornet.image.format.index import Pack, Place
+from mirrornet.image.format.block import BlockRef, block_path
+from mirrornet.image.format.index import Head, Pack, Place
 from mirrornet.image.publishing.store import Store
+from mirrornet.image.small import open_regular
 
 PACK: Final = 16 << 20  # bytes; a pack is closed by the block that exceeds it
 MAX_PACK: Final = 1 << 31  # bytes of a boot's pack; the format allows 4 GiB
 _KNOWN: Final = 1 << 16  # blocks whose place is remembered, should they come again
+
+
+def read_packed(repository: Path, head: Head, ref: BlockRef, place: Place) -> bytes:
+    """The stored bytes of a block that lies in a pack, not verified.  Raises OSError."""
+    with open_regular(repository / block_path(head.packs[place.pack].hash)) as file:
+        file.seek(place.offset)
+        return file.read(ref.stored)
 
 
 class PackWriter:

@@ -27,8 +27,9 @@ from mirrornet.image.files import write_whole
 from mirrornet.image.format.block import BlockRef, Codec, block_path, open_block
 from mirrornet.image.format.index import MAX_HEAD, Head, Page, Place
 from mirrornet.image.inventory import open_head
+from mirrornet.image.publishing.packs import read_packed
 from mirrornet.image.publishing.tally import Tally
-from mirrornet.image.small import read_small
+from mirrornet.image.small import open_regular, read_small
 from mirrornet.image.trust.versions import ImageVersion
 from mirrornet.model.errors import PeerError, Untrusted
 
@@ -110,7 +111,7 @@ class Previous:
         """Whether the pack at that position is what its name says, all of it: mirrors will ask."""
         pack = self.head.packs[position]
         try:
-            with (self._repository / block_path(pack.hash)).open("rb") as file:
+            with open_regular(self._repository / block_path(pack.hash)) as file:
                 return hashlib.file_digest(file, "sha256").digest() == pack.hash
         except OSError:
             return False
@@ -118,9 +119,7 @@ class Previous:
     def _stored(self, ref: BlockRef, place: Place | None) -> bytes:
         if place is None:
             return self._fetch(ref.path, ref.stored)
-        with (self._repository / block_path(self.head.packs[place.pack].hash)).open("rb") as file:
-            file.seek(place.offset)
-            return file.read(ref.stored)
+        return read_packed(self._repository, self.head, ref, place)
 
     def _page(self, number: int) -> Page | None:
         with self._lock:

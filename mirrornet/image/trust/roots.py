@@ -13,15 +13,22 @@ from mirrornet.model.errors import InputError, Untrusted
 ROOT_LIMIT: Final = 512_000  # bytes, python-tuf's own
 
 
+def pin_in(text: str) -> str | None:
+    """The pin that ROOT of a command line is, "sha256:hex"; None where it is the path of a file.  Raises InputError."""
+    if not text.startswith("sha256:"):
+        return None
+    pin = text.lower()
+    if len(pin) != 71 or set(pin[7:]) - set("0123456789abcdef"):
+        raise InputError(f"{text}: a pin is sha256: and 64 hexadecimal digits, as `mirrornet keygen` prints it")
+    return pin
+
+
 def obtain_root(text: str, fetch: Fetch) -> bytes:
     """The first root that ROOT of a command line names: the path of a root.json, or "sha256:HEX".
 
     For a pin, metadata/1.root.json comes from the mirror and must match it.  Raises InputError, PeerError.
     """
-    if text.startswith("sha256:"):
-        wanted = text.lower()
-        if len(wanted) != 71 or set(wanted[7:]) - set("0123456789abcdef"):
-            raise InputError(f"{text}: a pin is sha256: and 64 hexadecimal digits, as `mirrornet keygen` prints it")
+    if (wanted := pin_in(text)) is not None:
         data = fetch("metadata/1.root.json", ROOT_LIMIT)
         if pin_of(data) != wanted:
             raise Untrusted(
