@@ -81,7 +81,8 @@ def blueprint(
         sites.append(_site(site, place))
         standing[site] = place
     names = [name for name, addresses in zone.nameservers.items() if addresses][:NAMESERVERS] or ["a name server"]
-    beside = {f"server.{number}": mirrors[number * len(mirrors) // len(names)].name for number in range(len(names))}
+    fixed = [mirror.name for mirror in mirrors if not mirror.place.anycast] or [mirror.name for mirror in mirrors]
+    beside = {f"server.{number}": fixed[number * len(fixed) // len(names)] for number in range(len(names))}
     for site, mirror_name in beside.items():
         sites.append(_site(site, standing[mirror_name]))
         standing[site] = standing[mirror_name]
