@@ -132,6 +132,7 @@ def _refresh(order: Order, version: ImageVersion, head: Head, work: Path) -> Ref
         passphrase=order.passphrase,
         progress=order.progress,
     )
+    warnings += report.warnings
     if report.lost:
         warnings.append(f"version {version.version} has {', '.join(report.lost)} beside it, and the new one has not")
     return RefreshReport(version.version, changed, report, done.trimmed, tuple(warnings))

@@ -14,6 +14,7 @@ import typer
 
 from mirrornet.cli.arguments import parsed, root_argument
 from mirrornet.cli.border import say
+from mirrornet.cli.client import ResolverAddress, Root
 
 if TYPE_CHECKING:
     from mirrornet.image.copying.audit import MirrorReport
@@ -25,9 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def audit(
-    root: Annotated[
-        str, typer.Option(metavar="ROOT", help="Whom to believe: the publisher's pin (sha256:HEX), or its root.json.")
-    ],
+    root: Root,
     urls: Annotated[
         list[str] | None,
         typer.Argument(metavar="[URL]...", help="Repository URLs, or select names: all their mirrors."),
@@ -43,9 +42,7 @@ def audit(
     ] = "1d",
     jobs: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="Requests at once to one mirror.")] = 4,
     patience: Annotated[str, typer.Option(metavar="TIME", help="For one mirror at most.")] = "1h",
-    resolver: Annotated[
-        str, typer.Option(metavar="ADDR[:PORT]", help="Ask this name server instead of the system's.")
-    ] = "",
+    resolver: ResolverAddress = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a list for programs, one object a mirror.")] = False,
 ) -> None:
     """Prove what a repository, or each of many mirrors, holds: versions, lag, missing, corrupt, extra.

@@ -118,6 +118,8 @@ def publish(
             also=folders,
             progress=tell,
         )
+    for warning in report.warnings:
+        say(f"warning: {warning}")
     if report.lost:
         say(f"note: the version before has {', '.join(report.lost)} beside it, and this one has not")
     if as_json:

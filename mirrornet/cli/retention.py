@@ -11,6 +11,7 @@ import typer
 
 from mirrornet.cli.arguments import parsed, root_argument
 from mirrornet.cli.border import say
+from mirrornet.cli.client import ResolverAddress, StateFolder
 from mirrornet.cli.publisher import Keys, Repo, passphrase
 from mirrornet.model.errors import InputError
 
@@ -43,13 +44,8 @@ def versions(
     root: Annotated[
         str | None, typer.Option(metavar="ROOT", help="Whom to believe, for SOURCE: the pin (sha256:HEX) or root.json.")
     ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep what was verified there.  Default: the system's state folder."),
-    ] = None,
-    resolver: Annotated[
-        str, typer.Option(metavar="ADDR[:PORT]", help="Ask this name server instead of the system's.")
-    ] = "",
+    state: StateFolder = None,
+    resolver: ResolverAddress = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
 ) -> None:
     """List the versions in a repository: number, date, size, stored and new bytes, codec, profile.

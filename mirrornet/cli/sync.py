@@ -11,6 +11,7 @@ import typer
 
 from mirrornet.cli.arguments import parsed, root_argument
 from mirrornet.cli.border import say
+from mirrornet.cli.client import ResolverAddress, Root, StateFolder
 from mirrornet.cli.publisher import progress
 
 
@@ -27,9 +28,7 @@ def sync(
         ),
     ],
     into: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that your web server serves; made if new.")],
-    root: Annotated[
-        str, typer.Option(metavar="ROOT", help="Whom to believe: the publisher's pin (sha256:HEX), or its root.json.")
-    ],
+    root: Root,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Files fetched at once.")] = 8,
     limit_rate: Annotated[
         str, typer.Option(metavar="RATE", help="Bytes a second at most, such as 2M.  [default: no limit]")
@@ -38,13 +37,8 @@ def sync(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read what is here already, and fetch again what is damaged.")
     ] = False,
-    state: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep what was verified there.  Default: the system's state folder."),
-    ] = None,
-    resolver: Annotated[
-        str, typer.Option(metavar="ADDR[:PORT]", help="Ask this name server instead of the system's.")
-    ] = "",
+    state: StateFolder = None,
+    resolver: ResolverAddress = "",
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Say nothing unless something is wrong, as cron likes it.")
     ] = False,

@@ -230,3 +230,11 @@ def test_memory_for_50_gb(publisher: Any) -> None:
         [sys.executable, "-c", script, publisher.folder], capture_output=True, text=True, timeout=300, check=True
     )
     assert int(done.stdout) < 200_000, f"{done.stdout} KB"
+
+
+def test_a_clock_that_went_back_is_told(publisher: Any) -> None:
+    """What is signed now expires before what it replaces, maybe in the past; only `resign` used to say so."""
+    assert publisher.publish(b"1" * SMALL).warnings == ()
+    assert publisher.publish(b"2" * SMALL, now=NOW - 3600).warnings == ()
+    (line,) = publisher.publish(b"3" * SMALL, now=NOW - 400 * 86400).warnings
+    assert line == "the clock went back to 2025-12-11: is it right now?"

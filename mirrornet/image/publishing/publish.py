@@ -37,12 +37,13 @@ from mirrornet.image.publishing.carry import carried, profile_of
 from mirrornet.image.publishing.cut import Cutter, Plan, Progress
 from mirrornet.image.publishing.held import held
 from mirrornet.image.publishing.previous import Unfinished, published
+from mirrornet.image.publishing.resign import went_back
 from mirrornet.image.publishing.source import CloopSource, opened
 from mirrornet.image.publishing.store import Store
 from mirrornet.image.trust.keyfiles import key_files
 from mirrornet.image.trust.keys import first_root, pin_of
 from mirrornet.image.trust.ring import Folders, Ring
-from mirrornet.image.trust.shelf import Shelf, index_path
+from mirrornet.image.trust.shelf import Shelf, expiries, index_path
 from mirrornet.image.trust.verify import versions_of
 from mirrornet.image.trust.versions import ImageVersion, check_name, role_of
 from mirrornet.model.errors import InputError
@@ -55,7 +56,8 @@ class PublishReport:
     `blocks`: of the image, zero blocks included.  `stored`: bytes of its distinct blocks.  `new_blocks`, `new_bytes`:
     what a client that has the version before does not have.  `new_files`, `new_file_bytes`: what a mirror of that has
     to fetch, index and metadata included.  `files`: of this version; `repository_files`: of all there is.  `attached`:
-    the kinds of files beside the index; `lost`: those that the version before had and this one has not.
+    the kinds of files beside the index; `lost`: those that the version before had and this one has not.  `warnings`:
+    lines about what a person should look after.
     """
 
     name: str
@@ -77,6 +79,7 @@ class PublishReport:
     index_length: int
     attached: tuple[str, ...]
     lost: tuple[str, ...]
+    warnings: tuple[str, ...]
     pin: str
     seconds: float
 
@@ -136,6 +139,7 @@ def publish(
             ring.sign(role)
         shelf.check_keys([role if name in shelf.images else "targets", "snapshot", "timestamp"], ring.sign)
         version = shelf.next_version(name)
+        warnings = went_back(expiries(shelf)["timestamp"], now) if shelf.verified else []
         before = versions_of(shelf.images[name], name) if name in shelf.images else ()
         unfinished = Unfinished(repo, name)
         previous = published(repo, before[-1]) if before else None
@@ -192,6 +196,7 @@ def publish(
         index_length=entry.index_length,
         attached=kinds,
         lost=tuple(each.kind for each in before[-1].attached if each.kind not in kinds) if before else (),
+        warnings=tuple(warnings),
         pin=pin_of(root),
         seconds=time.monotonic() - started,
     )

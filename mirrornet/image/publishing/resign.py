@@ -48,6 +48,7 @@ def resign(
         shelf, sign = change.shelf, change.ring.sign
         ends = expiries(shelf)
         before = ends["timestamp"]
+        warnings = went_back(before, now)
         due = [role for role, end in ends.items() if end - now < _life(role) / 2 and role != "timestamp"]
         slow = [role for role in due if role != "snapshot"] if offline else []
         if slow:
@@ -60,9 +61,6 @@ def resign(
             renewed = ("timestamp",)
         shelf.write(change.staging)
         ends = expiries(shelf)
-    warnings = []
-    if ends["timestamp"] < before - DAY:  # not refused: it was ahead then, or it is behind now
-        warnings.append(f"the clock went back to {datetime.fromtimestamp(now, UTC):%Y-%m-%d}: is it right now?")
     for role, end in sorted(ends.items()):
         if role in ("snapshot", "timestamp") or end - now >= _life(role) / 3:
             continue
@@ -72,6 +70,16 @@ def resign(
             "`mirrornet resign --offline`"
         )
     return ResignReport(shelf.timestamp.version, shelf.snapshot.version, min(ends.values()), tuple(warnings), renewed)
+
+
+def went_back(before: float, now: float) -> list[str]:
+    """A line, if the timestamp that ends at `before` was signed when the clock was more than a day ahead of `now`.
+
+    No more than a line: it was ahead then, or it is behind now, and nobody here can know which.
+    """
+    if now + LIFE["timestamp"] >= before - DAY:
+        return []
+    return [f"the clock went back to {datetime.fromtimestamp(now, UTC):%Y-%m-%d}: is it right now?"]
 
 
 def _life(role: str) -> float:
