@@ -4,6 +4,7 @@ Started by lab.py with a socket as its standard input, it speaks JSON lines, one
 
     {"folder": PATH, "record": PATH, "sites": [[ADDRESS, ...], ...]}    first; answered by the namespaces' descriptors
     {"path": [i, j], "rtt": ms, "rate": Mbit/s, "loss": %, "cut": bool}    any of the four; from now on, both ways
+    {"access": i, "rate": Mbit/s}                                   what all paths of site i share, each way
     {"counts": true}                                                packets, bytes and drops of every line
 
 When the socket ends, for whatever reason, it removes all there is and goes: a lab cannot outlive who started it.
@@ -45,6 +46,7 @@ class Forwarder:
     def __init__(self, sites: list[list[str]], seed: int = 1) -> None:
         self.namespaces = [Namespace(addresses) for addresses in sites]
         self.lines = [[Line(Conditions()) for _ in sites] for _ in sites]
+        self.access = [(Line(Conditions()), Line(Conditions())) for _ in sites]  # out of each site, and into it
         self.astray = 0
         self._owner = {ip_address(one).packed: site for site, addresses in enumerate(sites) for one in addresses}
         self._device = {namespace.tun: site for site, namespace in enumerate(self.namespaces)}
@@ -65,6 +67,11 @@ class Forwarder:
         for site in (one, other):
             rows = [*self.lines[site], *(row[site] for row in self.lines)]
             self.namespaces[site].segment(not any(line.conditions.loss for line in rows))
+
+    def share(self, site: int, rate: float) -> None:
+        """A rate for the access line of a site.  Raises ValueError, IndexError, TypeError."""
+        for line in self.access[site]:
+            line.conditions = line.conditions.changed(rate=rate)
 
     def counts(self) -> dict[str, Any]:
         """What has been carried, line by line."""
@@ -96,13 +103,17 @@ class Forwarder:
         if "counts" in order:
             return self.counts()
         try:
-            self.change(order)
+            if "access" in order:
+                self.share(order["access"], order["rate"])
+            else:
+                self.change(order)
         except (ValueError, IndexError, TypeError, KeyError) as error:
             return {"error": str(error)}
         return {}
 
     def _read(self, tun: int) -> None:
         lines, owner = self.lines[self._device[tun]], self._owner
+        out = self.access[self._device[tun]][0]
         now = time.monotonic()
         for _ in range(_BURST):
             try:
@@ -115,7 +126,9 @@ class Forwarder:
             if site is None:
                 self.astray += 1
                 continue
-            when = lines[site].arrival(now, len(packet) - HEADER, self._dice.random())
+            size = len(packet) - HEADER
+            left = out.arrival(now, size, 0.0) if out.conditions.rate else now
+            when = None if left is None else lines[site].arrival(left, size, self._dice.random())
             if when is None:
                 continue
             if self._waiting + len(packet) > WAITING:
@@ -125,10 +138,27 @@ class Forwarder:
             self._waiting += len(packet)
             heapq.heappush(self._heap, (when, self._count, site, packet))
 
+    def _enter(self, when: float, site: int, packet: bytes) -> bool:
+        """Whether a packet that has come to the access line of its site at `when` has to wait there, or is lost."""
+        line = self.access[site][1]
+        if not line.conditions.rate:
+            return False
+        through = line.arrival(when, len(packet) - HEADER, 0.0)
+        if through is None:
+            self._waiting -= len(packet)
+        else:
+            self._count += 1
+            heapq.heappush(self._heap, (through, self._count, -1 - site, packet))
+        return True
+
     def _deliver(self, now: float) -> None:
         heap = self._heap
         while heap and heap[0][0] <= now:
-            _, _, site, packet = heapq.heappop(heap)
+            when, _, site, packet = heapq.heappop(heap)
+            if site < 0:  # it has waited at the access line
+                site = -1 - site
+            elif self._enter(when, site, packet):
+                continue
             self._waiting -= len(packet)
             with contextlib.suppress(BlockingIOError, OSError):
                 os.write(self.namespaces[site].tun, packet)

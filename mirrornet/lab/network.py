@@ -125,6 +125,13 @@ class Network:
             if other != name:
                 self.path(name, other, **conditions)
 
+    def access(self, name: str, rate: float) -> None:
+        """All that goes to a site shares this many Mbit/s, and all that comes from it; 0: no limit.  Raises InputError.
+
+        A classroom's line, where many programs run at one site.
+        """
+        self._order({"access": self._number(name), "rate": rate})
+
     def everywhere(self, **conditions: float | bool) -> None:
         """The same for all paths there are."""
         for one, other in itertools.combinations(self._numbers, 2):
@@ -152,7 +159,9 @@ class Network:
             raise LocalError("lab: the forwarder has ended")
         said: dict[str, Any] = json.loads(line)
         if "error" in said:
-            raise (InputError if "path" in order else LocalError)(f"lab: {said['error'].removeprefix('lab: ')}")
+            raise (InputError if "path" in order or "access" in order else LocalError)(
+                f"lab: {said['error'].removeprefix('lab: ')}"
+            )
         return said
 
 

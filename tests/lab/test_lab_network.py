@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,20 @@ def test_the_rate_changes_while_it_runs(network: Network, serve: Any, python: An
         network.path("paris", "home", rtt=20, rate=rate)
         reached = float(python(network, "home", RECEIVE, TO="198.18.2.2"))
         assert 0.9 * rate <= reached <= 1.02 * rate
+
+
+def test_the_access_line_of_a_site_is_shared_by_all_its_paths(network: Network, serve: Any, python: Any) -> None:
+    ends = ("198.18.1.1", "198.18.2.1")
+    for site, address in zip(("tokyo", "paris"), ends, strict=True):
+        network.path(site, "home", rtt=20, rate=0, loss=0)
+        serve(network, site, SOURCE, address)
+    network.access("home", 60)
+    with ThreadPoolExecutor() as pool:
+        both = sum(pool.map(lambda address: float(python(network, "home", RECEIVE, TO=address)), ends))
+    assert 0.85 * 60 <= both <= 1.1 * 60  # the two are not measured in quite the same seconds
+    network.access("home", 0)
+    with pytest.raises(InputError, match="rate 0 to"):
+        network.access("home", -1)
 
 
 def test_the_loss(network: Network, serve: Any, python: Any) -> None:

@@ -107,7 +107,7 @@ def test_a_machine_that_cannot_is_told_what_it_lacks(zone: Path, monkeypatch: py
         with pytest.raises(LocalError, match="lab: there is no `dig`: install Debian's bind9-dnsutils"):
             lab(options, print)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(LocalError, match="lab: .* run it as root"):
+    with pytest.raises(LocalError, match=r"lab: .* run it as root"):
         lab(options, print)
 
 
