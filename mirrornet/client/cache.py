@@ -24,12 +24,12 @@ import logging
 import os
 import threading
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mirrornet.client.leaving import Candidate, remove, scan
-from mirrornet.client.ledger import DEFAULT_QUOTA, Ledger, belongs, make_folder
+from mirrornet.client.leaving import Candidate, Fate, remove, scan
+from mirrornet.client.ledger import DEFAULT_QUOTA, Account, Ledger, belongs, make_folder
 from mirrornet.client.pins import Pins
 from mirrornet.image.files import replacing
 from mirrornet.image.format.block import BlockRef, block_path
@@ -204,34 +204,25 @@ class Cache:
                 self._room.release()
 
     def _try(self, size: int) -> int:
-        """Books `size` bytes if there is room, and answers 0; else how many bytes too many they are.  Raises OSError.
-
-        Where nobody has counted, all are too many.
-        """
+        """As Account.over.  Raises OSError."""
         with self._ledger.account() as account:
-            if self._quota is not None:
-                account.quota, self._quota = self._quota, None
-            self.figures.quota = account.quota
-            if account.used is None:
-                return max(size, 1)
-            over = account.used + size - account.quota
-            if over <= 0:
-                account.used += size
-            self.figures.bytes = account.used
-            return max(over, 0)
+            self._settle_quota(account)
+            over = account.over(size)
+            self._note(account)
+            return over
 
     def _give_back(self, size: int) -> None:
         with contextlib.suppress(OSError), self._ledger.account() as account:
             if account.used is not None:
                 account.used = max(0, account.used - size)
-                self.figures.bytes = account.used
+            self._note(account)
 
     def _trim(self, over: int, now: float, unbooked: int = 0) -> bool:
-        """Makes room for `over` bytes; whether any came of it.  The caller holds `_room`.
+        """Makes room for `over` bytes; whether it is worth looking again.  The caller holds `_room`.
 
         `unbooked`: bytes of the caller's own file, which is there and not in the account yet.
         """
-        counted = False
+        counted = moved = False
         freed = 0
         if self.pins.stamp() != self._pins_seen:
             self._leaving.clear()
@@ -244,16 +235,18 @@ class Cache:
                     return True  # nobody had counted; now it is known whether there is room
                 continue
             candidate = self._leaving.popleft()
-            if remove(self.folder, candidate):
+            fate = remove(self.folder, candidate)
+            moved = moved or fate is not Fate.STUCK
+            if fate is Fate.REMOVED:
                 freed += candidate.size
                 self.figures.evicted += 1
                 self._give_back(candidate.size)
-        return freed > 0
+        return moved
 
     def _count(self, now: float, unbooked: int = 0) -> bool:
         """Looks at all files and puts the account right; whether that had not been counted at all."""
         with self._ledger.account() as account:
-            before = account.used
+            before = replace(account)
         self._pins_seen = self.pins.stamp()
         found = scan(self.folder, self.pins.pinned(self.figures.quota), now)
         self._leaving = deque(found.oldest)
@@ -261,13 +254,19 @@ class Cache:
         figures.scans += 1
         figures.pinned = found.pinned
         with self._ledger.account() as account:
-            if self._quota is not None:
-                account.quota, self._quota = self._quota, None
-            # What others booked meanwhile may not have been seen; what was seen twice is put right by the next count.
-            meanwhile = 0 if before is None or account.used is None else max(0, account.used - before)
-            account.used = found.bytes - unbooked + meanwhile
-            figures.bytes, figures.quota = account.used, account.quota
-        return before is None
+            self._settle_quota(account)
+            account.counted(found.bytes - unbooked, found.whole, before)
+            self._note(account)
+        return before.used is None
+
+    def _settle_quota(self, account: Account) -> None:
+        """What was asked for is written down, once; an account that is new gets what held before."""
+        if self._quota is not None or account.used is None:
+            account.quota, self._quota = self._quota or self.figures.quota, None
+
+    def _note(self, account: Account) -> None:
+        self.figures.quota = account.quota
+        self.figures.bytes = account.used or 0
 
 
 def _used_at(file: int | Path, now: float) -> None:

@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -38,9 +39,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a scan saw.  Sizes in bytes; `oldest` first."""
+    """What a scan saw.  Sizes in bytes; `whole`: of `bytes`, those of finished files; `oldest` first."""
 
     bytes: int
+    whole: int
     files: int
     pinned: int
     oldest: tuple[Candidate, ...]
@@ -51,12 +53,13 @@ def scan(folder: Path, pinned: Collection[int], now: float, at_once: int = AT_ON
 
     `pinned`: the first 8 octets of each pinned hash, as numbers; collisions keep a block too many, no harm done.
     """
-    total = files = held = 0
+    total = whole = files = held = 0
 
     def candidates() -> Iterator[Candidate]:
-        nonlocal total, files, held
+        nonlocal total, whole, files, held
         for name, size, mtime in _entries(folder / "blocks", now):
             total += size
+            whole += size if not name.startswith(".") else 0
             files += 1
             if not _BLOCK.fullmatch(name):
                 continue
@@ -66,7 +69,7 @@ def scan(folder: Path, pinned: Collection[int], now: float, at_once: int = AT_ON
             yield Candidate(mtime if mtime <= now + FUTURE else mtime - now - 1e12, name, mtime, size)
 
     oldest = tuple(heapq.nsmallest(at_once, candidates()))
-    return Found(total, files, held, oldest)
+    return Found(total, whole, files, held, oldest)
 
 
 def _entries(root: Path, now: float) -> Iterator[tuple[str, int, float]]:
@@ -90,13 +93,23 @@ def _entries(root: Path, now: float) -> Iterator[tuple[str, int, float]]:
                     yield entry.name, facts.st_size, facts.st_mtime
 
 
-def remove(folder: Path, candidate: Candidate) -> bool:
-    """Removes it, unless it was used since the scan; whether this process is the one that did."""
+class Fate(Enum):
+    """What became of a candidate."""
+
+    REMOVED = "removed by this process"
+    CHANGED = "used since the scan, or removed by somebody else"
+    STUCK = "not ours to remove"
+
+
+def remove(folder: Path, candidate: Candidate) -> Fate:
+    """Removes it, unless it was used since the scan."""
     path = folder / "blocks" / candidate.name[:2] / candidate.name
     try:
         if path.stat().st_mtime > candidate.mtime:
-            return False
+            return Fate.CHANGED
         path.unlink()
+    except FileNotFoundError:
+        return Fate.CHANGED
     except OSError:
-        return False
-    return True
+        return Fate.STUCK
+    return Fate.REMOVED

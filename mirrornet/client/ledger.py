@@ -1,9 +1,9 @@
 """The account of a cache folder: how many bytes its blocks take and how many they may, one for all who use it.
 
-`usage` is a line of two numbers under flock, so that mounts of one machine share one quota to the byte: room is booked
-before a block is written, and given back after a file is gone.  What a killed process had booked stays booked until
-somebody counts the files again, so the account is never below the truth.  The lock is held for microseconds, never
-while blocks are written, removed or counted.
+`usage` is a line of three numbers under flock, so that mounts of one machine share one quota to the byte: room is
+booked before a block is written, and given back after a file is gone.  What a killed process had booked stays booked
+until somebody counts the files again, so the account is never below the truth.  The lock is held for microseconds,
+never while blocks are written, removed or counted.
 
 The quota belongs to the folder, not to a mount: whoever names one sets it for all, at once; who names none takes what
 is there.  Otherwise a mount with 10 GiB and a pull with 50 would fight over the difference.
@@ -33,30 +33,60 @@ from typing import Final
 DEFAULT_QUOTA: Final = 10 << 30
 PATIENCE: Final = 1.0  # seconds for the lock: it is held for microseconds, unless its holder was stopped
 _FILE: Final = "usage"
-_LINE: Final = 64  # bytes read of the file; it has 42
+_LINE: Final = 128  # bytes read of the file; it has 63
 
 
 @dataclass(slots=True)
 class Account:
-    """`used`: bytes of blocks, also those on their way; None: nobody has counted.  `quota`: bytes."""
+    """`used`: bytes of blocks, also those on their way; None: nobody has counted.  `quota`: bytes.
+
+    `booked`: bytes that were ever booked, so that whoever counts files knows what came while he did.
+    """
 
     used: int | None
     quota: int
+    booked: int = 0
+
+    def over(self, size: int) -> int:
+        """Books `size` bytes if there is room, and answers 0; else how many bytes too many they are.
+
+        Where nobody has counted, all are.
+        """
+        if self.used is None:
+            return max(size, 1)
+        if (over := self.used + size - self.quota) <= 0:
+            self.used += size
+            self.booked += size
+        return max(over, 0)
+
+    def counted(self, seen: int, whole: int, before: Account) -> None:
+        """The files were counted, one after the other, since the account was `before`: `seen` bytes, of which `whole`
+        in finished files.
+
+        What is there is at most what was seen and all that was booked meanwhile, and at most what the account says: the
+        lesser is right.  If it is certainly more than the account says, a stranger put files there.
+        """
+        came = self.booked - before.booked
+        if self.used is None or before.used is None:
+            self.used = seen + came if self.used is None else min(self.used, seen + came)
+            return
+        gone = max(0, came - (self.used - before.used))
+        self.used = seen + came if whole - gone > self.used else min(self.used, seen + came)
 
     @classmethod
     def parse(cls, line: bytes) -> Account:
         """The account in `line`; a fresh one where that is not one."""
         words = line.split()
         numbers = [int(word) if word.isdigit() and len(word) <= 20 else None for word in words]
-        if len(words) != 2 or not numbers[1]:
+        if len(words) != 3 or not numbers[1]:
             return cls(None, DEFAULT_QUOTA)
-        return cls(numbers[0], numbers[1])
+        return cls(numbers[0], numbers[1], numbers[2] or 0)
 
     def encode(self) -> bytes:
         """A line of always the same length, so that it is replaced in place.  What was not counted is written as no
         number, hence read as not counted."""
         used = "?" * 20 if self.used is None else f"{self.used:020d}"
-        return f"{used} {self.quota:020d}\n".encode()
+        return f"{used} {self.quota:020d} {self.booked % 10**20:020d}\n".encode()
 
 
 class Ledger:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,3 +102,123 @@ def test_a_corrupt_entry_is_discarded_and_unfinished_files_are_swept(
     assert cache.get(ref, NOW) is None and cache.figures.corrupt == 1
     cache.measure(NOW)
     assert not left.exists() and cache.figures.bytes == 0
+
+
+def _fill(cache: Cache, seeds: range, now: float) -> None:
+    for seed in seeds:
+        assert cache.put(*_block(seed), now + seed, wait=True), cache.figures.refused
+
+
+def test_the_quota_is_the_folders(tmp_path: Path) -> None:
+    first = Cache(tmp_path, 10 * 65536)
+    _fill(first, range(10), NOW)
+    second = Cache(tmp_path)  # says nothing of a quota
+    _fill(second, range(10, 15), NOW)
+    assert _kept(tmp_path) == 10 * 65536 == second.figures.quota
+    third = Cache(tmp_path, 4 * 65536)  # less, from now on and for all
+    third.measure(NOW)
+    assert _kept(tmp_path) == 4 * 65536
+    _fill(first, range(20, 30), NOW)
+    assert _kept(tmp_path) == 4 * 65536 == first.figures.quota
+
+
+def test_who_leaves_is_found_by_one_look_at_all_files_in_thousands(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 50 * 65536)
+    _fill(cache, range(50), NOW)
+    scans = cache.figures.scans
+    _fill(cache, range(50, 99), NOW)
+    assert cache.figures.scans == scans + 1 and cache.figures.evicted == 49
+
+
+def test_files_of_the_future_leave_first_and_a_hit_mends_them(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 4 * 65536)
+    _fill(cache, range(4), NOW + 1e9)  # under a wrong clock
+    used, _ = _block(3)
+    assert cache.get(used, NOW) is not None
+    _fill(Cache(tmp_path), range(10, 13), NOW)
+    assert cache.get(used, NOW) is not None and all(cache.get(_block(seed)[0], NOW) is None for seed in range(3))
+
+
+@pytest.mark.parametrize("line", [b"", b"x" * 500, b"-1 -1 -1\n", b"9" * 60, b"1 2\n", b"\xff\x00", b"0 0 0\n"])
+def test_an_account_that_is_garbage_is_counted_again(tmp_path: Path, line: bytes) -> None:
+    quota = 5 * 65536
+    _fill(Cache(tmp_path, quota), range(5), NOW)
+    (tmp_path / "usage").write_bytes(line)
+    _fill(Cache(tmp_path, quota), range(5, 9), NOW)
+    assert _kept(tmp_path) == quota
+    assert (tmp_path / "usage").read_bytes().split()[:2] == [b"%020d" % quota, b"%020d" % quota]
+
+
+def test_an_account_that_is_too_low_is_put_right_by_the_next_count(tmp_path: Path) -> None:
+    quota = 5 * 65536
+    cache = Cache(tmp_path, quota)
+    _fill(cache, range(5), NOW)
+    for seed in range(5, 20):  # a stranger copies blocks in
+        ref, stored = _block(seed)
+        (tmp_path / ref.path).parent.mkdir(exist_ok=True)
+        (tmp_path / ref.path).write_bytes(stored)
+    assert _kept(tmp_path) == 4 * quota
+    again = Cache(tmp_path)
+    again.measure(NOW)
+    assert _kept(tmp_path) <= quota and again.figures.bytes == _kept(tmp_path)
+
+
+def test_a_cache_that_somebody_removed_begins_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    cache = Cache(folder, 5 * 65536)
+    _fill(cache, range(5), NOW)
+    shutil.rmtree(folder)
+    _fill(cache, range(5, 12), NOW)
+    assert _kept(folder) == 5 * 65536
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "told"),
+    [
+        ("mirrornet.client.ledger.fcntl.flock", 95, "Operation not supported"),
+        ("mirrornet.image.files.Path.rename", 18, "Invalid cross-device link"),
+        ("mirrornet.client.cache.os.ftruncate", 30, "Read-only file system"),
+        ("mirrornet.client.ledger.os.open", 24, "Too many open files"),
+    ],
+)
+def test_a_file_system_that_cannot_is_served_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str], broken: str, code: int, told: str
+) -> None:
+    expected_warnings.append("serving on without it")
+
+    def fails(*arguments: object, **named: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(broken, fails)
+    cache = Cache(tmp_path / "cache")
+    assert not cache.put(*_block(1), NOW) and cache.figures.refused == told
+    cache.measure(NOW)
+    assert cache.get(_block(1)[0], NOW) is None
+    monkeypatch.undo()
+    assert cache.put(*_block(1), NOW + 2 * SUSPEND) and cache.figures.refused == ""
+    cache.measure(NOW)
+    assert cache.figures.bytes == 65536, "what was booked and not written was given back"
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path, expected_warnings: list[str]) -> None:
+    expected_warnings.append("serving on without it")
+    (tmp_path / "cache").write_text("")
+    cache = Cache(tmp_path / "cache")
+    cache.measure(NOW)
+    assert not cache.put(*_block(1), NOW) and cache.figures.refused == "Not a directory"
+    assert cache.get(_block(1)[0], NOW) is None and not cache.has(_block(1)[0])
+
+
+def test_somebody_who_holds_the_account_and_does_not_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("serving on without it")
+    monkeypatch.setattr("mirrornet.client.ledger.PATIENCE", 0.05)
+    cache = Cache(tmp_path)
+    _fill(cache, range(2), NOW)
+    with (tmp_path / "usage").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert not cache.put(*_block(5), NOW)
+        assert "does not let go" in cache.figures.refused
+        assert cache.get(_block(1)[0], NOW) is not None
+    assert cache.put(*_block(5), NOW + 2 * SUSPEND)
