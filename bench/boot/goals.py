@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -22,6 +23,7 @@ from link import CLIENT, PLAIN, PROFILED, Link, Mount
 from reads import Places, at_random
 from recording import Step
 from replay import replay
+from tables import Records, chosen, middle
 
 ROUND_TRIPS = (40.0, 40.0, 90.0)
 RATE = 200.0
@@ -54,19 +56,37 @@ def told(goals: Sequence[Goal]) -> str:
     return table(["goal", "measured", "wanted", ""], rows)
 
 
-def last_block(rtt: float, rate: float, seconds: float, received: int) -> Goal:
-    """Of the replay without think time: `received` bytes, `rtt` in ms, `rate` in Mbit/s."""
-    limit = 1.25 * received * 8 / (rate * 1e6) + 5 * rtt / 1000
-    return Goal("boot without think time, last byte", seconds, limit, "s")
+def of_tables(records: Records, plain: str, profiled: str, rtt: float, rate: float) -> list[Goal]:
+    """What the records over one link (`rtt` ms, `rate` Mbit/s) say of the image without and with a profile."""
+    found = []
 
+    def goal(
+        name: str, who: str, value: Callable[[dict[str, Any]], float], limit: float, unit: str, **what: Any
+    ) -> None:
+        measured = middle(chosen(records, who, **what), value)
+        if measured is not None:
+            found.append(Goal(name, measured, limit, unit))
 
-def plain_reads(rtt: float, rate: float, wire_rate: float, took: Sequence[float], each: float) -> list[Goal]:
-    """`wire_rate`: Mbit/s while 64 MB were read in order; `took`: seconds of random reads, `each` bytes on the wire."""
-    limit = 1.3 * rtt + each * 8 / rate / 1e3
-    return [
-        Goal("64 MB in order, share of the link", 100 * wire_rate / rate, 90, "%", least=True),
-        Goal("random 4 KiB, p50", 1000 * percentile(took, 0.5), limit, "ms"),
-    ]
+    def ratio(record: dict[str, Any]) -> float:
+        return float(record["seconds"] / record["local"])
+
+    cold, warm = {"what": "boot", "again": False}, {"what": "boot", "again": True}
+    goal("cold boot with a profile, beside local", profiled, ratio, 1.1 if rtt < 100 else 1.4, "times", **cold)
+    if rtt < 100:
+        goal("  seconds added", profiled, lambda one: float(one["seconds"] - one["local"]), 1.5, "s", **cold)
+        goal("  received", profiled, lambda one: float(one["received"] / 1e6), 25, "MB", **cold)
+        goal("cold boot without a profile, beside local", plain, ratio, 1.5, "times", **cold)
+        goal("warm boot, beside local", profiled, ratio, 1.05, "times", **warm)
+    for record in chosen(records, profiled, "replay", think=0.0, again=False)[-1:]:
+        limit = 1.25 * record["received"] * 8 / (rate * 1e6) + 5 * rtt / 1000
+        found.append(Goal("boot without think time, last byte", record["seconds"], limit, "s"))
+    share = middle(chosen(records, plain, "order"), lambda one: one["received"] * 8e-4 / one["seconds"] / rate)
+    if share is not None:
+        found.append(Goal("64 MB in order, share of the link", share, 90, "%", least=True))
+    for record in chosen(records, plain, "random")[-1:]:
+        limit = 1.3 * rtt + record["received"] / len(record["took"]) * 8 / rate / 1e3
+        found.append(Goal("random 4 KiB, p50", 1000 * percentile(record["took"], 0.5), limit, "ms"))
+    return found
 
 
 def with_trouble(steps: Sequence[Step], where: Places) -> list[Goal]:

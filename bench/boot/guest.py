@@ -2,7 +2,7 @@
 
     python bench/boot/guest.py        builds and records it, where that is not done; says what the boot touches
 
-scripts/guest/build makes it (a Debian of 560 MB in 2 GB; root and the network), in the cache that the tests use.  qemu
+scripts/guest/build makes it (a Debian of 560 MB in 2 GB; root and the network), in a cache of the bench's own.  qemu
 runs without KVM (tcg), with 1 GB and one virtio disk: a throw-away overlay over what a contestant serves.  The clock
 runs from qemu's start to the line that the guest writes on its serial console when multi-user.target is reached.
 """
@@ -33,7 +33,7 @@ PATIENCE = 600.0  # seconds for one boot on a busy machine
 
 def folder() -> Path:
     """Where the guest is kept: guest.img, vmlinuz, initrd.img, and our recording."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mirrornet-tests" / "guest"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mirrornet-bench" / "guest"
 
 
 def image() -> Path:

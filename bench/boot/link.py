@@ -139,7 +139,8 @@ class Mount:
         self.log = folder / "log"
         source = ",".join(f"{mirror.url}{kind}/" for mirror in link.mirrors)
         command = [*MIRRORNET, "mount", source, NAME, self.point, "--root", link.root, "--foreground"]
-        command += ["--state", folder / "state", "--cache", folder / "cache", *options]
+        command += ["--state", folder / "state", "--cache", folder / "cache"]
+        command += [*(("--prefetch", "profile") if kind == PROFILED else ()), *options]
         begun = time.monotonic()
         own = {**os.environ, **OWN, "XDG_RUNTIME_DIR": str(folder), "XDG_CONFIG_HOME": str(folder)}
         with self.log.open("ab") as log:
@@ -175,9 +176,8 @@ class Mount:
 
 def run(command: Sequence[object]) -> None:
     """Runs it quietly.  Raises RuntimeError with its last line."""
-    done = subprocess.run(
-        [str(word) for word in command], check=False, capture_output=True, text=True, env=os.environ | OWN
-    )
+    words, environment = [str(word) for word in command], os.environ | OWN
+    done = subprocess.run(words, check=False, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command[-4:]))}: {done.stderr.strip().splitlines()[-1:]}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ import goals
 import reads
 import recording
 import replay
+import tables
 
 LOG = """\
 2026-11-23 12:39:21.028810 Ready thread_model=3
@@ -96,11 +98,47 @@ def test_a_table_is_aligned_and_whole() -> None:
         figures.table(["one"], [["two", "cells"]])
 
 
+def _boot(who: str, seconds: float, again: bool = False, received: int = 20_000_000) -> dict[str, Any]:
+    rest = {"received": received, "requests": 9, "cpu": 1.5, "start": 0.5}
+    return {"who": who, "what": "boot", "again": again, "seconds": seconds, "local": 16.0, **rest}
+
+
+def _replay(who: str, think: float, seconds: float, again: bool = False) -> dict[str, Any]:
+    rest = {"longest": 0.05, "received": 20_000_000, "requests": 9, "cpu": 1.0}
+    return {"who": who, "what": "replay", "think": think, "again": again, "seconds": seconds, **rest}
+
+
+def test_records_become_tables() -> None:
+    records = [_boot("ours", 17.6), _boot("ours", 16.8, again=True), _boot("rclone", 48.0), _boot("ours", 16.0),
+               _boot("ours", 20.8), _replay("ours", 0.0, 1.25), _replay("ours", 1.0, 13.0),
+               _replay("ours", 0.0, 0.5, again=True)]  # fmt: skip
+    assert [line.split("|")[1:-1] for line in tables.boots(records).replace(" ", "").splitlines()[2:]] == [
+        ["localfile", "", "16.0", "", "", "", "", "", ""],
+        ["ours", "0.5", "17.6", "1.10", "1.6", "20.0", "9", "1.5", "1.05"],
+        ["rclone", "0.5", "48.0", "3.00", "32.0", "20.0", "9", "1.5", ""],
+    ]
+    text = tables.replays(records).replace(" ", "")
+    assert text.splitlines()[0].startswith("|replay|s,think|longest|s,none|longest|MB|")
+    assert text.splitlines()[2] == "|ours|13.00|0.050|1.25|0.050|20.0|9|1.0|0.50|" and "rclone" not in text
+    order = {"who": "ours", "what": "order", "seconds": 3.0, "received": 60_000_000}
+    took = [0.05] * 57 + [0.1, 0.11, 0.2]
+    at_random = {"who": "ours", "what": "random", "took": took, "received": 60 * 80_000}
+    cells = tables.reads([order, at_random]).replace(" ", "").splitlines()[2].split("|")[1:-1]
+    assert cells == ["ours", "21.3", "160.0", "50.0", "50.0", "200.0", "80"]
+
+
 def test_goals_are_met_or_not() -> None:
-    met = goals.last_block(40, 200, 1.0, 20_000_000)
-    assert met.limit == pytest.approx(1.2) and met.met
-    missed = goals.Goal("share", 89.9, 90, "%", least=True)
-    assert not missed.met and "missed" in goals.told([met, missed]).splitlines()[3]
+    order = {"who": "plain", "what": "order", "seconds": 3.0, "received": 60_000_000}
+    at_random = {"who": "plain", "what": "random", "took": [0.05, 0.06, 0.07], "received": 3 * 100_000}
+    records = [_boot("profiled", 17.0), _replay("profiled", 0.0, 1.3), order, at_random]
+    found = {goal.name: goal for goal in goals.of_tables(records, "plain", "profiled", 40, 200)}
+    assert not found["boot without think time, last byte"].met
+    assert found["boot without think time, last byte"].limit == pytest.approx(1.25 * 0.8 + 0.2)
+    assert found["cold boot with a profile, beside local"].met and found["  received"].measured == 20
+    assert found["64 MB in order, share of the link"].measured == pytest.approx(80)
+    assert not found["64 MB in order, share of the link"].met
+    assert found["random 4 KiB, p50"].limit == pytest.approx(52 + 4) and not found["random 4 KiB, p50"].met
+    assert [line.split("|")[4].strip() for line in goals.told(list(found.values())).splitlines()[2:4]] == ["met", "met"]
 
 
 def test_places_are_where_the_image_has_something() -> None:
