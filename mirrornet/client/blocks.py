@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import os
 import time
 from collections import deque
@@ -34,9 +35,17 @@ from mirrornet.model.errors import LocalError, MirrornetError, Unreachable, Untr
 
 WRITES: Final = 64  # blocks on their way to the disk cache; beyond that they are not kept
 CORES: Final = max(1, min(4, len(os.sched_getaffinity(0))))
+STORED: Final = 8 << 20  # bytes of blocks as stored, for who reads them so: a read begins where the last one ended
 TOGETHER: Final = 4  # blocks in one job of a thread
 
-Promise = tuple[asyncio.Future[Opened], float]  # what will come with others, and seconds that a reader waits for it
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What will come with others: the block; seconds that a reader waits for it; `called`: set when one does."""
+
+    coming: asyncio.Future[Opened]
+    patience: float
+    called: asyncio.Event
 
 
 @dataclass(slots=True)
@@ -89,7 +98,9 @@ class Blocks:
         self._pool = pool
         self._deadline = deadline
         self._memory = Memory(memory)
+        self._stored = Memory(STORED)
         self._flights: dict[bytes, Flight] = {}
+        self._passing: dict[bytes, asyncio.Task[bytes]] = {}
         self._urgent: deque[Flight] = deque()  # sought on disk: readers wait for these
         self._early: deque[Flight] = deque()
         self._jobs = 0
@@ -146,17 +157,66 @@ class Blocks:
         await asyncio.wait(landings)  # which leaves them alone where this reader gives up
         return [landing.result() for landing in landings]
 
-    def promise(self, ref: BlockRef, place: Place | None, patience: float) -> asyncio.Future[Opened] | None:
+    def promise(
+        self, ref: BlockRef, place: Place | None, patience: float, called: asyncio.Event
+    ) -> asyncio.Future[Opened] | None:
         """A future for a block that will come with others (replay.py); None where it is here or on its way already.
 
-        Whoever wants the block meanwhile waits for that future, `patience` seconds, then it is fetched by itself; so it
-        is where the future was cancelled.
+        Whoever wants the block meanwhile sets `called` and waits for that future, `patience` seconds; then it is
+        fetched by itself, and so it is where the future was cancelled.
         """
         if self.known(ref):
             return None
-        promised: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
-        self.launch(ref, place, wanted=False, promise=(promised, patience))
-        return promised
+        coming: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        self.launch(ref, place, wanted=False, promise=Promise(coming, patience, called))
+        return coming
+
+    @property
+    def asked(self) -> bool:
+        """Whether a reader waits for a block of his own, not for one that was promised."""
+        return any(flight.wanted.is_set() and flight.promise is None for flight in self._flights.values())
+
+    async def stored(self, ref: BlockRef, place: Place | None) -> bytes:
+        """The block as it is stored, verified, from the disk cache or a mirror.  Raises MirrornetError."""
+        data = self._stored.get(ref.hash)
+        if data is not None:
+            return data
+        task = self._passing.get(ref.hash)
+        if task is None:
+            task = asyncio.create_task(self._pass(ref, place))
+            self._passing[ref.hash] = task
+            task.add_done_callback(functools.partial(self._passed, ref.hash))
+        await asyncio.wait((task,))
+        return task.result()
+
+    async def _pass(self, ref: BlockRef, place: Place | None) -> bytes:
+        data = await asyncio.get_running_loop().run_in_executor(self._pool, self._proven, ref)
+        if data is not None:
+            self.figures.disk += 1
+        elif self._failover is None:
+            raise _absent(ref)
+        else:
+            wanted = asyncio.Event()
+            wanted.set()
+            deadline = time.monotonic() + self._deadline
+            opened = await self._failover.block(ref, deadline=deadline, wanted=wanted, pack=self._pack(place))
+            data = opened.stored
+            self.figures.network += 1
+            self._keep(ref, data)
+        self._stored.put(ref.hash, data)
+        return data
+
+    def _proven(self, ref: BlockRef) -> bytes | None:
+        stored = self._cache.get(ref, time.time())
+        if stored is None or (len(stored) == ref.stored and hashlib.sha256(stored).digest() == ref.hash):
+            return stored
+        self._cache.discard(ref)
+        return None
+
+    def _passed(self, hash: bytes, task: asyncio.Task[bytes]) -> None:
+        del self._passing[hash]
+        if not task.cancelled():
+            task.exception()  # whoever waited has it
 
     # -- the disk
 
@@ -223,7 +283,7 @@ class Blocks:
     async def _fetch(self, flight: Flight, failover: Failover) -> None:
         ref = flight.ref
         try:
-            opened = await _kept(*flight.promise, flight.wanted) if flight.promise else None
+            opened = await _kept(flight.promise, flight.wanted) if flight.promise else None
             if opened is None:
                 deadline = time.monotonic() + self._deadline
                 opened = await failover.block(
@@ -279,7 +339,7 @@ class Blocks:
         self._urgent.clear()
         self._early.clear()
         flights = tuple(self._flights.values())
-        tasks = [flight.task for flight in flights if flight.task is not None]
+        tasks = [*self._passing.values(), *(flight.task for flight in flights if flight.task is not None)]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -293,19 +353,21 @@ def _absent(ref: BlockRef) -> MirrornetError:
     return LocalError(f"block {ref.hash.hex()[:16]}… is not in the cache, and this mount is offline")
 
 
-async def _kept(promised: asyncio.Future[Opened], patience: float, wanted: asyncio.Event) -> Opened | None:
+async def _kept(promise: Promise, wanted: asyncio.Event) -> Opened | None:
     """What was promised; None where a reader wants it and it does not come.  Raises Unreachable if nobody wants it."""
+    coming = promise.coming
     call = asyncio.create_task(wanted.wait())
     try:
-        await asyncio.wait((promised, call), return_when=asyncio.FIRST_COMPLETED)
-        if not promised.done():
-            await asyncio.wait((promised,), timeout=patience)
+        await asyncio.wait((coming, call), return_when=asyncio.FIRST_COMPLETED)
+        if not coming.done():
+            promise.called.set()
+            await asyncio.wait((coming,), timeout=promise.patience)
     finally:
         call.cancel()
-        if not promised.done():
-            promised.cancel()
-    if not promised.cancelled():
-        return promised.result()
+        if not coming.done():
+            coming.cancel()
+    if not coming.cancelled():
+        return coming.result()
     if not wanted.is_set():
         raise Unreachable("it did not come with the others, and nobody wants it now")
     return None

@@ -109,15 +109,17 @@ class Failover:
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE[1])
 
-    async def stretch(self, piece: Piece, deadline: float) -> AsyncGenerator[Arrived]:
+    async def stretch(
+        self, piece: Piece, deadline: float, wanted: asyncio.Event | None = None
+    ) -> AsyncGenerator[Arrived]:
         """The blocks of `piece` in order, by one request, each as soon as it is verified (stretch.py).
 
-        `deadline` on the clock.  A prefetch: it waits for room and never hedges.  Close the generator
-        (contextlib.aclosing) where it is left early.
+        `deadline` on the clock.  A prefetch: it never hedges, and waits for room until `wanted` is set: a reader waits
+        for one of its blocks.  Close the generator (contextlib.aclosing) where it is left early.
 
         Raises Unreachable, Missing, Untrusted as `block` does, when nobody gives the next one.
         """
-        await self._room(piece.path.encode(), piece.size, asyncio.Event(), deadline)
+        await self._room(piece.path.encode(), piece.size, wanted or asyncio.Event(), deadline)
         async with aclosing(Stretch(self._tools).blocks(piece, deadline)) as coming:
             async for arrived in coming:
                 yield arrived

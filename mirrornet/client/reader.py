@@ -8,7 +8,7 @@ What is fetched before anybody asks for it (ahead.py) takes the same way, behind
 
 A short read would be silent corruption (the kernel fills it with zeroes), so the length is checked before it leaves.
 
-`stored` gives blocks as they are stored, which is what the .cloop view is made of.
+The .cloop view (cloop.py) takes pages and stored blocks from here, too.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Reader:
     ) -> None:
         """`failover` None: offline, the cache is all there is.  `deadline` in seconds, `memory` in bytes."""
         self.head = head
+        self.size = head.size
         self.figures = ReadFigures()
         self.last_read = time.monotonic()
         self.touched: Callable[[int], None] | None = None  # told of each block that a read needs, before it is sought
@@ -68,10 +69,15 @@ class Reader:
 
         Raises PeerError (no mirror gave a block, in `deadline` seconds) or LocalError (offline, and not in the cache).
         """
-        begun = self.last_read = time.monotonic()
+        found = self.answer(offset, size, handle)
+        return found if isinstance(found, bytes) else await found
+
+    def answer(self, offset: int, size: int, handle: int = 0) -> bytes | Coroutine[Any, Any, bytes]:
+        """What `read` gives, where nothing has to be waited for; else the rest of the read, to be awaited."""
         end = min(offset + size, self.head.size)
         if offset >= end:
             return b""
+        begun = self.last_read = time.monotonic()
         unit = self.head.block_size
         first, last = offset // unit, (end - 1) // unit
         if self.touched is not None:
@@ -81,14 +87,28 @@ class Reader:
             self._ahead.seen(offset, end, handle)
         parts = self._here(first, last)
         if parts is None:
-            parts = await self._waited(offset, end, self._sought(first, last))
-        data = _cut(parts, offset - first * unit, end - last * unit)
+            return self._later(first, last, offset, end)
+        return self._cut(parts, offset - first * unit, end - last * unit, end - offset, begun)
+
+    async def _later(self, first: int, last: int, offset: int, end: int) -> bytes:
+        begun, unit = time.monotonic(), self.head.block_size
+        parts = await self.timed(self._sought(first, last), f"bytes {offset} to {end}")
+        return self._cut(parts, offset - first * unit, end - last * unit, end - offset, begun)
+
+    def _cut(self, parts: list[bytes], start: int, end: int, size: int, begun: float) -> bytes:
+        """`parts` in one, from `start` in the first to `end` in the last: `size` bytes."""
+        if len(parts) == 1:
+            data = parts[0][start:end]
+        else:
+            views = [memoryview(part) for part in parts]
+            views[0], views[-1] = views[0][start:], views[-1][:end]
+            data = b"".join(views)
         figures = self.figures
-        if len(data) != end - offset:
-            raise LocalError(f"{len(data)} bytes where {end - offset} were to be read: a bug in mirrornet")
+        if len(data) != size:
+            raise LocalError(f"{len(data)} bytes where {size} were to be read: a bug in mirrornet")
         figures.longest_stall = max(figures.longest_stall, time.monotonic() - begun)
         figures.reads += 1
-        figures.bytes += len(data)
+        figures.bytes += size
         return data
 
     def _here(self, first: int, last: int) -> list[bytes] | None:
@@ -131,15 +151,15 @@ class Reader:
             found |= zip((number for number, _ in flights), brought, strict=True)
         return [found[number] for number in range(first, last + 1)]
 
-    async def _waited(self, offset: int, end: int, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` gives, in time; what goes wrong is counted."""
+    async def timed(self, work: Coroutine[Any, Any, T], what: str) -> T:
+        """What `work` gives, within the deadline; what goes wrong is counted.  Raises MirrornetError."""
         begun, figures = time.monotonic(), self.figures
         self.waiting += 1
         try:
             async with asyncio.timeout(self._deadline):
                 return await work
         except TimeoutError:
-            error = Unreachable(f"bytes {offset} to {end}: not here after {self._deadline:.1f} s")
+            error = Unreachable(f"{what}: not here after {self._deadline:.1f} s")
             figures.errors, figures.last_error = figures.errors + 1, str(error)
             raise error from None
         except MirrornetError as error:
@@ -186,9 +206,11 @@ class Reader:
         self.figures.prefetched += 1
         return True
 
-    def promise(self, ref: BlockRef, place: Place | None, patience: float) -> asyncio.Future[Opened] | None:
+    def promise(
+        self, ref: BlockRef, place: Place | None, patience: float, called: asyncio.Event
+    ) -> asyncio.Future[Opened] | None:
         """As `Blocks.promise`."""
-        return self.blocks.promise(ref, place, patience)
+        return self.blocks.promise(ref, place, patience, called)
 
     # -- the end
 
@@ -205,12 +227,3 @@ class Reader:
         if self._ahead is not None:
             await self._ahead.close()
         await self.blocks.close()
-
-
-def _cut(parts: list[bytes], start: int, end: int) -> bytes:
-    """`parts` in one, from `start` in the first to `end` in the last."""
-    if len(parts) == 1:
-        return parts[0][start:end]
-    views = [memoryview(part) for part in parts]
-    views[0], views[-1] = views[0][start:], views[-1][:end]
-    return b"".join(views)

@@ -7,8 +7,9 @@ profile learnt here, a version without packs) comes block by block.  Every block
 reader before the request goes: a guest that arrives meanwhile waits for it instead of asking again, and asks himself
 when the promise is not kept in time.  So the guest overtakes the replay without a byte twice.
 
-At most 4 MB of stored bytes are on their way, a quarter of that while a reader waits for a block of his own; and
-failover lets readers go first.  At most 256 MiB are fetched, or half the cache: more is no boot.
+On their way are twice what the line holds (its rate times the round trip, 1 to 4 MB), half of that while a reader
+waits for a block of his own; failover bounds the requests, and lets readers go first.  At most 256 MiB are fetched, or
+half the cache: more is no boot.
 
 Three batches in a row that nobody gave end the replay: then the network is in trouble, and what little there is of it
 belongs to the guest.
@@ -21,6 +22,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,12 +38,12 @@ from mirrornet.model.errors import MirrornetError, Missing, PeerError
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT: Final = 4 << 20  # stored bytes; 200 Mbit/s at 160 ms
+IN_FLIGHT: Final = (1 << 20, 4 << 20)  # stored bytes; twice what 200 Mbit/s hold at 20 and at 80 ms
 AT_ONCE: Final = 16  # requests
 LIMIT: Final = 256 << 20  # stored bytes of one replay
 FAILURES: Final = 3  # batches in a row
 DEADLINE: Final = 30.0  # seconds for a batch
-PATIENCE: Final = (0.5, 5.0)  # seconds that a reader waits for a promise, at least and at most
+PATIENCE: Final = (1.0, 5.0)  # seconds that a reader waits for a promise, at least and at most
 WRITES: Final = 32  # blocks on their way to the disk cache, before the next is taken
 LOOK: Final = 0.02  # seconds between two looks whether a reader still waits
 
@@ -135,12 +137,14 @@ class Replay:
         running: dict[asyncio.Task[None], int] = {}
         try:
             while (waiting or running) and self._failures < FAILURES:
-                busy = self._reader.waiting > 0
-                room = (IN_FLIGHT // 4 if busy else IN_FLIGHT) - sum(running.values())
+                busy = self._reader.blocks.asked
+                line = _line(failover)
+                room = (line // 2 if busy else line) - sum(running.values())
                 while waiting and len(running) < AT_ONCE and (not running or waiting[0].size <= room):
                     batch = waiting.popleft()
                     room -= batch.size
-                    running[asyncio.create_task(self._bring(batch, failover, IN_FLIGHT - room))] = batch.size
+                    patience = self._patience(failover, sum(running.values()) + batch.size)
+                    running[asyncio.create_task(self._bring(batch, failover, patience))] = batch.size
                 done, _ = await asyncio.wait(
                     running, timeout=LOOK if busy and waiting else None, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -153,7 +157,7 @@ class Replay:
             if running:
                 await asyncio.wait(running)
 
-    async def _bring(self, batch: Batch, failover: Failover, under_way: int) -> None:
+    async def _bring(self, batch: Batch, failover: Failover, patience: float) -> None:
         """One batch; what comes of it is kept."""
         try:
             first = batch.blocks[0]
@@ -161,7 +165,7 @@ class Replay:
                 if await self._reader.prefetch(first.number):
                     self._came(first.ref.stored)
             else:
-                await self._stretch(batch, failover, self._patience(failover, under_way))
+                await self._stretch(batch, failover, patience)
             self._failures = 0
         except PeerError as error:
             self._failures += not isinstance(error, Missing)
@@ -169,17 +173,19 @@ class Replay:
         await self._reader.settle(WRITES)
 
     async def _stretch(self, batch: Batch, failover: Failover, patience: float) -> None:
+        called = asyncio.Event()
         promises: dict[bytes, asyncio.Future[Opened]] = {}
         for block in batch.blocks:
-            if (promise := self._reader.promise(block.ref, block.place, patience)) is not None:
+            if (promise := self._reader.promise(block.ref, block.place, patience, called)) is not None:
                 promises[block.ref.hash] = promise
         try:
             for piece in self._pieces(batch, promises):
-                async for arrived in failover.stretch(piece, time.monotonic() + DEADLINE):
-                    promise = promises[arrived.ref.hash]
-                    if not promise.done():
-                        promise.set_result(Opened(arrived.stored, arrived.data, arrived.mirror))
-                    self._came(arrived.ref.stored)
+                async with aclosing(failover.stretch(piece, time.monotonic() + DEADLINE, called)) as coming:
+                    async for arrived in coming:
+                        promise = promises[arrived.ref.hash]
+                        if not promise.done():
+                            promise.set_result(Opened(arrived.stored, arrived.data, arrived.mirror))
+                        self._came(arrived.ref.stored)
         finally:
             for promise in promises.values():
                 if not promise.done():
@@ -213,6 +219,14 @@ class Replay:
         """Twice what the best mirror needs for all that is under way."""
         predicted = [record.predicted(under_way) for record in failover.choice.records()]
         return min(max(2 * min(predicted, default=0.0), PATIENCE[0]), PATIENCE[1])
+
+
+def _line(failover: Failover) -> int:
+    """Twice the stored bytes that the line to the best mirror holds."""
+    known = failover.choice.record(failover.choice.favourite)
+    if known is None or not known.measures.peak or (way := known.measures.firsts.at(0.1)) is None:
+        return IN_FLIGHT[0]
+    return min(max(round(2 * known.measures.peak * way), IN_FLIGHT[0]), IN_FLIGHT[1])
 
 
 class Likeness:
