@@ -33,4 +33,16 @@ control.py    the socket on which a running process is asked
 daemon.py     leaving a process behind, and hearing from it until it is ready
 simulating.py two worlds and their plans, for `simulate`
 verdicts.py   what `serve` knows of the mirrors, for `explain`
+
+Decisions
+---------
+- 2026-11-23: `boot` is three processes: the one that was called, QEMU and the one that reads the image.  The first
+  waits without threads and without an event loop, because it forks; the other two end with it, also by kill -9.
+- 2026-11-23: a guest under KVM is judged by silence only until it is up (a kilobyte on its console, 64 KiB read); from
+  then on idle and stuck look the same.  One byte or one block is no sign that KVM works: where it does not, firmware
+  still read a sector.  An emulated guest is never judged.
+- 2026-11-23: SIGTERM presses the guest's power button, once; what it has not written when a second signal or 60 s end it
+  is lost, as by a power cut.
+- 2026-11-23: an overlay is never rebased to another version, by hand either: the blocks under its file system would
+  change.  A newer version starts fresh and says where the older writes are.
 """

@@ -71,7 +71,7 @@ def boot(options: BootOptions, say: Callable[[str], None], prepare: Callable[[],
         lent = disk.wait(lambda warning: say(f"warning: {warning}"))
         overlay, keep = stack.enter_context(_overlay(options, lent, state, maker, say))
         signals = stack.enter_context(Signals().caught())
-        run = functools.partial(_run, options, lent, disk, overlay, keep, program, signals)
+        run = functools.partial(_run, options, lent, disk, overlay, keep, program, signals, say)
         try:
             return run(accel)
         except Stuck as error:
@@ -90,6 +90,7 @@ def _run(
     keep: tuple[int, ...],
     program: str,
     signals: Signals,
+    say: Callable[[str], None],
     accel: guest.Accel,
 ) -> int:
     """One start of QEMU: what we exit with.  Raises Stuck; LocalError where the image's process or QEMU died."""
@@ -106,7 +107,7 @@ def _run(
         return False
 
     with terminal_kept(), Qemu(command, keep) as qemu:
-        code = qemu.attend(guest.Watch(accel, time.monotonic(), options.patience), signals, disk.link, lost)
+        code = qemu.attend(guest.Watch(accel, time.monotonic(), options.patience), signals, disk.link, lost, say)
     if died:
         raise LocalError("the process that reads the image died, so the guest was ended; see its log (--log FILE)")
     if qemu.forced:

@@ -122,10 +122,13 @@ class Qemu:
         self.end()
         self._close()
 
-    def attend(self, watch: Watch, signals: Signals, other: socket.socket, lost: Callable[[], bool]) -> int:
+    def attend(
+        self, watch: Watch, signals: Signals, other: socket.socket, lost: Callable[[], bool], say: Callable[[str], None]
+    ) -> int:
         """Waits for its end: the exit code (negative: the signal that ended it).
 
-        `other` is readable when `lost` should be called, which says whether to go on.  Raises Stuck.
+        `other` is readable when `lost` should be called, which says whether to go on.  `say` gets what a person who
+        ends us should know.  Raises Stuck.
         """
         asked_off: float | None = None
         with selectors.DefaultSelector() as selector:
@@ -138,6 +141,7 @@ class Qemu:
                 if signals.stops and asked_off is None:
                     asked_off = now
                     self._say("system_powerdown")
+                    say(f"the guest is asked to power off within {POWER_OFF:.0f} s; a second signal ends it at once")
                 if signals.stops > 1 or (asked_off is not None and now - asked_off > POWER_OFF):
                     self.forced = True
                     return self.end()

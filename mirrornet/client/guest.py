@@ -231,7 +231,7 @@ def fresh_overlay_warning(others: Sequence[int], name: str, version: int) -> str
     if not others:
         return ""
     last = others[-1]
-    older = f" (and of {', '.join(map(str, others[:-1]))})" if others[:-1] else ""
+    older = f" (and versions {', '.join(map(str, others[:-1]))})" if others[:-1] else ""
     return (
         f"{name} version {version} starts as it was published: what was written here belongs to version {last}{older}; "
         f"to go back to it: --version {last}"

@@ -1,0 +1,164 @@
+"""A guest of one sector: it counts its boots on its own disk, tells the number on its console, and waits to be let go.
+
+Its code is a boot sector for SeaBIOS: read the second sector by INT 13h, add one to its first byte, write it back,
+print "BOOTED n" to the first serial port, wait for a byte there, power off by ACPI's port as q35 has it.  All of it
+takes a second or two under emulation, so that what `mirrornet boot` promises can be tried in real virtual machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PROGRAM = "from mirrornet.cli import main; main()"
+_TEXT = b"BOOTED "
+_ORIGIN = 0x7C00  # where a BIOS puts a boot sector
+
+
+def boot_sector(zero: str = "0") -> bytes:
+    """512 bytes; the number printed is the count of boots, added to the character `zero`."""
+    before = bytes.fromhex(
+        "31c0 8ed8 8ec0 8ed0 bc007c"  # ds = es = ss = 0, stack below
+        "b80102 bb0080 b90200 b600 cd13"  # read sector 2 to 8000h
+        "fe060080"  # one more
+        "b80103 bb0080 b90200 b600 cd13"  # write it
+        "fa"  # no timer from here on: the firmware would take what comes on the serial port
+        "a00080" + f"04{ord(zero):02x}"
+    )
+    after = bytes.fromhex(
+        "ac 84c0 7406 baf803 ee ebf5"  # print
+        "bafd03 ec a801 74fb"  # wait until a byte is there
+        "ba0406 b80020 ef"  # power off
+        "f4 ebfd"
+    )
+    text = _ORIGIN + len(before) + 3 + 3 + len(after)
+    digit = text + len(_TEXT)
+    code = before + b"\xa2" + digit.to_bytes(2, "little") + b"\xbe" + text.to_bytes(2, "little") + after
+    code += _TEXT + b"0\n\0"
+    return code.ljust(510, b"\0") + b"\x55\xaa"
+
+
+def small_kernel() -> bytes:
+    """A bzImage that prints "KERNEL " and its command line, waits for a byte and powers off.
+
+    It is setup code alone (Linux/x86 boot protocol 2.02): QEMU puts it at 10000h, the command line at 20000h, and jumps
+    to the file's byte 200h.
+    """
+    show = bytes.fromhex("ac 84c0 7406 baf803 ee ebf5 c3")  # prints what ds:si points to
+    wait = bytes.fromhex("fa bafd03 ec a801 74fb ba0406 b80020 ef f4 ebfd")
+    first = bytes.fromhex("8cc8 8ed8")  # ds = cs
+    second = bytes.fromhex("b80020 8ed8 31f6")  # ds:si = the command line
+    entry = 0x268
+    length = len(first) + 3 + 3 + len(second) + 3 + len(wait)
+    shows, text = entry + length, entry + length + len(show)
+    code = bytearray(first + b"\xbe" + (text - 0x200).to_bytes(2, "little"))
+    for more in (second, wait):
+        code += b"\xe8" + (shows - (entry + len(code) + 3)).to_bytes(2, "little") + more
+    image = bytearray(0x400)
+    image[0x1F1] = 1  # sectors of setup code
+    image[0x1FE:0x200] = b"\x55\xaa"
+    image[0x200:0x206] = b"\xeb\x66HdrS"
+    image[0x206:0x208] = (0x202).to_bytes(2, "little")
+    image[0x211] = 1  # the rest is loaded high
+    body = bytes(code) + show + b"KERNEL \0"
+    image[entry : entry + len(body)] = body
+    return bytes(image) + bytes(512)
+
+
+def sector_image(path: Path, zero: str = "0", size: int = 1 << 20) -> Path:
+    """A disk of `size` bytes that boots."""
+    path.write_bytes(boot_sector(zero).ljust(size, b"\0"))
+    return path
+
+
+class Boot:
+    """`mirrornet boot` with `words`, its console in `seen`, what it says in `errors`."""
+
+    def __init__(self, folder: Path, *words: str, path: str = "", program: str = PROGRAM) -> None:
+        command = [sys.executable, "-c", program, "boot", *words]
+        self._errors = folder / f"errors-{time.monotonic_ns()}"
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "PATH": path or os.environ["PATH"]},
+            )
+        self.seen = b""
+
+    @property
+    def errors(self) -> str:
+        """What it wrote to stderr until now."""
+        return self._errors.read_text(errors="replace")
+
+    def until(self, text: str, patience: float = 60.0) -> None:
+        """Waits until its console shows `text`."""
+        deadline = time.monotonic() + patience
+        while text.encode() not in self.seen:
+            assert self._more(deadline - time.monotonic()), f"no {text!r} in {self.seen[-2000:]!r}; {self.errors}"
+
+    def off(self) -> int:
+        """Lets the guest power off: the exit code."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"x")
+        self.process.stdin.flush()
+        return self.ended()
+
+    def ended(self, patience: float = 60.0) -> int:
+        """Waits for its end: the exit code."""
+        deadline = time.monotonic() + patience
+        while self._more(deadline - time.monotonic()):
+            pass
+        return self.process.wait(max(0.1, deadline - time.monotonic()))
+
+    def children(self) -> dict[str, int]:
+        """Its processes by program: "qemu" and "client"."""
+        found = {}
+        for child in _children(self.process.pid):
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+                found["qemu" if b"qemu-system" in words[0] else "client"] = child
+        return found
+
+    def end(self) -> None:
+        """Ends what is left of it."""
+        for pid in (*self.children().values(), self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def _more(self, seconds: float) -> bool:
+        """Reads what is on its console, waiting for it at most so long; whether there was any."""
+        assert self.process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            if not selector.select(max(0.0, seconds)):
+                return False
+        piece = os.read(self.process.stdout.fileno(), 1 << 16)
+        self.seen += piece
+        return bool(piece)
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def is_gone(pid: int) -> bool:
+    """Whether that process has ended; its parent may not have noticed yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
