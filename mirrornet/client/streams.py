@@ -8,7 +8,7 @@ every second block, has no run and is never fetched for.
 
 The window, in blocks ahead of the edge:
 
-    window = min(run, allowed, most, credit)        once run >= 2
+    window = min(run, allowed, most, credit)        once run >= 6
 
 `allowed` begins at 4.  It doubles when the reader had to wait for a block that was already ordered (the link's delay
 is longer than the window), at most once in half a window, and loses a quarter when two whole windows came early.
@@ -32,7 +32,7 @@ from typing import Final
 REACH: Final = 8  # blocks; the kernel has 2 MiB under way at most, with 1 MiB of readahead
 HANDLES: Final = 64  # remembered at once
 STREAMS: Final = 8  # of one handle
-TRIGGER: Final = 2  # blocks in order before anything is fetched ahead
+TRIGGER: Final = 6  # blocks in order before anything is fetched ahead; the kernel's own readahead makes runs of 4
 FIRST: Final = 4  # blocks ahead, to begin with
 CREDIT: Final = 8.0  # blocks
 EARNED: Final = 0.25  # of a block, for each that is read in order
