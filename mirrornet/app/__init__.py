@@ -19,6 +19,7 @@ profiles.py   the boot's profile of a session: found, replayed, and what this bo
 recorded.py   what was recorded of boots here, for `profile`
 mount.py      `mirrornet mount`: a session, in the kernel's tree
 pull.py       `mirrornet pull`: an image into the cache before it is read
+pinning.py    `mirrornet pin`: what a person wants to stay in the cache
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
 telling.py    what `status` tells a person
 boot.py       `mirrornet boot`: an image in a virtual machine

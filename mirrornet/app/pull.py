@@ -19,14 +19,10 @@ from typing import Any, Final
 from mirrornet.app.bootdisk import kernel_files
 from mirrornet.app.mounts import statuses
 from mirrornet.app.session import ClientOptions, Session
-from mirrornet.client.attached import obtain
-from mirrornet.client.choice import Blame
 from mirrornet.client.forecast import Row, rows
 from mirrornet.client.gather import Gather
 from mirrornet.client.pins import Subject
 from mirrornet.client.repository import Trusted
-from mirrornet.client.source import Endpoint
-from mirrornet.image.format.profile import MAX_PROFILE, Profile
 from mirrornet.model.errors import InputError, LimitError, LocalError, PeerError
 from mirrornet.model.units import format_size
 
@@ -131,7 +127,8 @@ class _Pull:
 
     async def _profile(self, trusted: Trusted, gather: Gather) -> list[Row]:
         """The blocks of the version's profile, in its order; none where there is none."""
-        profile = await profile_of(self._session)
+        profiles = self._session.profiles
+        profile = await profiles.find() if profiles is not None else None
         if profile is None:
             return []
         head = trusted.head
@@ -227,24 +224,3 @@ def _versions(subject: Subject) -> list[int]:
         for each in found
         if each.get("ready") and (each["repository"], each["image"]) == (subject.repository, subject.image)
     ]
-
-
-async def profile_of(session: Session) -> Profile | None:
-    """The profile that was published with the version, for its blocks; None where there is none to be had."""
-    trusted = session.trusted
-    assert trusted is not None
-    signed = next((each for each in trusted.image.attached if each.kind == "profile"), None)
-    if signed is None or signed.length > MAX_PROFILE:
-        return None
-    folder = session.state / "profiles" / trusted.metadata.repository_id / trusted.image.name
-
-    def blame(mirror: Endpoint, why: str) -> None:
-        session.choice.failed(mirror.name, Blame.CORRUPT, why, time.monotonic())
-
-    try:
-        path = await obtain(signed, folder, session.offered, session.fetcher, blame)
-        profile = Profile.parse(await asyncio.to_thread(path.read_bytes))
-    except ValueError as error:
-        session.warnings.append(f"the published profile cannot be read ({error})")
-        return None
-    return profile.resized(trusted.head.block_size, trusted.head.block_count)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _VERBS = (
     "import_radb", "check", "serve", "explain", "simulate", "lab",
-    "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities", "mount", "boot", "pull",
+    "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities",
+    "mount", "boot", "profile", "pull", "pin",
 )  # fmt: skip
 
 

@@ -169,7 +169,8 @@ class Cache:
                 log.warning("the cache %s refuses (%s): serving on without it", self.folder, error.strerror)
             figures.refused = error.strerror or str(error)
             return False
-        figures.refused = ""
+        if now >= self._suspended_until:  # what was under way when the disk began to refuse proves nothing
+            figures.refused = ""
         return True
 
     def measure(self, now: float) -> None:
