@@ -1,0 +1,52 @@
+"""A real Debian by `mirrornet boot`: published by the command line, booted to its marker, switched off by itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import client_mirrors as world
+import pytest
+from sector_guest import Boot
+
+from mirrornet.image.trust.keys import keygen
+
+HOUSE = Path(__file__).resolve().parents[2]
+GUEST = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "mirrornet-tests" / "guest"
+PATIENCE = 150.0  # seconds; it is up after 16 where nothing else runs
+
+
+def test_a_debian_comes_up_from_its_published_kernel_and_powers_off(need: Callable[..., None], tmp_path: Path) -> None:
+    need("root", "fuse", "qemu-system-x86_64", "qemu-img")
+    built = subprocess.run([HOUSE / "scripts/guest/build", GUEST], capture_output=True, text=True, check=False)
+    if built.returncode:
+        need("debootstrap")
+        pytest.skip(built.stderr.strip().splitlines()[-1])  # no network to build it from
+    repo, keys = tmp_path / "repo", tmp_path / "keys"
+    pin = keygen(keys, passphrase=None)
+    done = subprocess.run(
+        [
+            sys.executable, "-c", "from mirrornet.cli import main; main()", "publish", GUEST / "guest.img",
+            "--name", "guest", "--repo", repo, "--keys", keys, "--codec", "zstd", "--level", "1",
+            "--boot", "image:/vmlinuz,image:/initrd.img,root=/dev/vda console=ttyS0 quiet",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    folders = ["--state", str(tmp_path / "state"), "--cache", str(tmp_path / "cache"), "--log", str(tmp_path / "log")]
+    with world.mirrors(repo, 1, first=40) as servers:
+        guest = Boot(tmp_path, servers[0].url, "guest", "--root", pin, *folders, "--accel", "tcg")
+        try:
+            guest.until("GUEST-READY", PATIENCE)
+            assert guest.ended(PATIENCE) == 0, guest.errors
+        finally:
+            guest.end()
+    assert guest.errors == ""
+    assert "ERROR" not in (tmp_path / "log").read_text()
+    cached = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert cached < (GUEST / "guest.img").stat().st_blocks * 512 / 3  # only what it touched
+    shutil.rmtree(repo)
