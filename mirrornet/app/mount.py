@@ -154,6 +154,8 @@ class Mounted:
         return {
             "mountpoint": str(self._options.mountpoint),
             **self._session.status(),
+            "files": mount.operations.file_names,
+            "no_cloop": mount.operations.no_cloop,
             "leaving": mount.operations.refusing,
             "open_handles": len(mount.operations.handles),
             "reads_waiting": len(mount.operations.reads),

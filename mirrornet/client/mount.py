@@ -1,14 +1,17 @@
-"""The image as a file: pyfuse3 operations over a Reader.  MOUNTPOINT/NAME.raw, read-only, at its true length.
+"""The image as files: pyfuse3 operations over a Reader.  MOUNTPOINT/NAME.raw, read-only, at its true length, and, of an
+image of zlib, NAME.cloop (cloop.py).
 
 What pyfuse3 does under asyncio, and what follows from it here:
 - An exception other than FUSEError is logged and the process that reads hangs for ever.  So every handler goes through
-  `_guarded`: whatever happens becomes EIO, and a deadline ends what does not end.
+  `_guarded`: whatever happens becomes EIO.  Only a read can wait, and a deadline ends it.
 - `terminate()` waits for outstanding requests.  So a forced end first makes them fail, then terminates, then closes;
   `terminate` after `close` crashes, so it is called once and never after.
 - One task per request, and the kernel sends up to max_background of them: `max_tasks` is greater, or `stat` would wait
   behind reads.
 - A short read is filled with zeroes: Reader checks the length.
 - There is one session per process: one process per mount, which is what we want anyway (one fault, one mount).
+
+A read whose blocks are here is answered at once; only one that waits becomes a task, which `end_reads` can end.
 
 Attributes, names and statfs are known at the start and never wait for the network.  The kernel may keep them, and
 the pages of the image, for as long as it likes (an image version never changes): a second reader costs nothing.
@@ -17,7 +20,6 @@ the pages of the image, for as long as it likes (an image version never changes)
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import functools
 import logging
@@ -25,12 +27,13 @@ import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
-import pyfuse3.asyncio
 
+from mirrornet.client import kernel
 from mirrornet.client import mountpoint as points
+from mirrornet.client.cloop import Cloop, absent
 from mirrornet.client.reader import Reader
 from mirrornet.model.errors import LocalError, MirrornetError
 
@@ -42,15 +45,23 @@ FOREVER: Final = 86400.0  # seconds that the kernel may keep names and attribute
 GRACE: Final = 5.0  # seconds beyond the reader's deadline after which a handler is cut off
 AGAIN: Final = 0.5  # seconds between two looks whether somebody still holds the mount
 TASKS: Final = points.MAX_BACKGROUND + 64
-_FILE: Final = pyfuse3.InodeT(2)
+_FIRST: Final = 2  # the inode of the first file; the root's is 1
+
+
+class View(Protocol):
+    """A file: its bytes, at once or to be awaited.  `size` in bytes."""
+
+    size: int
+
+    def answer(self, offset: int, size: int, handle: int) -> bytes | Coroutine[Any, Any, bytes]:
+        """`size` bytes from `offset`, fewer only where it ends.  Raises MirrornetError, then or when awaited."""
 
 
 def _guarded(handler: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     @functools.wraps(handler)
     async def wrapped(*arguments: P.args, **named: P.kwargs) -> T:
         try:
-            async with asyncio.timeout(getattr(arguments[0], "limit", FOREVER)):
-                return await handler(*arguments, **named)
+            return await handler(*arguments, **named)
         except pyfuse3.FUSEError:
             raise
         except TimeoutError:
@@ -76,14 +87,23 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self.limit = deadline + GRACE
         self.refusing = False
-        self.handles: set[int] = set()
+        self.handles: dict[int, View] = {}
         self.reads: set[asyncio.Task[bytes]] = set()
         self.file_name = f"{name}.raw"
-        self._encoded = self.file_name.encode()
+        self.no_cloop = absent(reader.head)
+        self._files: dict[bytes, tuple[int, View]] = {self.file_name.encode(): (_FIRST, reader)}
+        if not self.no_cloop:
+            self._files[f"{name}.cloop".encode()] = (_FIRST + 1, Cloop(reader))
+        self._views = dict(self._files.values())
         self._reader = reader
         self._created = created
         self._serial = 0
         self._owner = (os.getuid(), os.getgid())
+
+    @property
+    def file_names(self) -> list[str]:
+        """What is in the folder."""
+        return [name.decode() for name in self._files]
 
     def _attributes(self, inode: int) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
@@ -91,11 +111,11 @@ class Operations(pyfuse3.Operations):
         if inode == pyfuse3.ROOT_INODE:
             entry.st_mode = pyfuse3.ModeT(stat.S_IFDIR | 0o555)
             entry.st_nlink = 2
-        elif inode == _FILE:
+        elif (view := self._views.get(inode)) is not None:
             entry.st_mode = pyfuse3.ModeT(stat.S_IFREG | 0o444)
             entry.st_nlink = 1
-            entry.st_size = self._reader.head.size
-            entry.st_blocks = -(-self._reader.head.size // 512)
+            entry.st_size = view.size
+            entry.st_blocks = -(-view.size // 512)
             entry.st_blksize = self._reader.head.block_size
         else:
             raise pyfuse3.FUSEError(errno.ENOENT)
@@ -112,8 +132,8 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        if parent_inode == pyfuse3.ROOT_INODE and name == self._encoded:
-            return self._attributes(_FILE)
+        if parent_inode == pyfuse3.ROOT_INODE and name in self._files:
+            return self._attributes(self._files[name][0])
         raise pyfuse3.FUSEError(errno.ENOENT)
 
     @_guarded
@@ -122,8 +142,11 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def readdir(self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        if start_id == 0:
-            pyfuse3.readdir_reply(token, self._encoded, self._attributes(_FILE), 1)  # type: ignore[attr-defined,unused-ignore]
+        for number, (name, (inode, _)) in enumerate(self._files.items(), 1):
+            if number > start_id and not pyfuse3.readdir_reply(  # type: ignore[attr-defined,unused-ignore]
+                token, name, self._attributes(inode), number
+            ):
+                break
 
     @_guarded
     async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
@@ -131,26 +154,31 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def open(self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        if inode != _FILE:
+        view = self._views.get(inode)
+        if view is None:
             raise pyfuse3.FUSEError(errno.EISDIR)
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise pyfuse3.FUSEError(errno.EROFS)
         if self.refusing:
             raise pyfuse3.FUSEError(errno.ESHUTDOWN)
         self._serial += 1
-        self.handles.add(self._serial)
+        self.handles[self._serial] = view
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(self._serial), keep_cache=True)
 
     @_guarded
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
-        task = asyncio.create_task(self._reader.read(off, size, fh))
+        found = self.handles[fh].answer(off, size, fh)
+        if isinstance(found, bytes):
+            return found
+        task = asyncio.create_task(found)
         self.reads.add(task)
         task.add_done_callback(self.reads.discard)
-        return await task
+        async with asyncio.timeout(self.limit):
+            return await task
 
     @_guarded
     async def release(self, fh: pyfuse3.FileHandleT) -> None:
-        self.handles.discard(fh)
+        self.handles.pop(fh, None)
 
     @_guarded
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
@@ -166,9 +194,13 @@ class Operations(pyfuse3.Operations):
         data.f_bsize = data.f_frsize = 4096
         data.f_blocks = -(-self._reader.head.size // 4096)
         data.f_bfree = data.f_bavail = 0
-        data.f_files, data.f_ffree, data.f_favail = 2, 0, 0
+        data.f_files, data.f_ffree, data.f_favail = 1 + len(self._files), 0, 0
         data.f_namemax = 255
         return data
+
+    def served_by(self, requests: kernel.Requests) -> None:
+        """Who brings the kernel's requests knows whether more of them wait."""
+        self._reader.blocks.crowded = requests.more
 
     def end_reads(self) -> None:
         """Makes every outstanding read fail with EIO."""
@@ -190,7 +222,7 @@ class Mount:
 
     def start(self) -> None:
         """Mounts.  Raises LocalError where the system refuses."""
-        pyfuse3.asyncio.enable()
+        self.operations.served_by(kernel.enable())
         options = set(pyfuse3.default_options)
         options |= {f"fsname={self._source.replace(',', ';')}", "subtype=mirrornet", "ro"}
         if os.geteuid() == 0 or _others_allowed():
@@ -229,9 +261,7 @@ class Mount:
             self.operations.end_reads()
         if not self._terminated:
             self._terminated = True
-            _stop_listening()
-            with contextlib.suppress(asyncio.InvalidStateError):  # a reader that woke in this moment
-                pyfuse3.terminate()
+            pyfuse3.terminate()
         await self._ended.wait()
         return True
 
@@ -245,17 +275,6 @@ class Mount:
                     return
             except TimeoutError:
                 continue
-
-
-def _stop_listening() -> None:
-    """Takes pyfuse3's descriptor out of the event loop.
-
-    `terminate` ends the future that waits for a request.  Where a request came in the same turn of the loop, its
-    callback would then find that future ended, and asyncio would log a traceback that means nothing.
-    """
-    loop = asyncio.get_running_loop()
-    for descriptor in tuple(getattr(pyfuse3.asyncio, "_read_futures", ())):
-        loop.remove_reader(descriptor)
 
 
 def _others_allowed() -> bool:

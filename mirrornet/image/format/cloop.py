@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from mirrornet.image.format.block import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE
@@ -65,14 +66,21 @@ def header_of(head: Head) -> CloopHeader:
     return CloopHeader(head.preamble, head.block_size, head.block_count)
 
 
+def size_of(head: Head) -> int:
+    """Bytes of that file."""
+    return header_of(head).body + head.body
+
+
+def starts(head: Head, page: Page, number: int) -> list[int]:
+    """Where in the file the stream of each block of page `number` begins, and where the last of them ends."""
+    zero = len(head.zero_stream)
+    first = header_of(head).body + head.before[number]
+    return list(accumulate((ref.stored if ref else zero for ref in page.refs), initial=first))
+
+
 def offsets(head: Head, page: Page, number: int) -> bytes:
     """The entries of the offset table for the blocks of page `number`; after the last page's, the file's length too."""
-    at = header_of(head).body + head.before[number]
-    zero = len(head.zero_stream)
-    found = []
-    for ref in page.refs:
-        found.append(at)
-        at += ref.stored if ref else zero
-    if number == len(head.pages) - 1:
-        found.append(at)
+    found = starts(head, page, number)
+    if number < len(head.pages) - 1:
+        found.pop()
     return struct.pack(f">{len(found)}Q", *found)
