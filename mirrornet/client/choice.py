@@ -190,7 +190,8 @@ class Choice:
         found = []
         for endpoint in order:
             record = self._records[endpoint.name]
-            if record.under_way < record.window.limit and record.predicted(size, now, record.under_way) <= limit:
+            room = record.under_way < record.window.limit and (record.out_until is None or record is first)
+            if room and record.predicted(size, now, record.under_way) <= limit:
                 found.append(endpoint)
         return found
 
