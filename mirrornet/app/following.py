@@ -145,6 +145,6 @@ class Following:
             "bytes": news.bytes,
             "here": here,
             "left": left,
-            "seconds": None if took is None else round(took, 1),
+            "seconds": None if took is None else round(took, 3),
         }
         return found
