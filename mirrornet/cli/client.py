@@ -5,6 +5,7 @@ They mean the same in each verb, so they stand here once; a verb adds where the 
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +73,11 @@ Prefetch = Annotated[
     ),
 ]
 ReadDeadline = Annotated[
-    str, typer.Option(metavar="TIME", help="A read that takes longer fails with an input/output error.")
+    str,
+    typer.Option(
+        metavar="TIME|never",
+        help="A read that takes longer fails with an input/output error; never: it waits, which is logged each minute.",
+    ),
 ]
 
 
@@ -111,7 +116,7 @@ def client_options(
         offline=offline,
         require_fresh=require_fresh,
         state=state.absolute() if state else None,
-        read_deadline=parsed("--read-deadline", parse_duration, read_deadline),
+        read_deadline=inf if read_deadline == "never" else parsed("--read-deadline", parse_duration, read_deadline),
         share_rtt=share_rtt,
         prefetch=prefetch,
     )

@@ -37,6 +37,7 @@ from mirrornet.model.units import format_duration
 log = logging.getLogger(__name__)
 
 PAUSE: Final = (0.05, 1.0)  # seconds between rounds when every mirror failed: the first, and the cap of the doubling
+REMIND: Final = 60.0  # seconds between two lines in the log about a reader who waits (`--read-deadline never`)
 TICK: Final = 0.25  # seconds between two looks at which mirrors are due, and at whether there is room
 
 
@@ -70,14 +71,14 @@ class Failover:
         wanted: asyncio.Event,
         pack: tuple[str, Within] | None = None,
     ) -> Opened:
-        """The block `ref`, verified; `deadline` on the clock.  `wanted`: set once a reader waits for it.
+        """The block `ref`, verified; `deadline` on the clock, or math.inf.  `wanted`: set once a reader waits for it.
 
         `pack`: the file it lies in, and where, if it is none of its own.
 
         Raises Unreachable (nobody gave it in time), Missing (no mirror has it), Untrusted (only corrupt ones do).
         """
         what = Wanted(ref, *(pack or (ref.path,)))
-        pause = PAUSE[0]
+        pause, begun, told = PAUSE[0], self._clock(), 0
         spoiled: set[str] = set()  # mirrors whose bytes were wrong: never asked twice for the same ones
         if not wanted.is_set():
             await self._room(ref.hash, ref.stored, wanted, deadline)
@@ -106,6 +107,10 @@ class Failover:
             if not wanted.is_set() or left <= pause:
                 why = errors[-1] if errors else "no mirror is known"
                 raise Unreachable(f"block {ref.hash.hex()[:16]}…: no mirror gave it in time; the last: {why}")
+            if (minutes := int((self._clock() - begun) / REMIND)) > told:
+                told = minutes
+                last = f"; the last: {errors[-1]}" if errors else ""
+                log.warning("block %s…: a reader has waited for %d min%s", ref.hash.hex()[:16], minutes, last)
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE[1])
 

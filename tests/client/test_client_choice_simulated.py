@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import random
 from collections.abc import Iterator
 
@@ -202,6 +204,23 @@ def test_when_nobody_ever_answers_the_reader_gets_his_error_at_his_deadline() ->
         assert 3.9 <= world.now() <= 5.0
 
     virtually(run)
+
+
+def test_a_reader_without_deadline_waits_and_the_log_says_so_each_minute(
+    caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("a reader has waited for")
+    servers = [Server(name, 0.04, 25e6, ((1.0, "up"), (200.0, "hole"), (1e6, "up"))) for name in "ab"]
+
+    async def run() -> float:
+        world = World(servers, random.Random(3), FILES)
+        await asyncio.sleep(1.0)
+        return await world.read(REFS[1], deadline=math.inf)
+
+    caplog.set_level(logging.WARNING, "mirrornet.client.failover")
+    assert 199 <= virtually(run) <= 206
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split("waited for ")[1].split(";")[0] for line in lines] == ["1 min", "2 min", "3 min"], lines
 
 
 def test_a_reader_is_as_fast_beside_prefetch_as_a_queue_of_half_a_round_trip_allows() -> None:
