@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from mirrornet.image.files import locked
 from mirrornet.image.format.block import TAKEN_OVER, Codec
 from mirrornet.image.format.index import Head
 from mirrornet.image.inventory import open_head
+from mirrornet.image.publishing.attach import Gathered, gather
 from mirrornet.image.publishing.boot import Content, Inside
 from mirrornet.image.publishing.export import export
 from mirrornet.image.publishing.listing import listed, shelf_of
@@ -78,7 +79,8 @@ class Order:
 def refresh(order: Order, state: Path) -> RefreshReport:
     """Refreshes the image, working in a folder below `state`.
 
-    The check gets the image as $IMAGE; unless it succeeds, nothing is published.  Raises InputError, LocalError.
+    The check gets the image as $IMAGE, and as $KERNEL, $INITRD and $CMDLINE what starts it, where something will be
+    signed with it; unless it succeeds, nothing is published.  Raises InputError, LocalError.
     """
     if os.geteuid() != 0:
         raise LocalError("refresh needs root, since it mounts the image: run it with sudo")
@@ -115,9 +117,9 @@ def _refresh(order: Order, version: ImageVersion, head: Head, work: Path) -> Ref
     changed = changes(before[1] if before else (), after[1] if after else ())
     if before is not None and not changed and not order.command:
         return RefreshReport(version.version, changed, None, done.trimmed, tuple(warnings))
-    if order.check:
-        _check(order.check, image, order.name)
     attached = _beside(order.repo, version)
+    if order.check:
+        _check(order.check, image, order.name, {each.kind: each for each in gather(image, work, attached)})
     report = publish(
         image,
         order.name,
@@ -146,9 +148,12 @@ def _root(image: Path) -> tuple[Partition, Contents | None]:
     return found[0]
 
 
-def _check(command: str, image: Path, name: str) -> None:
-    """Raises LocalError unless the check succeeds."""
+def _check(command: str, image: Path, name: str, beside: Mapping[str, Gathered]) -> None:
+    """Raises LocalError unless the check succeeds.  `beside`: what will be signed with the image, by kind."""
     environment = {**os.environ, "IMAGE": str(image), "NAME": name}
+    for kind, variable in (("kernel", "KERNEL"), ("initrd", "INITRD")):
+        environment[variable] = str(beside[kind].file) if kind in beside else ""
+    environment["CMDLINE"] = beside["cmdline"].file.read_text() if "cmdline" in beside else ""
     process = subprocess.Popen(["/bin/sh", "-c", command], stdout=sys.stderr.fileno(), env=environment)
     try:
         code = process.wait()

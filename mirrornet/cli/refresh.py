@@ -30,7 +30,10 @@ def refresh(
     ] = None,
     check: Annotated[
         str,
-        typer.Option(metavar="CMD", help="A shell command; publish only if it succeeds.  $IMAGE is the disk."),
+        typer.Option(
+            metavar="CMD",
+            help="A shell command; publish only if it succeeds.  $IMAGE is the disk; see deploy/check-boots.",
+        ),
     ] = "",
     state: Annotated[
         Path | None,

@@ -174,7 +174,9 @@ def test_what_starts_it_is_taken_again_out_of_the_image(base: Debian, site: Site
         attached=parse_boot(f"image:/etc/debian_version,{site.folder / 'initrd'},root=/dev/vda a=b,c"),
         now=time.time(),
     )
-    done = site.refresh("--json", "--", "sh", "-c", "echo newer >/etc/new; ln -sf new /etc/debian_version")
+    check = 'test "$CMDLINE" = "root=/dev/vda a=b,c" && grep -qx newer "$KERNEL" && test -z "$INITRD"'
+    command = ("--", "sh", "-c", "echo newer >/etc/new; ln -sf new /etc/debian_version")
+    done = site.refresh("--json", "--check", check, *command)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["warnings"] == ["version 2 has initrd beside it, and the new one has not"]
     found = {each.kind: each for each in listed(site.repo, time.time()).latest("debian").attached}
