@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from mirrornet.cli.client import (
     LogFile,
     Name,
     Offline,
+    Prefetch,
     ReadDeadline,
     RequireFresh,
     ResolverAddress,
@@ -57,6 +59,7 @@ def boot(
     state: StateFolder = None,
     log: LogFile = None,
     share_rtt: ShareRtt = False,
+    prefetch: Prefetch = "auto",
     read_deadline: ReadDeadline = "30s",
 ) -> None:
     """Boot an image in a virtual machine (QEMU), from the nearest mirrors.
@@ -89,9 +92,10 @@ def boot(
         state=state,
         read_deadline=read_deadline,
         share_rtt=share_rtt,
+        prefetch=prefetch,
     )
     options = BootOptions(
-        client,
+        replace(client, boots=True),
         memory=check_memory(parsed("--memory", parse_size, memory)),
         accel="kvm" if accel == "kvm" else "tcg" if accel == "tcg" else None,
         ephemeral=ephemeral,
