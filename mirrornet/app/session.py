@@ -222,6 +222,7 @@ class Session:
             "warnings": self.warnings,
             "name_server": self._refresher.last_error if self._refresher else "",
             "network_down": self.choice.network_down,
+            "requests": self.choice.requests,
             "hedges": self.choice.hedges,
             "mirrors": [
                 *(_mirror(record, now) for record in self.choice.records()),
@@ -306,8 +307,13 @@ def _mirror(record: Record, now: float) -> dict[str, Any]:
         "addresses": list(record.endpoint.addresses),
         "rank": record.endpoint.rank,
         "state": state,
-        "first_byte_ms": None if record.first_byte is None else round(record.first_byte * 1000, 1),
+        "first_byte_ms": _milliseconds(record.first_byte),
+        "first_byte_p50_ms": _milliseconds(record.measures.firsts.at(0.5)),
+        "first_byte_p95_ms": _milliseconds(record.measures.firsts.at(0.95)),
         "rate": None if record.rate is None else round(record.rate),
+        "line_rate": None if (peak := record.measures.peak) is None else round(peak),
+        "window": record.window.limit,
+        "share": round(record.breaker.share(now), 2),
         "blocks": record.blocks,
         "bytes": record.bytes,
         "missing": record.missing,
@@ -316,3 +322,7 @@ def _mirror(record: Record, now: float) -> dict[str, Any]:
         "last_blame": record.last_blame,
         "out_for": max(0.0, round(record.out_until - now, 1)) if record.out_until is not None else 0.0,
     }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

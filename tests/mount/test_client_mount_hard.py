@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def _reading(point: Path, block: int) -> tuple[threading.Thread, list[bytes | in
     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
 
     def read() -> None:
-        with file:
+        with contextlib.suppress(OSError), file:  # closing it is an error, too, once the mount has gone
             try:
                 got.append(os.pread(file.fileno(), 10, block * UNIT))
             except OSError as error:
