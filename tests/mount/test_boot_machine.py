@@ -31,6 +31,7 @@ class House:
         self.publish()
         self.booted: list[Boot] = []
         self.urls: list[str] = []
+        self.servers: list[world.Mirror] = []
 
     def publish(self, zero: str = "0", **attached: bytes) -> None:
         image = sector_image(self.folder / "disk.img", zero)
@@ -51,7 +52,7 @@ def house(need: Callable[..., None], tmp_path: Path) -> Iterator[House]:
     need(*NEEDS, "fuse")
     made = House(tmp_path)
     with world.mirrors(made.repo, 2, first=20) as servers:
-        made.urls = [server.url for server in servers]
+        made.servers, made.urls = servers, [server.url for server in servers]
         yield made
         for each in made.booted:
             each.end()
@@ -139,6 +140,20 @@ def test_sigterm_asks_the_guest_and_a_second_one_does_not_wait(house: House) -> 
     guest.process.terminate()
     assert guest.ended() == 130
     assert all(is_gone(pid) for pid in children.values())
+
+
+def test_sigterm_while_mirrors_are_silent_ends_it_soon_and_leaves_nothing(house: House) -> None:
+    before = _leftovers()
+    for server in house.servers:
+        server.behave = "hang"
+    guest = house.boot()
+    until(lambda: any(server.blocks_asked for server in house.servers), lambda: guest.errors, patience=30)
+    children = guest.children()
+    guest.process.terminate()
+    assert guest.ended() == 130
+    assert guest.errors == "mirrornet: interrupted\n"
+    assert all(is_gone(pid) for pid in children.values())
+    assert _leftovers() <= before
 
 
 def test_without_qemu_the_package_is_named(house: House, tmp_path: Path) -> None:
