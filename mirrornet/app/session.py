@@ -100,10 +100,13 @@ class Session:
         self._profile: tuple[BlockRef, ...] = ()
         self._beside: set[asyncio.Task[Any]] = set()
 
-    async def open(self) -> Trusted:
-        """Finds the mirrors and the version.  Raises MirrornetError where there is none to be believed."""
+    async def open(self, *, kept: bool = False) -> Trusted:
+        """Finds the mirrors and the version.  Raises MirrornetError where there is none to be believed.
+
+        `kept`: what was verified here before is good enough, and no mirror is asked for anything newer.
+        """
         endpoints = await self._mirrors()
-        self.trusted = await self._open(endpoints)
+        self.trusted = await self._open(() if kept else endpoints)
         self.warnings += self.trusted.warnings
         return self.trusted
 
@@ -119,8 +122,6 @@ class Session:
         if not options.offline:
             trouble = self._refresher.trouble if self._refresher else lambda: None
             failover = Failover(self.fetcher, self.choice, self._pool, trouble)
-            if isinstance(self._source, Urls):
-                self.choice.update(endpoints_of(self._source))
             if self._refresher is not None:
                 self.spawn(self._refresher.run())
                 self.spawn(self._descend(self._refresher))
@@ -239,7 +240,9 @@ class Session:
         if self.options.offline:
             return ()
         if isinstance(self._source, Urls):
-            return endpoints_of(self._source)
+            endpoints = endpoints_of(self._source)
+            self.choice.update(endpoints)
+            return endpoints
         digest = hashlib.sha256(f"{self._source.name} {self.options.resolver}".encode()).hexdigest()[:16]
         file = self.state / "mirrors" / f"{digest}.json"
         resolver = Resolver(self._server)
