@@ -93,7 +93,7 @@ class Mounted:
     def _make(self, trusted: Trusted, reader: Reader) -> Mount:
         client = self._options.client
         created = int(datetime.fromisoformat(trusted.image.created).timestamp()) * 1_000_000_000
-        operations = Operations(client.name, reader, client.read_deadline, created)
+        operations = Operations(client.name, reader, created)
         self._mount = Mount(self._options.mountpoint, f"{client.source}#{client.name}", operations)
         return self._mount
 
@@ -158,7 +158,7 @@ class Mounted:
             "no_cloop": mount.operations.no_cloop,
             "leaving": mount.operations.refusing,
             "open_handles": len(mount.operations.handles),
-            "reads_waiting": len(mount.operations.reads),
+            "reads_waiting": mount.operations.waiting,
         }
 
 

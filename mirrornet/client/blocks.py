@@ -3,11 +3,9 @@
 There is one flight per block, however many wait for it.  A flight belongs to the block, not to the reader who caused
 it: when he gives up, it lands for the next one.  It has the reader's deadline nevertheless, so nothing flies for ever.
 
-The disk is asked by threads, which also hash and inflate.  A hop to a thread and back costs as much as a third of a
-block, so what is sought in one turn of the event loop goes together: a few blocks a job, one job a core, what readers
-wait for before what is fetched early.  And a block that one reader alone waits for, and that the kernel has in memory,
-is taken without any hop (`at_once`): both cores would otherwise only wait for each other.  A disk that has to be
-waited for never holds up the event loop.
+The disk cache is asked by threads, which also hash and inflate (disk.py).  A block that one reader alone waits for, and
+that the kernel has in memory, is taken without any hop (`at_once`): the cores would otherwise only wait for each other.
+A disk that has to be waited for never holds up the event loop.
 
 What a mirror gave goes to the disk cache behind everybody.
 """
@@ -17,26 +15,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import os
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Final
 
 from mirrornet.client.cache import Cache
+from mirrornet.client.disk import Disk
 from mirrornet.client.failover import Failover, Opened
 from mirrornet.client.fetch import Within
 from mirrornet.client.memory import Memory
-from mirrornet.image.format.block import BlockRef, block_path, open_block
+from mirrornet.image.format.block import BlockRef, block_path
 from mirrornet.image.format.index import Head, Place
-from mirrornet.model.errors import LocalError, MirrornetError, Unreachable, Untrusted
+from mirrornet.model.errors import LocalError, MirrornetError, Unreachable
 
 WRITES: Final = 64  # blocks on their way to the disk cache; beyond that they are not kept
-CORES: Final = max(1, min(4, len(os.sched_getaffinity(0))))
 STORED: Final = 8 << 20  # bytes of blocks as stored, for who reads them so: a read begins where the last one ended
-TOGETHER: Final = 4  # blocks in one job of a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +96,7 @@ class Blocks:
         self._stored = Memory(STORED)
         self._flights: dict[bytes, Flight] = {}
         self._passing: dict[bytes, asyncio.Task[bytes]] = {}
-        self._urgent: deque[Flight] = deque()  # sought on disk: readers wait for these
-        self._early: deque[Flight] = deque()
-        self._jobs = 0
-        self._called = False
+        self._disk: Disk[Flight] = Disk(cache, self._looked)
         self._keeping: set[asyncio.Task[None]] = set()
 
     def held(self, ref: BlockRef) -> bytes | None:
@@ -120,15 +112,8 @@ class Blocks:
 
     def at_once(self, ref: BlockRef) -> bytes | None:
         """The block from the disk cache, verified, if nothing has to be waited for and no other core could help."""
-        if self._jobs or self._urgent or ref.hash in self._flights or self.crowded():
+        if ref.hash in self._flights or self.crowded() or (data := self._disk.at_once(ref)) is None:
             return None
-        stored = self._cache.at_hand(ref, time.time())
-        if stored is None:
-            return None
-        try:
-            data = open_block(stored, ref)
-        except Untrusted:
-            return None  # `_from_disk` finds the same, and removes it
         self.figures.disk += 1
         self._memory.put(ref.hash, data)
         return data
@@ -141,12 +126,9 @@ class Blocks:
         if flight is None:
             flight = Flight(ref, place, asyncio.get_running_loop().create_future(), promise=promise)
             self._flights[ref.hash] = flight
-            flight.landing.add_done_callback(functools.partial(self._landed, flight))
-            (self._urgent if wanted else self._early).append(flight)
-            self._call()
-        elif wanted and not flight.wanted.is_set() and flight in self._early:
-            self._early.remove(flight)
-            self._urgent.append(flight)
+            self._disk.seek(flight, urgent=wanted)
+        elif wanted and not flight.wanted.is_set():
+            self._disk.hurry(flight)
         if wanted:
             flight.wanted.set()
         return flight
@@ -154,7 +136,8 @@ class Blocks:
     async def landed(self, flights: Sequence[Flight]) -> list[bytes]:
         """What they bring.  Raises MirrornetError, the first of theirs."""
         landings = [flight.landing for flight in flights]
-        await asyncio.wait(landings)  # which leaves them alone where this reader gives up
+        if waiting := [landing for landing in landings if not landing.done()]:
+            await asyncio.wait(waiting)  # which leaves them alone where this reader gives up
         return [landing.result() for landing in landings]
 
     def promise(
@@ -218,65 +201,19 @@ class Blocks:
         if not task.cancelled():
             task.exception()  # whoever waited has it
 
-    # -- the disk
-
-    def _call(self) -> None:
-        """Has the disk asked when this turn of the event loop is over, so that what is sought in it goes together."""
-        if not self._called:
-            self._called = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
-
-    def _dispatch(self) -> None:
-        self._called = False
-        while self._jobs < CORES and (self._urgent or self._early):
-            queue = self._urgent or self._early
-            share = min(TOGETHER, -(-len(queue) // (CORES - self._jobs)))
-            flights = [queue.popleft() for _ in range(share)]
-            self._jobs += 1
-            try:
-                looked = asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._from_disk, [flight.ref for flight in flights]
-                )
-            except RuntimeError:  # the pool is closed, and we with it
-                for flight in flights:
-                    flight.landing.cancel()
-                continue
-            looked.add_done_callback(functools.partial(self._looked, flights))
-
-    def _from_disk(self, refs: list[BlockRef]) -> list[bytes | None]:
-        return [self._opened(ref) for ref in refs]
-
-    def _opened(self, ref: BlockRef) -> bytes | None:
-        stored = self._cache.get(ref, time.time())
-        if stored is None:
-            return None
-        try:
-            return open_block(stored, ref)
-        except Untrusted:
-            self._cache.discard(ref)
-            return None
-
-    def _looked(self, flights: list[Flight], looked: asyncio.Future[list[bytes | None]]) -> None:
-        self._jobs -= 1
-        self._dispatch()
-        error = None if looked.cancelled() else looked.exception()
-        if looked.cancelled() or error is not None:
-            for flight in flights:
-                if error is None:
-                    flight.landing.cancel()
-                elif not flight.landing.done():
-                    flight.landing.set_exception(error)
+    def _looked(self, flight: Flight, found: bytes | Exception | None) -> None:
+        """The disk cache was asked."""
+        if flight.landing.done():
             return
-        for flight, data in zip(flights, looked.result(), strict=True):
-            if flight.landing.done():
-                continue
-            if data is not None:
-                self.figures.disk += 1
-                self._land(flight, data)
-            elif self._failover is None:
-                flight.landing.set_exception(_absent(flight.ref))
-            else:
-                flight.task = asyncio.create_task(self._fetch(flight, self._failover))
+        if isinstance(found, bytes):
+            self.figures.disk += 1
+            self._land(flight, found)
+        elif found is not None:
+            self._fail(flight, found)
+        elif self._failover is None:
+            self._fail(flight, _absent(flight.ref))
+        else:
+            flight.task = asyncio.create_task(self._fetch(flight, self._failover))
 
     # -- mirrors
 
@@ -290,11 +227,10 @@ class Blocks:
                     ref, deadline=deadline, wanted=flight.wanted, pack=self._pack(flight.place)
                 )
         except asyncio.CancelledError:
-            flight.landing.cancel()
+            self._fail(flight, None)
             raise
         except Exception as error:  # whatever it is, nobody waits for ever
-            if not flight.landing.done():
-                flight.landing.set_exception(error)
+            self._fail(flight, error)
             return
         self.figures.network += 1
         self._keep(ref, opened.stored)
@@ -308,13 +244,20 @@ class Blocks:
 
     def _land(self, flight: Flight, data: bytes) -> None:
         self._memory.put(flight.ref.hash, data)
+        self._flights.pop(flight.ref.hash, None)
         if not flight.landing.done():
             flight.landing.set_result(data)
 
-    def _landed(self, flight: Flight, landing: asyncio.Future[bytes]) -> None:
-        del self._flights[flight.ref.hash]
-        if not landing.cancelled():
-            landing.exception()  # whoever waited has it; nobody waiting is no news
+    def _fail(self, flight: Flight, error: Exception | None) -> None:
+        """It brings nothing; without an error, since all ends."""
+        self._flights.pop(flight.ref.hash, None)
+        if flight.landing.done():
+            return
+        if error is None:
+            flight.landing.cancel()
+        else:
+            flight.landing.set_exception(error)
+            flight.landing.exception()  # whoever waits has it; nobody waiting is no news
 
     def _keep(self, ref: BlockRef, stored: bytes) -> None:
         if len(self._keeping) >= WRITES:
@@ -329,6 +272,15 @@ class Blocks:
 
     # -- the end
 
+    def give_up(self) -> None:
+        """Whoever waits for a block just now waits no more: CancelledError."""
+        for flight in tuple(self._flights.values()):
+            if flight.task is not None:
+                flight.task.cancel()
+            self._fail(flight, None)
+        for task in self._passing.values():
+            task.cancel()
+
     async def settle(self, left: int = 0) -> None:
         """Waits until no more than `left` blocks are on their way to the disk cache."""
         while len(self._keeping) > left:
@@ -336,8 +288,7 @@ class Blocks:
 
     async def close(self) -> None:
         """Ends what flies; blocks already here still go to the cache."""
-        self._urgent.clear()
-        self._early.clear()
+        await self._disk.close()
         flights = tuple(self._flights.values())
         tasks = [*self._passing.values(), *(flight.task for flight in flights if flight.task is not None)]
         for task in tasks:
@@ -345,7 +296,7 @@ class Blocks:
         if tasks:
             await asyncio.wait(tasks)
         for flight in flights:
-            flight.landing.cancel()
+            self._fail(flight, None)
         await self.settle()
 
 

@@ -82,12 +82,14 @@ class Cache:
 
     def get(self, ref: BlockRef, now: float) -> bytes | None:
         """The bytes kept under `ref`, not verified, or None."""
-        path = self.folder / block_path(ref.hash)
         try:
-            with path.open("rb") as stream:
-                data = stream.read(ref.stored + 1)
-                if abs(now - os.fstat(stream.fileno()).st_mtime) > RENEW:
-                    _used_at(path, now)
+            descriptor = os.open(self._path(ref), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = os.read(descriptor, ref.stored + 1)
+                if abs(now - os.fstat(descriptor).st_mtime) > RENEW:
+                    _used_at(descriptor, now)
+            finally:
+                os.close(descriptor)
         except OSError:
             self.figures.misses += 1
             return None
@@ -105,9 +107,8 @@ class Cache:
         """As `get`, but only if the kernel has the file in memory, so that an event loop may ask; None is no miss."""
         if not _NO_WAIT:
             return None
-        name = ref.hash.hex()
         try:
-            descriptor = os.open(f"{self._blocks}/{name[:2]}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(self._path(ref), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
@@ -123,6 +124,11 @@ class Cache:
             return None
         self.figures.hits += 1
         return bytes(memoryview(data)[:count])
+
+    def _path(self, ref: BlockRef) -> str:
+        """Its file, without the price of a Path: this is asked for each block that is read."""
+        name = ref.hash.hex()
+        return f"{self._blocks}/{name[:2]}/{name}"
 
     def discard(self, ref: BlockRef) -> None:
         """What is kept under `ref` proved corrupt: it goes."""

@@ -3,7 +3,7 @@ image of zlib, NAME.cloop (cloop.py).
 
 What pyfuse3 does under asyncio, and what follows from it here:
 - An exception other than FUSEError is logged and the process that reads hangs for ever.  So every handler goes through
-  `_guarded`: whatever happens becomes EIO.  Only a read can wait, and a deadline ends it.
+  `_guarded`: whatever happens becomes EIO.  Only a read can wait, and the reader's deadline ends that.
 - `terminate()` waits for outstanding requests.  So a forced end first makes them fail, then terminates, then closes;
   `terminate` after `close` crashes, so it is called once and never after.
 - One task per request, and the kernel sends up to max_background of them: `max_tasks` is greater, or `stat` would wait
@@ -11,7 +11,7 @@ What pyfuse3 does under asyncio, and what follows from it here:
 - A short read is filled with zeroes: Reader checks the length.
 - There is one session per process: one process per mount, which is what we want anyway (one fault, one mount).
 
-A read whose blocks are here is answered at once; only one that waits becomes a task, which `end_reads` can end.
+A read whose blocks are here is answered at once, without a task or a timer.
 
 Attributes, names and statfs are known at the start and never wait for the network.  The kernel may keep them, and
 the pages of the image, for as long as it likes (an image version never changes): a second reader costs nothing.
@@ -42,7 +42,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FOREVER: Final = 86400.0  # seconds that the kernel may keep names and attributes
-GRACE: Final = 5.0  # seconds beyond the reader's deadline after which a handler is cut off
 AGAIN: Final = 0.5  # seconds between two looks whether somebody still holds the mount
 TASKS: Final = points.MAX_BACKGROUND + 64
 _FIRST: Final = 2  # the inode of the first file; the root's is 1
@@ -83,12 +82,11 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, name: str, reader: Reader, deadline: float, created: int) -> None:
+    def __init__(self, name: str, reader: Reader, created: int) -> None:
         super().__init__()
-        self.limit = deadline + GRACE
         self.refusing = False
+        self.waiting = 0  # reads that wait for a block
         self.handles: dict[int, View] = {}
-        self.reads: set[asyncio.Task[bytes]] = set()
         self.file_name = f"{name}.raw"
         self.no_cloop = absent(reader.head)
         self._files: dict[bytes, tuple[int, View]] = {self.file_name.encode(): (_FIRST, reader)}
@@ -170,11 +168,11 @@ class Operations(pyfuse3.Operations):
         found = self.handles[fh].answer(off, size, fh)
         if isinstance(found, bytes):
             return found
-        task = asyncio.create_task(found)
-        self.reads.add(task)
-        task.add_done_callback(self.reads.discard)
-        async with asyncio.timeout(self.limit):
-            return await task
+        self.waiting += 1
+        try:
+            return await found
+        finally:
+            self.waiting -= 1
 
     @_guarded
     async def release(self, fh: pyfuse3.FileHandleT) -> None:
@@ -204,8 +202,7 @@ class Operations(pyfuse3.Operations):
 
     def end_reads(self) -> None:
         """Makes every outstanding read fail with EIO."""
-        for task in tuple(self.reads):
-            task.cancel()
+        self._reader.blocks.give_up()
 
 
 class Mount:
