@@ -21,7 +21,7 @@ from mirrornet.app.mounts import statuses
 from mirrornet.app.session import ClientOptions, Session
 from mirrornet.client.forecast import Row, rows
 from mirrornet.client.gather import Gather
-from mirrornet.client.pins import Subject
+from mirrornet.client.pins import Subject, size_of
 from mirrornet.client.repository import Trusted
 from mirrornet.model.errors import InputError, LimitError, LocalError, PeerError
 from mirrornet.model.units import format_size
@@ -88,6 +88,8 @@ class _Pull:
         session, begun = self._session, time.monotonic()
         mounted = await self._mounted(trusted) if self._options.next else None
         await asyncio.to_thread(session.cache.measure, time.time())
+        if not self._options.profile_only and mounted is None:  # before the index's pages are fetched for nothing
+            self._refuse(size_of(trusted.head), 0)
         pin = session.cache.pins.held(session.subject)
         try:
             await asyncio.to_thread(self._pin, pin.hold, trusted)
@@ -189,9 +191,12 @@ class _Pull:
         """Raises LimitError where what is wanted, beside what is pinned, is more than the cache may hold."""
         session = self._session
         mine = {page.hash: page.stored for page in trusted.head.pages} | {row.ref.hash: row.ref.stored for row in order}
-        taken, quota = session.cache.pins.taken(mine, {session.subject}), session.cache.figures.quota
-        need = sum(mine.values())
-        if need + taken > quota:
+        self._refuse(sum(mine.values()), session.cache.pins.taken(mine, {session.subject}))
+
+    def _refuse(self, need: int, taken: int) -> None:
+        """Raises LimitError where `need` bytes beside `taken` that are pinned are more than the quota."""
+        session = self._session
+        if need + taken > (quota := session.cache.figures.quota):
             pinned = f", of which {format_size(taken)} are pinned" if taken else ""
             raise LimitError(
                 f"{session.subject} takes {format_size(need)}, and the cache {session.cache.folder} may hold "

@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 def pin(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME[@VERSION]...", help="Images mounted or pulled here before.  Default: the latest."),
+        typer.Argument(
+            metavar="NAME[@VERSION]...", help="Images mounted or pulled here before; the latest version unless said."
+        ),
     ] = None,
     show: Annotated[
         bool, typer.Option("--list", help="Show what is pinned, by whom, and how much of it is here.")

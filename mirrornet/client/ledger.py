@@ -176,9 +176,9 @@ def make_folder(path: Path, folder: Path) -> None:
     try:
         path.mkdir()
     except FileExistsError:
-        if path.is_dir():
-            return
-        raise NotADirectoryError(errno.ENOTDIR, "is a file, and a folder is wanted", str(path)) from None
+        if path.is_dir() and (path == folder or not path.is_symlink()):
+            return  # below the cache's own folder a link could lead root anywhere
+        raise NotADirectoryError(errno.ENOTDIR, "is there and is no folder", str(path)) from None
     except FileNotFoundError:
         if path == folder:
             path.mkdir(parents=True, exist_ok=True)

@@ -209,6 +209,17 @@ def test_a_folder_that_is_a_file(tmp_path: Path, expected_warnings: list[str]) -
     assert cache.get(_block(1)[0], NOW) is None and not cache.has(_block(1)[0])
 
 
+def test_a_link_in_a_cache_leads_nowhere(tmp_path: Path, expected_warnings: list[str]) -> None:
+    """The owner of a cache that root uses could else have root write where he may not."""
+    expected_warnings.append("serving on without it")
+    ref, stored = _block(1)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "cache" / "blocks").mkdir(parents=True)
+    (tmp_path / "cache" / "blocks" / ref.hash.hex()[:2]).symlink_to(tmp_path / "elsewhere")
+    cache = Cache(tmp_path / "cache")
+    assert not cache.put(ref, stored, NOW) and list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_somebody_who_holds_the_account_and_does_not_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
 ) -> None:
