@@ -136,8 +136,7 @@ class Mounted:
         if request.get("do") == "status":
             if request.get("refresh") and self._session.following is not None:
                 await self._session.following.look()
-            if self._session.profiles is not None:
-                await self._session.profiles.survey()
+            await self._session.survey()
             return self.status()
         if request.get("do") == "leave" and self._mount is not None:
             try:

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from mirrornet.app.folders import cache_folder, state_folder
 from mirrornet.app.following import Following
+from mirrornet.app.holding import Holding
 from mirrornet.app.profiles import Profiles
 from mirrornet.client.cache import Cache
 from mirrornet.client.choice import Choice, Record
@@ -91,6 +92,7 @@ class Session:
         self.failover: Failover | None = None  # None: offline
         self.following: Following | None = None
         self.profiles: Profiles | None = None
+        self.holding: Holding | None = None
         self.repository = Repository(self.state, options.root, self.fetcher)
         self._started = time.time()
         self._pool = ThreadPoolExecutor(WORKERS, "blocks")
@@ -136,6 +138,7 @@ class Session:
                 self.spawn(self.following.run())
         self.spawn(asyncio.to_thread(self.cache.measure, time.time()))
         self.spawn(self.hold())
+        self.holding = Holding(self.cache.pins, self.subject, trusted.head)
         self.reader = Reader(trusted.head, self.cache, failover, self._pool, deadline=options.read_deadline)
         self.profiles = Profiles(
             self.state, trusted, self.reader, failover, self.fetcher, self.cache,
@@ -233,7 +236,13 @@ class Session:
             "cache": self.cache.status(),
             "following": self.following.status() if self.following is not None else None,
             "profile": self.profiles.status() if self.profiles is not None else None,
+            "holding": self.holding.status() if self.holding is not None else None,
         }
+
+    async def survey(self) -> None:
+        """Looks at what `status` tells of the cache; waits for no network, and never for long."""
+        if self.profiles is not None and self.holding is not None:
+            await asyncio.gather(self.profiles.survey(), self.holding.survey())
 
     async def _mirrors(self) -> tuple[Endpoint, ...]:
         """The mirrors of SOURCE now; none where offline, or where DNS has no answer (it may have one later)."""

@@ -61,7 +61,7 @@ def _attention(status: dict[str, Any]) -> Iterable[str]:
     if following.get("failed"):
         yield from _wrapped(f"newer versions could not be looked for: {following['failed']}")
     if status.get("profile"):
-        yield from _wrapped(boots_offline(status["profile"]))
+        yield from _wrapped(boots_offline(status["profile"], status.get("holding")))
 
 
 def next_version(found: dict[str, Any], mounted: int) -> str:
@@ -84,17 +84,27 @@ def next_version(found: dict[str, Any], mounted: int) -> str:
     return f"{line}; mounted stays version {mounted}"
 
 
-def boots_offline(profile: dict[str, Any]) -> str:
-    """Whether what a boot touches is here."""
+def boots_offline(profile: dict[str, Any], holding: dict[str, Any] | None = None) -> str:
+    """Whether what a boot touches is here, and how much of the image is."""
     blocks, cached = profile.get("blocks"), profile.get("cached")
+    if holding and holding["complete"]:
+        return "boots offline: yes, all of the image is here" + (
+            f" (profile {blocks:,} of {blocks:,})" if blocks else ""
+        )
+    of_all = f"; {_percent(holding)} of the image is here" if holding else ""
     if profile.get("from") in (None, "none"):
-        return "boots offline: not known, there is no profile"
+        return f"boots offline: not known, there is no profile{of_all}"
     if not blocks or cached is None:
-        return "boots offline: not known yet"
+        return f"boots offline: not known yet{of_all}"
     count = f"(profile {cached:,} of {blocks:,})"
     if cached == blocks:
-        return f"boots offline: yes {count}"
-    return f"boots offline: no {count}; mirrornet pull --profile-only brings the rest"
+        return f"boots offline: yes {count}{of_all}"
+    return f"boots offline: no {count}{of_all}; mirrornet pull --profile-only brings what is missing"
+
+
+def _percent(holding: dict[str, Any]) -> str:
+    """Rounded down: 100 % is all of it."""
+    return f"{100 * holding['here'] // max(1, holding['bytes'])} %"
 
 
 def _mirrors(mirrors: list[dict[str, Any]]) -> Iterable[str]:

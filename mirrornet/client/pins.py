@@ -254,9 +254,16 @@ class Pins:
 
     def here(self, pin: Pin) -> tuple[int, bool]:
         """Stored bytes of it that are in the cache, and whether that is all."""
-        wanted = self.lengths(pin.subject, pin.head) if pin.head else dict.fromkeys(pin.hashes, 0)
+        if pin.head is not None:
+            return self.present(pin.subject, pin.head)[1:]
+        found = [self._length(each) for each in pin.hashes]
+        return sum(found), all(found)
+
+    def present(self, subject: Subject, head: Head) -> tuple[int, int, bool]:
+        """Stored bytes of a version, of those in the cache, and whether that is all."""
+        wanted = self.lengths(subject, head)
         found = [self._length(each) for each in wanted if len(each) == 32]
-        return sum(found), all(found) and len(found) == len(wanted)
+        return sum(wanted.values()), sum(found), all(found) and len(found) == len(wanted)
 
     def _length(self, hash: bytes) -> int:
         try:

@@ -116,6 +116,13 @@ def test_whether_it_boots_without_a_network() -> None:
     assert boots_offline({"from": "learnt", "blocks": 1264, "cached": 1000}).startswith(
         "boots offline: no (profile 1,000 of 1,264)"
     )
+    part = {"bytes": 1000, "here": 999, "complete": False}
+    yes = {"from": "learnt", "blocks": 9, "cached": 9}
+    assert boots_offline(yes, part) == "boots offline: yes (profile 9 of 9); 99 % of the image is here"
+    assert boots_offline({"from": "none"}, part).endswith("no profile; 99 % of the image is here")
+    whole = {"bytes": 1000, "here": 1000, "complete": True}
+    assert boots_offline(yes, whole) == "boots offline: yes, all of the image is here (profile 9 of 9)"
+    assert boots_offline({"from": "none"}, whole) == "boots offline: yes, all of the image is here"
 
 
 def test_a_mount_that_is_not_ready_or_does_not_answer() -> None:

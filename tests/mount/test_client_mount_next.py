@@ -130,7 +130,8 @@ def test_what_was_pulled_mounts_and_reads_without_a_network(machine: Machine) ->
     assert status["offline"] and status["reads"]["network"] == 0 and status["following"] is None
     assert (status["profile"]["blocks"], status["profile"]["cached"]) == (3, 3)
     told = machine.told("status", str(file.parent))
-    assert "boots offline: yes (profile 3 of 3)" in told and ", offline" in told
+    assert "boots offline: yes, all of the image is here (profile 3 of 3)" in told and ", offline" in told
+    assert status["holding"]["complete"] and status["holding"]["here"] == status["holding"]["bytes"]
 
 
 def test_two_mounts_share_a_cache_and_its_quota_and_pin_what_they_need(machine: Machine) -> None:
