@@ -7,6 +7,11 @@ Addresses of both families are raced (RFC 8305, by aiohttp): the families take t
 250 ms after the one before.  Where IPv6 leads nowhere, that would be 250 ms for every connection, so the address that
 answered last goes first from then on, as RFC 8305 section 4 advises, until it fails.
 
+The connection that was used last is used next.  A sender forgets how fast it may go on one that has rested for a few
+hundred milliseconds (RFC 2861, RFC 9293; Linux's tcp_slow_start_after_idle), and a block then takes three round trips
+instead of one.  aiohttp's pool hands out the one that rested longest, so each connection is a session of its own here
+and they lie on a stack.
+
 How long making a connection took is told to whoever waits (`Progress`): a first byte that comes after a handshake says
 nothing of how busy the mirror is.
 
@@ -19,7 +24,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -37,53 +43,73 @@ _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"mirrornet/{__version_
 
 
 class Connections:
-    """A session per mirror.  `connect`: seconds for name, connection and TLS; `progress`: between two pieces."""
+    """Connections to all mirrors.  `connect`: seconds for name, connection and TLS; `progress`: between two pieces."""
 
     def __init__(self, connect: float, progress: float) -> None:
         self._connect = connect
         self._progress = progress
-        self._sessions: dict[tuple[object, ...], tuple[aiohttp.ClientSession, _Pinned]] = {}
+        self._mirrors: dict[tuple[object, ...], _Mirror] = {}
         self._trace = aiohttp.TraceConfig()
         self._trace.on_connection_create_start.append(_connecting)
         self._trace.on_connection_create_end.append(_connected)
 
-    def session(self, endpoint: Endpoint) -> aiohttp.ClientSession:
-        """The session whose connections go to `endpoint`."""
-        found = self._sessions.get(endpoint.dialled)
-        if found is None:
-            resolver = _Pinned(endpoint, self._connect)
-            connector = aiohttp.TCPConnector(
-                resolver=resolver,
-                limit=CONNECTIONS,
-                keepalive_timeout=KEPT,
-                use_dns_cache=False,
-                happy_eyeballs_delay=ATTEMPT_DELAY,
-                interleave=1,
-            )
-            session = aiohttp.ClientSession(
-                connector=connector,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=_HEADERS,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect, sock_read=self._progress),
-                trace_configs=[self._trace],
-            )
-            found = self._sessions[endpoint.dialled] = session, resolver
-        return found[0]
+    @asynccontextmanager
+    async def one(self, endpoint: Endpoint) -> AsyncGenerator[aiohttp.ClientSession]:
+        """A session with a connection to `endpoint`, or none yet; it is nobody else's meanwhile."""
+        mirror = self._mirrors.get(endpoint.dialled)
+        if mirror is None:
+            mirror = self._mirrors[endpoint.dialled] = _Mirror(_Pinned(endpoint, self._connect))
+        async with mirror.limit:
+            session = mirror.rested.pop() if mirror.rested else self._session(mirror)
+            try:
+                yield session
+            finally:
+                mirror.rested.append(session)
+
+    def _session(self, mirror: _Mirror) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=mirror.resolver,
+            limit=1,
+            keepalive_timeout=KEPT,
+            use_dns_cache=False,
+            happy_eyeballs_delay=ATTEMPT_DELAY,
+            interleave=1,
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_HEADERS,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect, sock_read=self._progress),
+            trace_configs=[self._trace],
+        )
+        mirror.sessions.append(session)
+        return session
 
     def answered(self, endpoint: Endpoint, response: aiohttp.ClientResponse) -> None:
         """Remembers the address that `response` came from, for the next connection."""
         transport = response.connection.transport if response.connection is not None else None
         peer = transport.get_extra_info("peername") if transport is not None else None
-        found = self._sessions.get(endpoint.dialled)
-        if peer and found is not None:
-            found[1].first = str(peer[0])
+        mirror = self._mirrors.get(endpoint.dialled)
+        if peer and mirror is not None:
+            mirror.resolver.first = str(peer[0])
 
     async def forget(self, keep: Iterable[Endpoint]) -> None:
         """Closes the connections to mirrors that are not in `keep`."""
         kept = {endpoint.dialled for endpoint in keep}
-        for key in [known for known in self._sessions if known not in kept]:
-            await self._sessions.pop(key)[0].close()
+        for key in [known for known in self._mirrors if known not in kept]:
+            for session in self._mirrors.pop(key).sessions:
+                await session.close()
+
+
+class _Mirror:
+    """The sessions of one mirror: those that rest, the one used last on top, and all of them."""
+
+    def __init__(self, resolver: _Pinned) -> None:
+        self.resolver = resolver
+        self.limit = asyncio.Semaphore(CONNECTIONS)
+        self.rested: list[aiohttp.ClientSession] = []
+        self.sessions: list[aiohttp.ClientSession] = []
 
 
 class _Pinned(AbstractResolver):

@@ -70,13 +70,16 @@ class Fetcher:
         begun = time.monotonic()
         try:
             for _ in range(REDIRECTS + 1):
-                async with self._connections.session(endpoint).get(
-                    URL(url, encoded=True),
-                    allow_redirects=False,
-                    proxy=_proxy(url),
-                    headers=headers,
-                    trace_request_ctx=progress,
-                ) as response:
+                async with (
+                    self._connections.one(endpoint) as session,
+                    session.get(
+                        URL(url, encoded=True),
+                        allow_redirects=False,
+                        proxy=_proxy(url),
+                        headers=headers,
+                        trace_request_ctx=progress,
+                    ) as response,
+                ):
                     self._connections.answered(endpoint, response)
                     if response.status in MOVED:
                         url = _redirected(endpoint, url, response.headers.get("Location", ""))
@@ -99,9 +102,12 @@ class Fetcher:
         """
         headers = {"Content-Type": "application/json"}
         try:
-            async with self._connections.session(endpoint).post(
-                URL(endpoint.url, encoded=True), data=body, headers=headers, allow_redirects=False
-            ) as response:
+            async with (
+                self._connections.one(endpoint) as session,
+                session.post(
+                    URL(endpoint.url, encoded=True), data=body, headers=headers, allow_redirects=False
+                ) as response,
+            ):
                 return response.status
         except TimeoutError:
             raise Unreachable(f"{endpoint}: no answer in time") from None
