@@ -1,7 +1,7 @@
 """Blocks that will be needed, grouped into requests: neighbours in a pack come as one stretch of it.  Pure.
 
-The first batch is small, so that the first blocks are here soon; each is at most twice the one before, up to a
-megabyte, which is a round trip's worth at 200 Mbit/s and 40 ms.  A gap (a block that is here already) ends a batch:
+The first batch is small, so that the first blocks are here soon; each is at most twice the one before, up to 4 MiB
+(replay.py says why).  A gap (a block that is here already) ends a batch:
 fetching what is here costs more than another request on a connection that is open.
 """
 
@@ -14,7 +14,7 @@ from typing import Final
 from mirrornet.image.format.block import BlockRef
 from mirrornet.image.format.index import Place
 
-SIZES: Final = (256 << 10, 1 << 20)  # stored bytes of the first batch, and of the largest
+SIZES: Final = (256 << 10, 4 << 20)  # stored bytes of the first batch, and of the largest
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
     profile → rows of the index → what is not here yet → batches → stretches of the boot's pack, side by side
 
-What lies in the boot's pack comes by ranged requests of up to a megabyte, each carrying many blocks; what does not (a
-profile learnt here, a version without packs) comes block by block.  Every block of a batch is *promised* to the
-reader before the request goes: a guest that arrives meanwhile waits for it instead of asking again, and asks himself
-when the promise is not kept in time.  So the guest overtakes the replay without a byte twice.
+What lies in the boot's pack comes by ranged requests that carry many blocks; what does not (a profile learnt here, a
+version without packs) comes block by block.  Every block of a batch is *promised* to the reader before the request
+goes: a guest that arrives meanwhile waits for it instead of asking again, and asks himself when the promise is not
+kept in time.  So the guest overtakes the replay without a byte twice.
 
-On their way are twice what the line holds (its rate times the round trip, 1 to 4 MB), half of that while a reader
-waits for a block of his own; failover bounds the requests, and lets readers go first.  At most 256 MiB are fetched, or
-half the cache: more is no boot.
+Two stretches are on their way, of up to 4 MB each: that is what keeps a connection's congestion window open.  With
+requests of a megabyte, taken in turn by idle connections, each began anew with ten packets (RFC 5681, 4.1: restart
+after idle) and 50 Mbit/s at 100 ms carried 11.  More than two would bring the first of what the guest waits for later.
+While a reader waits for a block of his own one stretch goes on and none begins beside it; failover bounds the requests,
+and lets readers go first.  At most 256 MiB are fetched, or half the cache: more is no boot.
 
 Three batches in a row that nobody gave end the replay: then the network is in trouble, and what little there is of it
 belongs to the guest.
@@ -38,8 +40,8 @@ from mirrornet.model.errors import MirrornetError, Missing, PeerError
 
 log = logging.getLogger(__name__)
 
-IN_FLIGHT: Final = (1 << 20, 4 << 20)  # stored bytes; twice what 200 Mbit/s hold at 20 and at 80 ms
-AT_ONCE: Final = 16  # requests
+STRETCHES: Final = 2  # at once
+SINGLES: Final = 16  # requests for single blocks at once
 LIMIT: Final = 256 << 20  # stored bytes of one replay
 FAILURES: Final = 3  # batches in a row
 DEADLINE: Final = 30.0  # seconds for a batch
@@ -103,8 +105,8 @@ class Replay:
             head = self._reader.head
             numbers = [number for number in self._profile.blocks if number < head.block_count]
             first = list({head.locate(number)[0]: number for number in reversed(numbers)}.values())
-            for some in range(0, len(first), AT_ONCE):  # their pages, side by side
-                await asyncio.gather(*(self._reader.row(number) for number in first[some : some + AT_ONCE]))
+            for some in range(0, len(first), SINGLES):  # their pages, side by side
+                await asyncio.gather(*(self._reader.row(number) for number in first[some : some + SINGLES]))
             found: dict[bytes, Needed] = {}
             for number in numbers:
                 ref, place = await self._reader.row(number)
@@ -134,17 +136,14 @@ class Replay:
         return found
 
     async def _fetch(self, waiting: deque[Batch], failover: Failover) -> None:
-        running: dict[asyncio.Task[None], int] = {}
+        running: dict[asyncio.Task[None], Batch] = {}
         try:
             while (waiting or running) and self._failures < FAILURES:
                 busy = self._reader.blocks.asked
-                line = _line(failover)
-                room = (line // 2 if busy else line) - sum(running.values())
-                while waiting and len(running) < AT_ONCE and (not running or waiting[0].size <= room):
+                while waiting and (not running or len(running) < _room(waiting[0], busy)):
                     batch = waiting.popleft()
-                    room -= batch.size
-                    patience = self._patience(failover, sum(running.values()) + batch.size)
-                    running[asyncio.create_task(self._bring(batch, failover, patience))] = batch.size
+                    under_way = batch.size + sum(other.size for other in running.values())
+                    running[asyncio.create_task(self._bring(batch, failover, _patience(failover, under_way)))] = batch
                 done, _ = await asyncio.wait(
                     running, timeout=LOOK if busy and waiting else None, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -214,19 +213,17 @@ class Replay:
         self.figures.brought += 1
         self.figures.bytes += stored
 
-    @staticmethod
-    def _patience(failover: Failover, under_way: int) -> float:
-        """Twice what the best mirror needs for all that is under way."""
-        predicted = [record.predicted(under_way) for record in failover.choice.records()]
-        return min(max(2 * min(predicted, default=0.0), PATIENCE[0]), PATIENCE[1])
+
+def _room(batch: Batch, busy: bool) -> int:
+    """How many requests may be under way, with that for `batch`; `busy`: a reader waits for a block of his own."""
+    most = SINGLES if batch.blocks[0].place is None else STRETCHES
+    return most // 4 if busy else most
 
 
-def _line(failover: Failover) -> int:
-    """Twice the stored bytes that the line to the best mirror holds."""
-    known = failover.choice.record(failover.choice.favourite)
-    if known is None or not known.measures.peak or (way := known.measures.firsts.at(0.1)) is None:
-        return IN_FLIGHT[0]
-    return min(max(round(2 * known.measures.peak * way), IN_FLIGHT[0]), IN_FLIGHT[1])
+def _patience(failover: Failover, under_way: int) -> float:
+    """Seconds that a reader waits for a promise: twice what the best mirror needs for all that is under way."""
+    predicted = [record.predicted(under_way) for record in failover.choice.records()]
+    return min(max(2 * min(predicted, default=0.0), PATIENCE[0]), PATIENCE[1])
 
 
 class Likeness:

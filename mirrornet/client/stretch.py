@@ -141,6 +141,7 @@ class Stretch:
                 data = await asyncio.get_running_loop().run_in_executor(tools.pool, open_block, stored, ref)
                 verified += 1
                 yield Arrived(ref, stored, data, name)
+            await asyncio.wait([coming], timeout=LOOK)  # all is here; a fetch cut off now would cost its connection
         except Missing:
             choice.lacks(name, piece.path.encode(), tools.clock())
             raise

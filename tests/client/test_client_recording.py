@@ -138,8 +138,8 @@ def test_blocks_in_a_row_of_a_pack_come_together() -> None:
         return Needed(number, ref, None if pack is None else Place(pack, offset))
 
     row = [needed(number, 0, 100_000 * number) for number in range(40)]
-    sizes = [len(batch.blocks) for batch in batched(row)]
-    assert sizes == [2, 5, 10, 10, 10, 3]  # 256 KiB, twice that, a megabyte
+    assert [len(batch.blocks) for batch in batched(row)] == [2, 5, 10, 20, 3]  # 256 KiB, each twice the one before
+    assert [len(batch.blocks) for batch in batched(row, (500_000, 700_000))] == [5, 7, 7, 7, 7, 7]
     assert [block for batch in batched(row) for block in batch.blocks] == row
     gap = [*row[:2], *row[3:5], needed(9, 1, 500_000), needed(10, None, 0), needed(11, None, 0)]
     assert [len(batch.blocks) for batch in batched(gap)] == [2, 2, 1, 1, 1]
