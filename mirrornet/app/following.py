@@ -73,24 +73,27 @@ class Following:
         self._failed = ""
         self._next: Next | None = None
         self._wanted = asyncio.Event()
-        self._looked = asyncio.Event()
+        self._asked: list[asyncio.Event] = []  # who waits for the next look
 
     async def run(self) -> None:
         """Looks for newer versions until cancelled."""
         await self._compare()  # an older version may have been mounted on purpose
         while True:
-            self._looked.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), EVERY * (1 - JITTER + 2 * JITTER * self._dice()))
             self._wanted.clear()
+            asked, self._asked = self._asked, []
             await self._refresh()
+            for each in asked:
+                each.set()
 
     async def look(self) -> None:
         """Looks now; returns when that is done, after a while also when it is not."""
-        self._looked.clear()
+        done = asyncio.Event()
+        self._asked.append(done)
         self._wanted.set()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._looked.wait(), ASKED)
+            await asyncio.wait_for(done.wait(), ASKED)
 
     async def _refresh(self) -> None:
         try:
