@@ -77,6 +77,7 @@ class Cache:
         self._ledger = Ledger(folder)
         self._suspended_until = 0.0
         self._room = threading.Lock()  # who makes room
+        self._verdict = threading.Lock()  # who says whether the disk refuses
         self._leaving: deque[Candidate] = deque()
         self._pins_seen = -1
 
@@ -170,14 +171,21 @@ class Cache:
         except OSError as error:
             if booked:
                 self._give_back(size)
-            self._suspended_until = now + SUSPEND
-            if not figures.refused:
-                log.warning("the cache %s refuses (%s): serving on without it", self.folder, error.strerror)
-            figures.refused = error.strerror or str(error)
+            self._refuses(error, now)
             return False
-        if now >= self._suspended_until:  # what was under way when the disk began to refuse proves nothing
-            figures.refused = ""
+        with self._verdict:
+            if now >= self._suspended_until:  # what was under way when the disk began to refuse proves nothing
+                figures.refused = ""
         return True
+
+    def _refuses(self, error: OSError, now: float) -> None:
+        """The disk refused: nothing is written for a while, and that is said once."""
+        with self._verdict:
+            self._suspended_until = now + SUSPEND
+            new = not self.figures.refused
+            self.figures.refused = error.strerror or str(error)
+        if new:
+            log.warning("the cache %s refuses (%s): serving on without it", self.folder, error.strerror)
 
     def measure(self, now: float) -> None:
         """Counts what is there, writes down the quota, and keeps to it; `status` is right from then on."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import client_mirrors as world
 import pytest
+from waiting import until
 
 from mirrornet.app.pull import Pulled, PullOptions, run_pull
 from mirrornet.app.session import ClientOptions
 from mirrornet.client import gather
+from mirrornet.client.cache import Cache
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.publish import publish
 from mirrornet.model.errors import InputError, LimitError, LocalError, MirrornetError, PeerError
@@ -221,3 +226,36 @@ def test_every_line_is_one_line(image: world.Published, three: list[world.Mirror
     with pytest.raises(MirrornetError) as error:
         pulled(image, three, tmp_path)
     assert "\n" not in str(error.value) and "refused" in str(error.value)
+
+
+def test_a_pull_that_is_killed_leaves_nothing_behind_but_blocks(
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
+    for server in three:
+        server.delay = 0.2
+    words = ["pull", three[0].url, "disk", "--root", image.pin]
+    folders = ["--cache", str(tmp_path / "cache"), "--state", str(tmp_path / "state")]
+    command = [sys.executable, "-c", "from mirrornet.cli import main; main()", *words, *folders]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: len(files(tmp_path)) > 3)
+    finally:
+        process.kill()
+        process.wait()
+    kept = len([path for path in files(tmp_path) if not path.name.startswith(".")])
+    assert kept < BLOCKS + 1, "it was killed in the middle"
+    for server in three:
+        server.delay = 0.0
+    again = pulled(image, three, tmp_path)
+    assert again.here >= kept - 1 and again.fetched == BLOCKS - again.here
+    assert list((tmp_path / "cache" / "pins").iterdir()) == []
+
+
+def test_two_pulls_at_once_help_each_other(image: world.Published, three: list[world.Mirror], tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda number: pulled(image, three, tmp_path), range(2)))
+    assert all(each.fetched + each.here == BLOCKS for each in both)
+    assert len(files(tmp_path)) == BLOCKS + 1
+    cache = Cache(tmp_path / "cache")
+    cache.measure(time.time())
+    assert cache.figures.bytes == sum(path.stat().st_size for path in files(tmp_path))
