@@ -47,4 +47,6 @@ Decisions
   is lost, as by a power cut.
 - 2026-11-23: an overlay is never rebased to another version, by hand either: the blocks under its file system would
   change.  A newer version starts fresh and says where the older writes are.
+- 2026-11-23: a guest's read waits for as long as no mirror answers (`boot --read-deadline never`): to a file system an
+  error of its disk is worse than a pause, and a guest can be switched off whatever it waits for.
 """

@@ -31,7 +31,7 @@ from mirrornet.model.errors import LocalError
 
 ASK: Final = 0.5  # seconds between two questions whether a block was read
 POWER_OFF: Final = 60.0  # seconds that a guest has to power off when it is asked to
-END: Final = 5.0  # seconds that QEMU has to end when it is told to
+END: Final = 2.0  # seconds that QEMU has to end when it is told to
 EARLY: Final = 60.0  # seconds in which a guest whose KVM gives up may be started again
 LINE: Final = 1 << 20  # bytes of one QMP message
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -176,13 +176,18 @@ class Qemu:
 
     def end(self) -> int:
         """Ends it, if it still runs: the exit code."""
+        self._say("quit")  # goes without a message of QEMU's
+        self._ended(END)
         if self._process.poll() is None:
             self._process.terminate()
-            try:
-                self._process.wait(END)
-            except subprocess.TimeoutExpired:  # under a KVM that hangs it hears nothing
-                self._process.kill()
+            self._ended(END)
+        if self._process.poll() is None:  # under a KVM that hangs it hears nothing
+            self._process.kill()
         return self._process.wait()
+
+    def _ended(self, seconds: float) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
 
     def _hear(self) -> bool:
         """Counts what came on the console; whether more may."""

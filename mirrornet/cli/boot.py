@@ -60,7 +60,7 @@ def boot(
     log: LogFile = None,
     share_rtt: ShareRtt = False,
     prefetch: Prefetch = "auto",
-    read_deadline: ReadDeadline = "30s",
+    read_deadline: ReadDeadline = "never",
 ) -> None:
     """Boot an image in a virtual machine (QEMU), from the nearest mirrors.
 

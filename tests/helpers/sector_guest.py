@@ -1,7 +1,8 @@
 """A guest of one sector: it counts its boots on its own disk, tells the number on its console, and waits to be let go.
 
 Its code is a boot sector for SeaBIOS: read the second sector by INT 13h, add one to its first byte, write it back,
-print "BOOTED n" to the first serial port, wait for a byte there, power off by ACPI's port as q35 has it.  All of it
+print "BOOTED n" to the first serial port, wait for a byte there.  For an "r" it reads a sector far from there, of which
+no overlay has a copy, and prints "READ"; for any other byte it powers off by ACPI's port as q35 has it.  All of it
 takes a second or two under emulation, so that what `mirrornet boot` promises can be tried in real virtual machines.
 """
 
@@ -21,26 +22,25 @@ _TEXT = b"BOOTED "
 _ORIGIN = 0x7C00  # where a BIOS puts a boot sector
 
 
+_SHOW = "show: ac 84c0 74 >shown baf803 ee eb >show shown: c3"  # prints what ds:si points to
+_OFF = "off: ba0406 b80020 ef halt: f4 eb >halt"
+
+
 def boot_sector(zero: str = "0") -> bytes:
     """512 bytes; the number printed is the count of boots, added to the character `zero`."""
-    before = bytes.fromhex(
-        "31c0 8ed8 8ec0 8ed0 bc007c"  # ds = es = ss = 0, stack below
-        "b80102 bb0080 b90200 b600 cd13"  # read sector 2 to 8000h
-        "fe060080"  # one more
-        "b80103 bb0080 b90200 b600 cd13"  # write it
-        "fa"  # no timer from here on: the firmware would take what comes on the serial port
-        "a00080" + f"04{ord(zero):02x}"
+    code = _assembled(
+        _ORIGIN,
+        "31c0 8ed8 8ec0 8ed0 bc007c "  # ds = es = ss = 0, stack below
+        "b80102 bb0080 b90200 b600 cd13 "  # read sector 2 to 8000h
+        "fe060080 "  # one more
+        "b80103 bb0080 b90200 b600 cd13 "  # write it
+        f"a00080 04{ord(zero):02x} a2 =digit be =booted "
+        "shown_next: e8 >>show "
+        "fa "  # no timer from here on: the firmware would take what comes on the port
+        "wait: bafd03 ec a801 74 >wait baf803 ec 3c72 75 >off "
+        "b80102 bb0082 b90100 b604 b280 cd13 be =read eb >shown_next "
+        f"{_OFF} {_SHOW} booted: {_TEXT.hex()} digit: 300a00 read: {b'READ'.hex()}0a00",
     )
-    after = bytes.fromhex(
-        "ac 84c0 7406 baf803 ee ebf5"  # print
-        "bafd03 ec a801 74fb"  # wait until a byte is there
-        "ba0406 b80020 ef"  # power off
-        "f4 ebfd"
-    )
-    text = _ORIGIN + len(before) + 3 + 3 + len(after)
-    digit = text + len(_TEXT)
-    code = before + b"\xa2" + digit.to_bytes(2, "little") + b"\xbe" + text.to_bytes(2, "little") + after
-    code += _TEXT + b"0\n\0"
     return code.ljust(510, b"\0") + b"\x55\xaa"
 
 
@@ -50,25 +50,42 @@ def small_kernel() -> bytes:
     It is setup code alone (Linux/x86 boot protocol 2.02): QEMU puts it at 10000h, the command line at 20000h, and jumps
     to the file's byte 200h.
     """
-    show = bytes.fromhex("ac 84c0 7406 baf803 ee ebf5 c3")  # prints what ds:si points to
-    wait = bytes.fromhex("fa bafd03 ec a801 74fb ba0406 b80020 ef f4 ebfd")
-    first = bytes.fromhex("8cc8 8ed8")  # ds = cs
-    second = bytes.fromhex("b80020 8ed8 31f6")  # ds:si = the command line
     entry = 0x268
-    length = len(first) + 3 + 3 + len(second) + 3 + len(wait)
-    shows, text = entry + length, entry + length + len(show)
-    code = bytearray(first + b"\xbe" + (text - 0x200).to_bytes(2, "little"))
-    for more in (second, wait):
-        code += b"\xe8" + (shows - (entry + len(code) + 3)).to_bytes(2, "little") + more
+    code = _assembled(
+        entry - 0x200,
+        "8cc8 8ed8 be =kernel e8 >>show "
+        "b80020 8ed8 31f6 e8 >>show "  # ds:si = the command line
+        f"fa wait: bafd03 ec a801 74 >wait {_OFF} {_SHOW} kernel: {b'KERNEL '.hex()}00",
+    )
     image = bytearray(0x400)
     image[0x1F1] = 1  # sectors of setup code
     image[0x1FE:0x200] = b"\x55\xaa"
     image[0x200:0x206] = b"\xeb\x66HdrS"
     image[0x206:0x208] = (0x202).to_bytes(2, "little")
     image[0x211] = 1  # the rest is loaded high
-    body = bytes(code) + show + b"KERNEL \0"
-    image[entry : entry + len(body)] = body
+    image[entry : entry + len(code)] = code
     return bytes(image) + bytes(512)
+
+
+def _assembled(origin: int, text: str) -> bytes:
+    """Bytes in hex, with places (name:) and ways to them: =name is its address, >name and >>name the distance to it."""
+    places: dict[str, int] = {}
+    code = bytearray()
+    for _ in range(2):  # in the first round the places are not known yet
+        code.clear()
+        for word in text.split():
+            name = word.lstrip("=>")
+            if word.endswith(":"):
+                places[word[:-1]] = len(code)
+            elif word.startswith(">>"):
+                code += (places.get(name, 0) - len(code) - 2).to_bytes(2, "little", signed=True)
+            elif word.startswith(">"):
+                code += ((places.get(name, len(code)) - len(code) - 1) & 255).to_bytes(1, "little")
+            elif word.startswith("="):
+                code += (origin + places.get(name, 0)).to_bytes(2, "little")
+            else:
+                code += bytes.fromhex(word)
+    return bytes(code)
 
 
 def sector_image(path: Path, zero: str = "0", size: int = 1 << 20) -> Path:
@@ -104,11 +121,15 @@ class Boot:
         while text.encode() not in self.seen:
             assert self._more(deadline - time.monotonic()), f"no {text!r} in {self.seen[-2000:]!r}; {self.errors}"
 
+    def type(self, key: bytes) -> None:
+        """Types on its console."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(key)
+        self.process.stdin.flush()
+
     def off(self) -> int:
         """Lets the guest power off: the exit code."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"x")
-        self.process.stdin.flush()
+        self.type(b"x")
         return self.ended()
 
     def ended(self, patience: float = 60.0) -> int:
