@@ -214,7 +214,9 @@ class Cache:
                 raise _NoRoom  # another thread makes room: not this block, but the next
             try:
                 if not self._trim(over, now, size):
-                    raise _NoRoom("all that is there is pinned: give it more room (--cache-size), or unpin something")
+                    raise _NoRoom(
+                        "all that is there is pinned, or not this user's to remove: give it more room (--cache-size)"
+                    )
             finally:
                 self._room.release()
 

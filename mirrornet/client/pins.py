@@ -25,6 +25,7 @@ import logging
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -92,21 +93,31 @@ def size_of(part: Part) -> int:
 
 
 class Held:
-    """A pin that lasts as long as this process, or until `release`."""
+    """A pin that lasts as long as this process, or until `release`.  Thread-safe."""
 
     def __init__(self, pins: Pins, subject: Subject) -> None:
         self._pins, self._subject = pins, subject
         self._path: Path | None = None
         self._handle = -1
+        self._over = False
+        self._lock = threading.Lock()
 
     def hold(self, part: Part, now: float) -> None:
         """From now on `part` stays, instead of what was held before.  Raises OSError."""
-        path, handle = self._pins._write(self._subject, Kind.MOUNTED, part, now, live=True)
-        self.release()
-        self._path, self._handle = path, handle
+        with self._lock:
+            if self._over:  # a thread that was late
+                return
+            path, handle = self._pins._write(self._subject, Kind.MOUNTED, part, now, live=True)
+            self._drop()
+            self._path, self._handle = path, handle
 
     def release(self) -> None:
-        """Nothing is held any more."""
+        """Nothing is held any more, for good."""
+        with self._lock:
+            self._over = True
+            self._drop()
+
+    def _drop(self) -> None:
         if self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink()

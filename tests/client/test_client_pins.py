@@ -88,6 +88,7 @@ def test_a_mounts_pin_ends_with_it_and_a_killed_ones_is_known(tmp_path: Path) ->
     assert len(list((tmp_path / "pins").iterdir())) == 1
     held.release()
     held.release()
+    held.hold(refs(1, 2), NOW)  # by a thread that was late
     assert pins.listed() == []
 
 
