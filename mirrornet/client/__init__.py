@@ -3,6 +3,7 @@
     source.py       SOURCE as a person writes it; an endpoint: a mirror and where to dial it     (pure)
     resolve.py      from a select name to endpoints, by DNS                                      (the door to dnspython)
     choice.py       what is known of each mirror, and whom to ask next                           (pure)
+    record.py       what is known of one mirror                                                  (pure)
     measures.py     first bytes, rates and silence of a mirror                                   (pure)
     breaker.py      whether a mirror is in use: out by failures, back by proof                   (pure)
     window.py       how much prefetch a mirror gets at once                                      (pure)
@@ -26,6 +27,7 @@
     reader.py       read(offset, size): memory, disk, mirrors
     ahead.py        what is read in order is fetched before it is asked for
     streams.py      who reads in order, and how far ahead it pays to go                          (pure)
+    neighbours.py   the block behind the one that is waited for, while that pays                 (pure)
     replay.py       a boot's profile, fetched ahead of the guest
     batches.py      which of its blocks come by one request                                      (pure)
     recording.py    what a boot touches first, and what several boots have in common             (pure)

@@ -170,7 +170,8 @@ class Attempt:
             choice.failed(name, Blame.UNREACHABLE, str(error), tools.clock())
             raise
         seconds = fetched.seconds - fetched.first_byte
-        choice.verified(name, len(fetched.data), seconds, tools.clock(), carried=self._asking.carried)
+        carried, kept = self._asking.carried, self.progress.connected
+        choice.verified(name, len(fetched.data), seconds, tools.clock(), carried=carried, kept=kept)
         tools.proofs.pop(name, None)
         return Opened(stored, data, name)
 

@@ -29,16 +29,14 @@ CernVM-FS do: one bad mirror costs a stall of seconds for everything), ranking b
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
 
-from mirrornet.client.breaker import COOL_OFF, Breaker
-from mirrornet.client.measures import Measures
+from mirrornet.client.breaker import COOL_OFF
+from mirrornet.client.record import Blame as Blame
+from mirrornet.client.record import Record as Record
 from mirrornet.client.source import Endpoint
-from mirrornet.client.window import Window
 
 HEDGE: Final = (0.020, 2.0)  # seconds: floor and cap
 HEDGE_UNMEASURED: Final = 0.25  # seconds, where nothing is known of the mirror yet
@@ -56,63 +54,6 @@ FORMER: Final = 256  # mirrors remembered that are not offered any more; names c
 MISSES_KEPT: Final = 65536  # (mirror, block) pairs of which a 404 is remembered
 MISS_LIFETIME: Final = 300.0  # seconds a 404 is believed; a mirror that is being synced gets it later
 TOGETHER: Final = 10.0  # seconds within which all must have failed for it to be the network
-
-
-class Blame(StrEnum):
-    """What a mirror is blamed for."""
-
-    UNREACHABLE = "unreachable"  # no connection, a reset, an error of the server
-    SLOW = "slow"  # asked, and lost to the hedge without a byte
-    CORRUPT = "corrupt"  # bytes that are not those named or signed
-
-
-@dataclass(slots=True)
-class Record:
-    """What is known of one mirror.  Times in seconds; moments on the caller's clock."""
-
-    endpoint: Endpoint
-    measures: Measures = field(default_factory=Measures)
-    breaker: Breaker = field(default_factory=Breaker)
-    window: Window = field(default_factory=Window)
-    under_way: int = 0
-    asked_at: float | None = None  # when it last answered or failed
-    failed_at: float | None = None
-    failing: bool = False  # its last answer was a failure
-    blocks: int = 0
-    bytes: int = 0
-    missing: int = 0
-    blames: Counter[Blame] = field(default_factory=Counter)
-    last_blame: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.endpoint.name
-
-    @property
-    def first_byte(self) -> float | None:
-        return self.measures.first_byte
-
-    @property
-    def rate(self) -> float | None:
-        return self.measures.rate
-
-    @property
-    def failures(self) -> int:
-        return self.breaker.failures
-
-    @property
-    def out_until(self) -> float | None:
-        return self.breaker.out_until
-
-    @property
-    def corrupt_until(self) -> float:
-        return self.breaker.corrupt_until
-
-    def predicted(self, size: int, now: float | None = None, others: int = 0) -> float:
-        """Seconds until `size` stored bytes would be here, beside `others` requests; `now`: its silence counts."""
-        usual = self.measures.predicted(size, others)
-        silence = 0.0 if now is None else self.measures.silence(now)
-        return max(1.0 + 0.1 * self.endpoint.rank if usual is None else usual, silence)
 
 
 class Choice:
@@ -167,11 +108,12 @@ class Choice:
 
     def order(self, block: bytes | None, size: int, now: float) -> list[Endpoint]:
         """The mirrors to ask for a block of `size` stored bytes, best first; those out last, those with a 404 not."""
-        self._prefer(size, now)
+        per_trip = max((record.measures.per_trip for record in self._records.values()), default=0.0)
+        self._prefer(size, now, per_trip)
         ranked = []
         for record in self._records.values():
             if block is None or not self._lacks(record.name, block, now):
-                cost = record.predicted(size, now, record.under_way) * self._advantage(record, now)
+                cost = record.predicted(size, now, record.under_way, per_trip) * self._advantage(record, now)
                 ranked.append((_level(record, now), cost, record))
         ordered = _sorted(ranked)
         for position, record in enumerate(ordered):  # who returns from being out is first at some requests only
@@ -186,12 +128,13 @@ class Choice:
         """
         if not order or (first := self._records.get(order[0].name)) is None:
             return []
+        per_trip = max(record.measures.per_trip for record in self._records.values())
         limit = SPILL * first.predicted(size, now, first.under_way)
         found = []
         for endpoint in order:
             record = self._records[endpoint.name]
             room = record.under_way < record.window.limit and (record.out_until is None or record is first)
-            if room and record.predicted(size, now, record.under_way) <= limit:
+            if room and record.predicted(size, now, record.under_way, per_trip) <= limit:
                 found.append(endpoint)
         return found
 
@@ -267,10 +210,20 @@ class Choice:
             record.measures.first(first_byte)
             record.window.answered(first_byte, record.under_way, now)
 
-    def verified(self, name: str, size: int, seconds: float, now: float, *, carried: int = 0, blocks: int = 1) -> None:
+    def verified(
+        self,
+        name: str,
+        size: int,
+        seconds: float,
+        now: float,
+        *,
+        carried: int = 0,
+        blocks: int = 1,
+        kept: bool = True,
+    ) -> None:
         """`name` gave `blocks` verified blocks of `size` bytes together, `seconds` from the first byte to the last.
 
-        `carried`: bytes of all that came from it in that time.
+        `carried`: bytes of all that came from it in that time.  `kept`: over a connection that was there before.
         """
         record = self.record(name)
         if record is None:
@@ -280,7 +233,7 @@ class Choice:
         record.blocks += blocks
         record.bytes += size
         record.measures.heard(0, now, record.under_way > 0)
-        record.measures.transfer(size, carried, seconds)
+        record.measures.transfer(size, carried, seconds, kept)
         record.breaker.verified(now)
 
     def lacks(self, name: str, block: bytes, now: float) -> None:
@@ -334,12 +287,15 @@ class Choice:
 
     # -- within
 
-    def _prefer(self, size: int, now: float) -> None:
+    def _prefer(self, size: int, now: float, per_trip: float) -> None:
         """Sees to it that the favourite is who would be first without load."""
         held = self._records.get(self.favourite)
         if now < self._held_until and held is not None and held.out_until is None and not self._silent(held, now):
             return
-        rows = [(_level(r, now), r.predicted(size, now) * self._advantage(r, now), r) for r in self._records.values()]
+        rows = [
+            (_level(r, now), r.predicted(size, now, 0, per_trip) * self._advantage(r, now), r)
+            for r in self._records.values()
+        ]
         best = next((r for r in _sorted(rows) if r.breaker.share(now) in (0.0, 1.0)), None)
         if best is None or best.name == self.favourite:
             return

@@ -5,11 +5,14 @@ the last 128 say p50 and p95.  They are kept as they are: for so few, a sketch (
 room and code than it saves, and would remember last week.  Seconds spent on a new connection are left out, else the
 busier a mirror is, the slower it would look.
 
-Rates.  `rate` is what one request gets: the harmonic mean, so that slow ones weigh what they cost.  `peak` is what the
-line carries: requests share it, so bytes are counted over all of them, while one of them comes (a delivery rate, as in
-draft-cheng-iccrg-delivery-rate-estimation), and the greatest of the last ten counts, since any of them may have been
-too small to fill the line (BBR's filter: Cardwell et al., "BBR", CACM 2017).  What came in less than 20 ms came out of
-a buffer and says nothing of a line.
+Rates.  `rate` is what one request gets: the harmonic mean, so that slow ones weigh what they cost.  What came over a
+new connection, or fits in its first few flights, was as slow as TCP starts (RFC 6928): that says how far the mirror is,
+which is known.  It may raise the rate and not lower it, else one that is asked seldom would always look worse.  `peak`
+is what the line carries: requests share it, so bytes are counted over all of them, while one of them comes (a delivery
+rate, as in draft-cheng-iccrg-delivery-rate-estimation), and the greatest of the last ten counts, since any of them may
+have been too small to fill the line (BBR's filter: Cardwell et al., "BBR", CACM 2017).  What came in less than 20 ms
+came out of a buffer and says nothing of a line.  A mirror of which no rate is known is taken to send as many bytes in a
+round trip as the best one does.
 
 Silence is the mirror's, not a request's: the time in which it has sent nobody a byte although something is asked of it.
 """
@@ -26,7 +29,7 @@ KEPT: Final = 128  # first bytes
 ENOUGH: Final = 20  # of them, for a p95 to mean anything
 PEAKS: Final = 10  # delivery rates of which the greatest counts; BBR takes ten round trips
 LONG_ENOUGH: Final = 0.02  # seconds of a transfer, to say something of the line
-BIG_ENOUGH: Final = 4096  # bytes; what fits in the first packets says nothing of the rate
+BIG_ENOUGH: Final = 65536  # bytes; less is over before a sender has found its pace
 
 
 class Quantiles:
@@ -97,14 +100,15 @@ class Measures:
         self.deviation += ALPHA * (abs(error) - self.deviation)
         self.first_byte += ALPHA * error
 
-    def transfer(self, size: int, carried: int, seconds: float) -> None:
+    def transfer(self, size: int, carried: int, seconds: float, kept: bool = True) -> None:
         """From its first byte to its last, a body of `size` bytes took `seconds`.
 
-        `carried`: bytes of all bodies of this mirror in that time.
+        `carried`: bytes of all bodies of this mirror in that time.  `kept`: the connection was there before.
         """
-        if size < BIG_ENOUGH:
-            return
         rate = size / max(seconds, 1e-5)
+        if not kept or size < BIG_ENOUGH:
+            self.rate = max(self.rate, rate) if self.rate is not None else None
+            return
         self.rate = rate if self.rate is None else 1 / ((1 - ALPHA) / self.rate + ALPHA / rate)
         if seconds >= LONG_ENOUGH:
             self.peaks.append(max(carried, size) / seconds)
@@ -124,10 +128,18 @@ class Measures:
             return self.first_byte + 3 * self.deviation
         return max(self.firsts.at(0.95) or 0.0, 1.1 * self.first_byte + 0.002)
 
-    def predicted(self, size: int, others: int) -> float | None:
-        """Seconds for `size` bytes beside `others` requests that share the line; None where nothing is known."""
+    @property
+    def per_trip(self) -> float:
+        """Bytes that one request gets in the time of a first byte; 0 where that is not known."""
+        return 0.0 if self.rate is None or self.first_byte is None else self.rate * self.first_byte
+
+    def predicted(self, size: int, others: int, per_trip: float = 0.0) -> float | None:
+        """Seconds for `size` bytes beside `others` requests that share the line; None where nothing is known.
+
+        `per_trip`: bytes in the time of a first byte, where this mirror's rate is not known.
+        """
         if self.first_byte is None:
             return None
         if self.rate is None:
-            return self.first_byte
+            return self.first_byte * (1 + size / per_trip) if per_trip else self.first_byte
         return self.first_byte + max(size / self.rate, size * (others + 1) / (self.peak or self.rate))

@@ -103,6 +103,9 @@ def test_requests_under_way_spread_a_crowd() -> None:
     assert _names(choice, 0.0)[0] == "a"
     for _ in range(4):
         choice.asked("a", 0.0)
+    assert _names(choice, 0.0)[0] == "a", "the line may carry more than was ever asked of it"
+    for _ in range(4):
+        choice.began("a", 0.5, 0.0)  # a queue
     assert _names(choice, 0.0)[0] == "b"
 
 
