@@ -35,8 +35,10 @@ def umount(mountpoint: Path, *, force: bool) -> None:
     Raises LocalError, naming the holders, where somebody holds it; InputError where nothing of ours is mounted there.
     """
     path = socket_path(mountpoint)
+    held: list[str] = []
     if path.exists() and answers(path):
         answer = ask(path, {"do": "leave", "force": force}, LEAVE)
+        held += answer.get("held", [])  # of an NBD export its own process tells
         if "error" in answer:
             raise LocalError(str(answer["error"]))
         if answer.get("left"):
@@ -48,7 +50,7 @@ def umount(mountpoint: Path, *, force: bool) -> None:
     elif points.detach(mountpoint, lazy=force):  # its process was killed
         path.unlink(missing_ok=True)
         return
-    held = points.holders(mountpoint)
+    held = held or points.holders(mountpoint)
     who = "; ".join(held) if held else "somebody this user may not see"
     raise LocalError(f"{mountpoint} is held by {who}: end that first, or use --force")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _VERBS = (
     "import_radb", "check", "serve", "explain", "simulate", "lab",
     "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities",
-    "mount", "boot", "profile", "pull", "pin",
+    "mount", "nbd", "boot", "profile", "pull", "pin",
 )  # fmt: skip
 
 

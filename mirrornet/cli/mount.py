@@ -161,6 +161,8 @@ def status(
 
 def absolute(mountpoint: Path) -> Path:
     """The mount point's real path, without looking at the mount point itself: that might wait for its process."""
+    if str(mountpoint).startswith("nbd:"):
+        return mountpoint  # an export on TCP
     path = mountpoint.absolute()
     return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
 

@@ -169,6 +169,12 @@ class Reader:
             self.waiting -= 1
             figures.longest_stall = max(figures.longest_stall, time.monotonic() - begun)
 
+    def zero(self, number: int) -> bool | None:
+        """Whether block `number` is one of zeroes; None where its page of the index is not at hand."""
+        page_number, position = self.head.locate(number)
+        page = self._pages.get(page_number)
+        return None if page is None else page.block(position) is None
+
     async def row(self, number: int) -> tuple[BlockRef | None, Place | None]:
         """What the index says of block `number`: None for a block of zeroes; where in a pack it lies, if in one.
 

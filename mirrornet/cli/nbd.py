@@ -1,0 +1,112 @@
+"""`mirrornet nbd`: an image for QEMU, containers and systems without FUSE."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mirrornet.cli.border import say
+from mirrornet.cli.client import (
+    CacheFolder,
+    CacheSize,
+    LogFile,
+    Name,
+    Offline,
+    Prefetch,
+    ReadDeadline,
+    RequireFresh,
+    ResolverAddress,
+    Root,
+    ShareRtt,
+    Source,
+    StateFolder,
+    Version,
+    client_options,
+)
+from mirrornet.cli.mount import absolute
+from mirrornet.model.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb to `app`."""
+    app.command(name="nbd")(nbd)
+
+
+def nbd(
+    source: Source,
+    name: Name,
+    root: Root,
+    socket: Annotated[
+        Path | None, typer.Option("--socket", metavar="PATH", help="Export on a unix socket, which is yours alone.")
+    ] = None,
+    listen: Annotated[
+        str,
+        typer.Option(metavar="ADDR:PORT", help="Export on TCP instead; whoever reaches that may read the image."),
+    ] = "",
+    version: Version = None,
+    cache: CacheFolder = None,
+    cache_size: CacheSize = "",
+    resolver: ResolverAddress = "",
+    offline: Offline = False,
+    require_fresh: RequireFresh = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground and log to stderr.")] = False,
+    state: StateFolder = None,
+    log: LogFile = None,
+    share_rtt: ShareRtt = False,
+    prefetch: Prefetch = "auto",
+    read_deadline: ReadDeadline = "30s",
+) -> None:
+    """Export an image, read-only, by NBD (network block device), from the nearest mirrors.
+
+    It needs neither FUSE nor root.  It prints the export's URI and leaves a process behind that answers reads until
+    `mirrornet umount PATH` (or nbd://ADDR:PORT); `mirrornet status` tells of it.
+
+        mirrornet nbd select.example.net debian --root sha256:... --socket /tmp/debian.sock
+    """
+    from mirrornet.app import daemon
+    from mirrornet.app.folders import state_folder
+    from mirrornet.app.mounts import socket_path
+    from mirrornet.app.nbd import NbdOptions, parse_listen, run
+
+    if (socket is None) == (not listen):
+        raise InputError("name one place to export at: --socket PATH, or --listen ADDR:PORT")
+    client = client_options(
+        source,
+        name,
+        root,
+        version=version,
+        cache=cache,
+        cache_size=cache_size,
+        resolver=resolver,
+        offline=offline,
+        require_fresh=require_fresh,
+        state=state,
+        read_deadline=read_deadline,
+        share_rtt=share_rtt,
+        prefetch=prefetch,
+    )
+    options = NbdOptions(client, absolute(socket) if socket else None, parse_listen(listen) if listen else None)
+    logfile = log.absolute() if log else None
+    fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.place).stem}.log"
+
+    def told(warnings: list[str]) -> None:
+        for warning in warnings:
+            say(f"warning: {warning}")
+        typer.echo(options.uri(name))
+
+    def work(pipe: daemon.Pipe) -> None:
+        def ready(warnings: list[str]) -> None:
+            for warning in warnings:
+                pipe.tell(warning=warning)
+            pipe.ready()
+
+        run(options, ready)
+
+    if foreground:
+        daemon.log_to(logfile, fallback, foreground=True)
+        run(options, told)
+    else:
+        daemon.leave_behind(work, lambda: daemon.log_to(logfile, fallback, foreground=False))
+        typer.echo(options.uri(name))
