@@ -106,6 +106,10 @@ class Blocks:
             self.figures.memory += 1
         return data
 
+    def here(self, ref: BlockRef) -> bool:
+        """Whether it is in memory, or the disk cache seems to have it."""
+        return ref.hash in self._memory or self._cache.has(ref)
+
     def known(self, ref: BlockRef) -> bool:
         """Whether it is in memory or on its way."""
         return ref.hash in self._flights or ref.hash in self._memory

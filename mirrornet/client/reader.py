@@ -62,7 +62,7 @@ class Reader:
         self._deadline = deadline
         self._zeroes = bytes(head.block_size)
         self._pages: OrderedDict[int, Page] = OrderedDict()
-        self._ahead = None if failover is None else Ahead(self.prefetch, head.block_size, head.block_count)
+        self.ahead = None if failover is None else Ahead(self.prefetch, self.absent, head.block_size, head.block_count)
 
     async def read(self, offset: int, size: int, handle: int = 0) -> bytes:
         """`size` bytes from `offset`, fewer only where the image ends.  `handle` tells readers apart.
@@ -83,8 +83,8 @@ class Reader:
         if self.touched is not None:
             for number in range(first, last + 1):
                 self.touched(number)
-        if self._ahead is not None:
-            self._ahead.seen(offset, end, handle)
+        if self.ahead is not None:
+            self.ahead.seen(offset, end, handle)
         parts = self._here(first, last)
         if parts is None:
             return self._later(first, last, offset, end)
@@ -169,6 +169,13 @@ class Reader:
             self.waiting -= 1
             figures.longest_stall = max(figures.longest_stall, time.monotonic() - begun)
 
+    def absent(self, number: int) -> bool:
+        """Whether block `number` is known to be neither of zeroes, nor in memory or on the disk."""
+        page_number, position = divmod(number, self.head.page_entries)
+        page = self._pages.get(page_number)
+        ref = None if page is None else page.refs[position]
+        return ref is not None and not self.blocks.here(ref)
+
     def zero(self, number: int) -> bool | None:
         """Whether block `number` is one of zeroes; None where its page of the index is not at hand."""
         page_number, position = self.head.locate(number)
@@ -230,6 +237,6 @@ class Reader:
 
     async def close(self) -> None:
         """Ends what flies; blocks already here still go to the cache."""
-        if self._ahead is not None:
-            await self._ahead.close()
+        if self.ahead is not None:
+            await self.ahead.close()
         await self.blocks.close()

@@ -89,6 +89,8 @@ class Replay:
             held = await asyncio.to_thread(self._held, needed)
             figures.held = len(held)
             if self._failover is not None:
+                if self._reader.ahead is not None:
+                    self._reader.ahead.neighbours = False  # the profile knows better
                 await self._fetch(deque(batched(self._bounded(needed, held))), self._failover)
             figures.state = "given up" if self._failures >= FAILURES else "done"
         except MirrornetError as error:

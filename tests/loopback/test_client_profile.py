@@ -123,13 +123,13 @@ async def test_a_mount_for_one_file_fetches_no_profile(
         await eventually(lambda: state(used) == "waiting")
         await boot(used, profiled, BOOT.blocks[:12])
         told = await surveyed(used)
-        assert told["state"] == "waiting" and told["cached"] == 12 and told["recorded"] == 12
+        assert told["state"] == "waiting" and 12 <= told["cached"] <= 24 and told["recorded"] == 12  # neighbours
         await boot(used, profiled, BOOT.blocks[12:20])  # now it looks like a boot
         await eventually(lambda: state(used) == "done")
     async with session(profiled, servers, tmp_path, "other", prefetch="none") as used:
         await eventually(lambda: state(used) == "off")
         await boot(used, profiled, BOOT.blocks[:30])
-        assert (await surveyed(used))["cached"] == 30
+        assert 30 <= (await surveyed(used))["cached"] <= 46  # of neighbours at most 16 are bought on trust
 
 
 async def test_what_boots_touch_is_learnt_and_serves_the_next_version(tmp_path: Path) -> None:
