@@ -19,6 +19,7 @@ holding.py    how much of an image is in the cache, for `status`
 profiles.py   the boot's profile of a session: found, replayed, and what this boot adds
 recorded.py   what was recorded of boots here, for `profile`
 mount.py      `mirrornet mount`: a session, in the kernel's tree
+heap.py       one heap for all threads of a client
 pull.py       `mirrornet pull`: an image into the cache before it is read
 pinning.py    `mirrornet pin`: what a person wants to stay in the cache
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine

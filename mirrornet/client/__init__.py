@@ -24,14 +24,19 @@
     gather.py       blocks into the cache before they are read
     forecast.py     what a newer version will cost                                               (pure)
     repository.py   which image version, and why it may be believed
-    reader.py       read(offset, size): memory, disk, mirrors
+    reader.py       read(offset, size): at once where its blocks are here
+    blocks.py       one block: memory, on its way, disk, mirrors
+    memory.py       inflated blocks: what is used again stays                                    (pure)
+    disk.py         the disk cache's threads, which verify and inflate
+    cloop.py        the image as the .cloop it also is, computed from the index
     ahead.py        what is read in order is fetched before it is asked for
     streams.py      who reads in order, and how far ahead it pays to go                          (pure)
     neighbours.py   the block behind the one that is waited for, while that pays                 (pure)
     replay.py       a boot's profile, fetched ahead of the guest
     batches.py      which of its blocks come by one request                                      (pure)
     recording.py    what a boot touches first, and what several boots have in common             (pure)
-    mount.py        the image as a file of the kernel's                                          (the door to pyfuse3)
+    mount.py        the image as files of the kernel's                                           (the door to pyfuse3)
+    kernel.py       pyfuse3's wait for the kernel's next request
     guest.py        a virtual machine as QEMU's command line; when it is stuck; its overlay      (pure)
     attached.py     a file signed beside an image (kernel, initrd), whole and verified
     mountpoint.py   mount points: free, stale, held by whom, tuned
@@ -67,4 +72,13 @@ Decisions
   boot, later.  What most of them touched is the profile, so one that read the whole disk adds nothing to it.
 - 2026-11-23: readahead has a credit for each handle (8 blocks, and a quarter of what is read in order), so its waste
   has a bound whatever is read.  A window by the mirrors' rates has none, and is wrong after every pause.
+- 2026-11-23: one reader's block that the kernel has in memory (preadv2 with RWF_NOWAIT) is verified and inflated in the
+  event loop, which is busy for half a millisecond: a hop to a thread and back costs a third of that, and the other core
+  has nothing else to do.  Where more requests wait, or a thread is at work already, threads do it.
+- 2026-11-23: no compiled step for reads.  Inflating, hashing and the kernel's copies are C already and three quarters
+  of the time; the rest is a reply at a time.
+- 2026-11-23: the .cloop view passes stored blocks on and inflates nothing.  It is not recorded as a boot's, nor read
+  ahead of: whoever reads a .cloop copies it.
+- 2026-11-23: two functions of pyfuse3's asyncio module are replaced (kernel.py), not its loop: it takes them from there
+  at each call, and a pyfuse3 that does not any more only costs what it cost before.
 """

@@ -34,8 +34,8 @@ T = TypeVar("T")
 __all__ = ["MEMORY", "READ_DEADLINE", "ReadFigures", "Reader"]
 
 READ_DEADLINE: Final = 30.0  # seconds
-MEMORY: Final = 72 << 20  # bytes of inflated blocks
-PAGES: Final = 64  # parsed index pages; each lists 1,024 blocks and takes some 200 KB
+MEMORY: Final = 68 << 20  # bytes of inflated blocks: a working set of 64 MiB and what is just passing
+PAGES: Final = 32  # parsed index pages; each lists 1,024 blocks and takes some 200 KB
 
 
 class Reader:
