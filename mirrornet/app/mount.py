@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mirrornet.app.control import Control
+from mirrornet.app.heap import one_heap
 from mirrornet.app.mounts import socket_path
 from mirrornet.app.session import ClientOptions, Session
 from mirrornet.client import mountpoint as points
@@ -87,8 +88,10 @@ class Mounted:
             finally:
                 await serving
         finally:
-            await control.stop()
-            await session.close()
+            try:
+                await session.close()
+            finally:
+                await control.stop()  # last: until the socket is gone, `umount` waits for what is written down
 
     def _make(self, trusted: Trusted, reader: Reader) -> Mount:
         client = self._options.client
@@ -163,6 +166,7 @@ class Mounted:
 
 def run(options: MountOptions, ready: Callable[[list[str]], None]) -> None:
     """Mounts and stays until the end.  Raises MirrornetError."""
+    one_heap()
     mounted = Mounted(options)
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(mounted.run(ready))
