@@ -47,7 +47,7 @@ HANDSHAKES: Final = 2.0  # times longer a first byte may take over a new connect
 STICKY: Final = 0.8  # the predicted time of the favourite counts this much
 HELD: Final = (2.0, 0.25)  # seconds after a change, and how much it counts until then
 NEAR: Final = (1.2, 0.002)  # times the least prediction, or seconds above it: equal, so the order of DNS decides
-SPILL: Final = 2.0  # times the best prediction within which prefetch goes to a mirror that has room
+SPILL: Final = 1.25  # times the wait for the best mirror within which prefetch goes to another that has room
 REMEASURE: Final = 60.0  # seconds after which a mirror not asked meanwhile is measured again
 WARM: Final = 20.0  # seconds, for the two best: their connections stay open and their figures true
 FORMER: Final = 256  # mirrors remembered that are not offered any more; names come from DNS, so there is a bound
@@ -108,12 +108,11 @@ class Choice:
 
     def order(self, block: bytes | None, size: int, now: float) -> list[Endpoint]:
         """The mirrors to ask for a block of `size` stored bytes, best first; those out last, those with a 404 not."""
-        per_trip = max((record.measures.per_trip for record in self._records.values()), default=0.0)
-        self._prefer(size, now, per_trip)
+        self._prefer(size, now)
         ranked = []
         for record in self._records.values():
             if block is None or not self._lacks(record.name, block, now):
-                cost = record.predicted(size, now, record.under_way, per_trip) * self._advantage(record, now)
+                cost = record.predicted(size, now, record.under_way) * self._advantage(record, now)
                 ranked.append((_level(record, now), cost, record))
         ordered = _sorted(ranked)
         for position, record in enumerate(ordered):  # who returns from being out is first at some requests only
@@ -121,20 +120,19 @@ class Choice:
                 return [one.endpoint for one in (record, *ordered[:position], *ordered[position + 1 :])]
         return [record.endpoint for record in ordered]
 
-    def roomy(self, order: list[Endpoint], size: int, now: float) -> list[Endpoint]:
-        """`order` without the mirrors that have no room for a prefetch now: those with a full window, and the far ones
+    def roomy(self, order: list[Endpoint], size: int, now: float, line: int = 0) -> list[Endpoint]:
+        """Those of `order` that have room for a prefetch now, while `line` others wait for room, too.
 
-        that are worth waiting for the best instead.
+        Another mirror than the first is one only if it is no farther than waiting for the first would take.
         """
         if not order or (first := self._records.get(order[0].name)) is None:
             return []
-        per_trip = max(record.measures.per_trip for record in self._records.values())
-        limit = SPILL * first.predicted(size, now, first.under_way)
+        limit = SPILL * first.predicted(size, now, first.under_way) * (1 + line / first.window.limit)
         found = []
         for endpoint in order:
             record = self._records[endpoint.name]
             room = record.under_way < record.window.limit and (record.out_until is None or record is first)
-            if room and record.predicted(size, now, record.under_way, per_trip) <= limit:
+            if room and record.predicted(size, now, record.under_way) <= limit:
                 found.append(endpoint)
         return found
 
@@ -287,15 +285,12 @@ class Choice:
 
     # -- within
 
-    def _prefer(self, size: int, now: float, per_trip: float) -> None:
+    def _prefer(self, size: int, now: float) -> None:
         """Sees to it that the favourite is who would be first without load."""
         held = self._records.get(self.favourite)
         if now < self._held_until and held is not None and held.out_until is None and not self._silent(held, now):
             return
-        rows = [
-            (_level(r, now), r.predicted(size, now, 0, per_trip) * self._advantage(r, now), r)
-            for r in self._records.values()
-        ]
+        rows = [(_level(r, now), r.predicted(size, now) * self._advantage(r, now), r) for r in self._records.values()]
         best = next((r for r in _sorted(rows) if r.breaker.share(now) in (0.0, 1.0)), None)
         if best is None or best.name == self.favourite:
             return

@@ -14,10 +14,11 @@ block the mirror last got wrong, for a mirror that lies about one block answers 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Set
 from concurrent.futures import Executor
 from contextlib import aclosing
 from typing import Final
@@ -86,7 +87,7 @@ class Failover:
             order = self.choice.order(ref.hash, ref.stored, self._clock())
             usable = [endpoint for endpoint in order if endpoint.name not in spoiled]
             if not wanted.is_set():
-                roomy = self.choice.roomy(usable, ref.stored, self._clock())
+                roomy = self.choice.roomy(usable, ref.stored, self._clock(), len(self._line))
                 usable.sort(key=lambda endpoint: endpoint not in roomy[:1])
             if not usable and (spoiled or self.choice.records()):
                 self._trouble()
@@ -95,7 +96,8 @@ class Failover:
                     raise Untrusted(f"block {ref.hash.hex()[:16]}…: {liars} gave wrong bytes, and nobody else has it")
                 raise Missing(f"block {ref.hash.hex()[:16]}…: no mirror has it")
             errors: list[PeerError] = []
-            opened = await Race(self._tools, what, usable, wanted, spoiled, errors).run(deadline)
+            others = functools.partial(self._others, ref, spoiled)
+            opened = await Race(self._tools, what, usable, wanted, spoiled, errors, others).run(deadline)
             if opened is not None:
                 if self._default_proof is None or ref.stored < self._default_proof.ref.stored:
                     self._default_proof = what
@@ -129,6 +131,13 @@ class Failover:
             async for arrived in coming:
                 yield arrived
 
+    def _others(self, ref: BlockRef, spoiled: set[str], asked: Set[str]) -> list[Endpoint]:
+        """The mirrors that may be asked for a block, but for those that were."""
+        if all(record.name in asked for record in self.choice.records()):
+            return []
+        order = self.choice.order(ref.hash, ref.stored, self._clock())
+        return [endpoint for endpoint in order if endpoint.name not in asked and endpoint.name not in spoiled]
+
     # -- readers first
 
     async def _room(self, key: bytes, size: int, wanted: asyncio.Event, deadline: float) -> None:
@@ -141,7 +150,7 @@ class Failover:
                 if self._line[0] is mine:
                     now = self._clock()
                     order = self.choice.order(key, size, now)
-                    if not order or self.choice.roomy(order, size, now):
+                    if not order or self.choice.roomy(order, size, now, len(self._line) - 1):
                         return
                 mine.clear()
                 turn = asyncio.create_task(mine.wait())

@@ -11,8 +11,8 @@ which is known.  It may raise the rate and not lower it, else one that is asked 
 is what the line carries: requests share it, so bytes are counted over all of them, while one of them comes (a delivery
 rate, as in draft-cheng-iccrg-delivery-rate-estimation), and the greatest of the last ten counts, since any of them may
 have been too small to fill the line (BBR's filter: Cardwell et al., "BBR", CACM 2017).  What came in less than 20 ms
-came out of a buffer and says nothing of a line.  A mirror of which no rate is known is taken to send as many bytes in a
-round trip as the best one does.
+came out of a buffer and says nothing of a line.  Of a mirror whose rate is not known, TCP's start is expected: ten
+segments, and twice as many in each round trip.
 
 Silence is the mirror's, not a request's: the time in which it has sent nobody a byte although something is asked of it.
 """
@@ -22,6 +22,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass, field
+from math import log2
 from typing import Final
 
 ALPHA: Final = 0.25  # weight of a new sample; TCP takes 1/8 for many more samples (RFC 6298)
@@ -29,6 +30,7 @@ KEPT: Final = 128  # first bytes
 ENOUGH: Final = 20  # of them, for a p95 to mean anything
 PEAKS: Final = 10  # delivery rates of which the greatest counts; BBR takes ten round trips
 LONG_ENOUGH: Final = 0.02  # seconds of a transfer, to say something of the line
+FIRST_FLIGHT: Final = 14480.0  # bytes: ten segments (RFC 6928) of 1,448
 BIG_ENOUGH: Final = 65536  # bytes; less is over before a sender has found its pace
 
 
@@ -128,18 +130,10 @@ class Measures:
             return self.first_byte + 3 * self.deviation
         return max(self.firsts.at(0.95) or 0.0, 1.1 * self.first_byte + 0.002)
 
-    @property
-    def per_trip(self) -> float:
-        """Bytes that one request gets in the time of a first byte; 0 where that is not known."""
-        return 0.0 if self.rate is None or self.first_byte is None else self.rate * self.first_byte
-
-    def predicted(self, size: int, others: int, per_trip: float = 0.0) -> float | None:
-        """Seconds for `size` bytes beside `others` requests that share the line; None where nothing is known.
-
-        `per_trip`: bytes in the time of a first byte, where this mirror's rate is not known.
-        """
+    def predicted(self, size: int, others: int) -> float | None:
+        """Seconds for `size` bytes beside `others` requests that share the line; None where nothing is known."""
         if self.first_byte is None:
             return None
         if self.rate is None:
-            return self.first_byte * (1 + size / per_trip) if per_trip else self.first_byte
+            return self.first_byte * (1 + log2(1 + size / FIRST_FLIGHT))
         return self.first_byte + max(size / self.rate, size * (others + 1) / (self.peak or self.rate))

@@ -8,14 +8,18 @@ rest too.  The first *verified* answer wins, the others are cancelled: one slow 
 Bytes of two mirrors that do not verify together blame neither.  The block is then fetched whole from one mirror, and
 whoever's part differs from it gave wrong bytes.
 
+When everybody has been asked and somebody is still silent, `more` tells who has become known meanwhile: the list of
+mirrors may have been one that is dead, and the next answer of the name server comes while its silence lasts.
+
 Prefetch never hedges; it only leaves a mirror that has sent nobody anything for far too long (choice.gone).  Once a
-reader wants that very block (`wanted` is set) it is his, and all of the above holds.
+reader wants that very block (`wanted` is set) it is his, and all of the above holds.  Where it was asked of a mirror
+that will take far longer than the best one would, he asks that one: this is his own request, and no hedge.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Final
 
 from mirrornet.client.attempt import WORTH_KEEPING, Attempt, Doubtful, Opened, Part, Tools, Wanted
@@ -39,17 +43,22 @@ class Race:
         wanted: asyncio.Event,
         spoiled: set[str],
         errors: list[PeerError],
+        more: Callable[[Set[str]], list[Endpoint]] = lambda _: [],
     ) -> None:
+        """`more`: given the names of those asked, the mirrors that may be asked besides."""
         self._tools = tools
         self._what = what
         self._waiting = list(order)
         self._wanted = wanted
         self._spoiled = spoiled
         self._errors = errors
+        self._more = more
+        self._names: set[str] = {endpoint.name for endpoint in self._waiting}
         self._running: list[Attempt] = []
         self._kept: tuple[Part, ...] = ()  # of an attempt that failed
         self._doubts: tuple[Part, ...] = ()
         self._doubted = False
+        self._ahead: Attempt | None = None  # the request that went before a reader wanted the block
 
     async def run(self, deadline: float) -> Opened | None:
         """The block; None where nobody gave it by `deadline` (on the clock)."""
@@ -93,6 +102,7 @@ class Race:
         if self._doubted or not WORTH_KEEPING <= _size(most) < self._what.ref.stored:
             most = ()
         self._running.append(Attempt(self._tools, self._what, endpoint, most))
+        self._ahead = None if self._wanted.is_set() else self._running[-1]
 
     def _result(self, attempt: Attempt) -> Opened | None:
         """What an attempt that is over gave, and what follows from it.  Raises what is no mirror's fault."""
@@ -127,10 +137,12 @@ class Race:
     def _next_look(self, now: float) -> float:
         """Seconds until something may have to be done though nobody answers."""
         if not self._waiting:
-            return float("inf")
+            return LOOK[1]
         if not self._wanted.is_set():
             return LOOK[1]
         last = self._running[-1]
+        if last is self._ahead:
+            return 0.0
         if last.progress.started:
             return LOOK[0]
         delay = self._tools.choice.hedge_delay(last.endpoint.name, last.progress.connected)
@@ -138,6 +150,9 @@ class Race:
 
     def _look(self, now: float, deadline: float) -> None:
         """Asks the next mirror where the last is too slow."""
+        if not self._waiting:
+            self._waiting = self._more(self._names)
+            self._names |= {endpoint.name for endpoint in self._waiting}
         if not self._waiting or not self._running or now >= deadline:
             return
         choice, last = self._tools.choice, self._running[-1]
@@ -147,8 +162,23 @@ class Race:
                 last.give_up("silent although others answer")
                 self._start(self._waiting.pop(0))
             return
+        if last is self._ahead:
+            self._ahead = None
+            if self._far(last, now):
+                self._start(self._waiting.pop(0))
+                return
         if self._late(last, now) and choice.may_hedge(last.endpoint.name, now - last.begun, now):
             self._start(self._waiting.pop(0))
+
+    def _far(self, attempt: Attempt, now: float) -> bool:
+        """Whether a reader who comes to this prefetch is better served by a request of his own."""
+        here = self._tools.choice.record(attempt.endpoint.name)
+        best = self._tools.choice.record(self._waiting[0].name)
+        if attempt.progress.started or here is None or best is None or best.out_until is not None:
+            return False
+        size = self._what.ref.stored
+        left = max(here.predicted(size, now, here.under_way) - (now - attempt.begun), 0.0)
+        return left > WORSE * best.predicted(size, now, best.under_way) + HEDGE[0]
 
     def _late(self, attempt: Attempt, now: float) -> bool:
         """Whether `attempt` takes so long that another mirror is worth a request."""

@@ -65,12 +65,12 @@ class Record:
     def corrupt_until(self) -> float:
         return self.breaker.corrupt_until
 
-    def predicted(self, size: int, now: float | None = None, others: int = 0, per_trip: float = 0.0) -> float:
+    def predicted(self, size: int, now: float | None = None, others: int = 0) -> float:
         """Seconds until `size` stored bytes would be here, beside `others` requests; `now`: its silence counts.
 
-        `per_trip`: what is assumed of it where its rate is not known (measures.py).  Others take nothing away while no
-        queue was ever seen (window.py): until then nobody knows what the line carries, only what was asked of it.
+        Others take nothing away while no queue was ever seen (window.py): until then nobody knows what the line
+        carries, only what was asked of it.
         """
-        usual = self.measures.predicted(size, 0 if self.window.growing else others, per_trip)
+        usual = self.measures.predicted(size, 0 if self.window.growing else others)
         silence = 0.0 if now is None else self.measures.silence(now)
         return max(1.0 + 0.1 * self.endpoint.rank if usual is None else usual, silence)
