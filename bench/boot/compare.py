@@ -89,13 +89,14 @@ class Bench:
                             print(f"{kind.name} is left out: {error}", flush=True)
 
     def _runs(self, link: Link, kind: type[Contestant]) -> Iterator[Callable[[], list[measure.Record]]]:
-        possible = measure.runs(kind)
-        if "boot" in self.what and "boot" in possible and kind is not Local:
+        if "boot" in self.what and kind is not Local:
             yield lambda: measure.boot(link, kind)
-        if "replay" in self.what and "replay" in possible:
+        if kind.boots_only:
+            return
+        if "replay" in self.what:
             for think in self.thinks:
                 yield lambda think=think: measure.replays(link, kind, self.steps, think)  # type: ignore[misc]
-        if "reads" in self.what and "reads" in possible:
+        if "reads" in self.what:
             yield lambda: measure.reads(link, kind, self.where)
 
     def _keep(self, words: str, found: Sequence[measure.Record]) -> None:

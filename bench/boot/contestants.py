@@ -1,13 +1,13 @@
 """Who serves the guest's disk over a link: mirrornet and those who do the same job today.
 
     local file        no network at all: what everybody is measured by
-    mirrornet         `mount`; of the image as it is, and with the published profile of a boot
+    mirrornet         `mount`; of the image as it is, and with the published profile of a boot; and that one by `nbd`
     qemu http         qemu's own http driver, readahead 256 KiB; elsewhere than in a boot by qemu-storage-daemon's FUSE
     rclone            `mount` of an http remote, --vfs-cache-mode full
     nbdkit            curl plugin behind the filters cache and readahead, mounted by nbdfuse
     casync            `extract` of the whole image from an http store, then a local file
 
-All but the first two read the disk itself (raw/guest.img); casync its own store of chunks.  Debian: qemu-block-extra,
+All but these two read the disk itself (raw/guest.img); casync its own store of chunks.  Debian: qemu-block-extra,
 qemu-system-common, rclone, nbdkit, libnbd-bin, casync; who is missing is left out of the tables with a line.  casync
 could serve blocks on demand by `mkdev`, which needs the kernel's nbd devices; desync, which has `mount-index`, is
 neither in Debian nor on PyPI.  Where either is possible it should stand here.
@@ -19,6 +19,7 @@ one kept; nbdkit's cache filter and qemu keep nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import guest
-from link import CLIENT, PLAIN, PROFILED, Link, Mount
+from link import CLIENT, MIRRORNET, NAME, OWN, PLAIN, PROFILED, Link, Mount
 
 
 class Contestant:
@@ -40,6 +41,7 @@ class Contestant:
     name = ""
     needs: tuple[str, ...] = ()  # programs, or files with a slash
     keeps = False  # a cache on disk, for the next start
+    boots_only = False  # it has no file, or one that is like any other
 
     def __init__(self, link: Link, folder: Path) -> None:
         """Starts it.  Raises RuntimeError or OSError where it does not come up; nothing is left behind then."""
@@ -68,7 +70,9 @@ class Contestant:
     def start(self, *command: object) -> subprocess.Popen[bytes]:
         """A program at the client; what it says is in the folder."""
         with (self.folder / "log").open("ab") as log:
-            self.processes.append(self.link.network.start(CLIENT, [str(w) for w in command], stdout=log, stderr=log))
+            words = [str(word) for word in command]
+            process = self.link.network.start(CLIENT, words, stdout=log, stderr=log, env=os.environ | OWN)
+        self.processes.append(process)
         return self.processes[-1]
 
     def cpu(self) -> float:
@@ -127,6 +131,35 @@ class OursProfiled(Ours):
 
     name = "mirrornet, profile"
     kind = PROFILED
+
+
+class OursNbd(Contestant):
+    """The same, exported to qemu by NBD instead of a mount: no page cache and no readahead in between."""
+
+    name = "mirrornet nbd, profile"
+    keeps = True
+    boots_only = True
+
+    def open(self) -> None:
+        self.socket = self.folder / f"socket{time.monotonic_ns()}"
+        command = [
+            *MIRRORNET,
+            "nbd",
+            self.link.source(PROFILED),
+            NAME,
+            "--root",
+            self.link.root,
+            "--socket",
+            self.socket,
+        ]
+        folders = ["--state", self.folder / "state", "--cache", self.folder / "cache"]
+        process = self.start(*command, *folders, "--foreground", "--prefetch", "profile")
+        guest.wait(self.socket.exists, process)
+
+    @property
+    def drive(self) -> list[str]:
+        server = f"server.type=unix,server.path={self.socket}"
+        return ["-blockdev", f"driver=nbd,{server},export={NAME},node-name=base,read-only=on"]
 
 
 class QemuHttp(Contestant):
@@ -193,6 +226,7 @@ class Casync(Contestant):
     name = "casync extract"
     needs = ("casync", "/usr/lib/casync/protocols/casync-http")
     keeps = True
+    boots_only = True
 
     def open(self) -> None:
         self.point = self.folder
@@ -216,4 +250,4 @@ class Casync(Contestant):
                 (mirror.folder / "casync").symlink_to(made)
 
 
-ALL: tuple[type[Contestant], ...] = (Local, Ours, OursProfiled, QemuHttp, Rclone, Nbdkit, Casync)
+ALL: tuple[type[Contestant], ...] = (Local, Ours, OursProfiled, OursNbd, QemuHttp, Rclone, Nbdkit, Casync)

@@ -110,6 +110,10 @@ class Link:
         """Of a file of the first mirror's."""
         return f"{self.mirrors[0].url}{path}"
 
+    def source(self, kind: str) -> str:
+        """SOURCE for mirrornet: PLAIN or PROFILED at all mirrors."""
+        return ",".join(f"{mirror.url}{kind}/" for mirror in self.mirrors)
+
     def fresh(self) -> Path:
         """A new empty folder."""
         self._count += 1
@@ -137,8 +141,7 @@ class Mount:
         self.point = folder / f"mount{time.monotonic_ns()}"
         self.point.mkdir()
         self.log = folder / "log"
-        source = ",".join(f"{mirror.url}{kind}/" for mirror in link.mirrors)
-        command = [*MIRRORNET, "mount", source, NAME, self.point, "--root", link.root, "--foreground"]
+        command = [*MIRRORNET, "mount", link.source(kind), NAME, self.point, "--root", link.root, "--foreground"]
         command += ["--state", folder / "state", "--cache", folder / "cache"]
         command += [*(("--prefetch", "profile") if kind == PROFILED else ()), *options]
         begun = time.monotonic()

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import guest
-from contestants import Casync, Contestant
+from contestants import Contestant
 from link import Link, Wire
 from reads import Places, at_random, in_order
 from recording import Step
@@ -80,8 +80,3 @@ def reads(link: Link, kind: type[Contestant], where: Places) -> list[Record]:
 
 def _record(kind: type[Contestant], fields: Record, wire: Wire, cpu: float) -> Record:
     return {"who": kind.name, **fields, "received": wire.received, "requests": wire.requests, "cpu": cpu}
-
-
-def runs(kind: type[Contestant]) -> tuple[str, ...]:
-    """What is measured of it.  casync's disk is a local file once it has been extracted."""
-    return ("boot",) if kind is Casync else ("boot", "replay", "reads")
