@@ -136,7 +136,11 @@ def _state(mirror: dict[str, Any]) -> str:
     state: str = mirror["state"]
     if not mirror["offered"]:
         return "no longer offered"
-    return f"{state}, {format_duration(mirror['out_for'])} more" if mirror.get("out_for") else state
+    if mirror.get("out_for"):
+        return f"{state}, {format_duration(mirror['out_for'])} more"
+    if state == "in use" and (share := mirror.get("share", 1.0)) < 1:
+        return f"back, {share:.0%} of its share"
+    return state
 
 
 def _reads(status: dict[str, Any]) -> Iterable[str]:

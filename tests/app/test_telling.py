@@ -125,6 +125,13 @@ def test_whether_it_boots_without_a_network() -> None:
     assert boots_offline({"from": "none"}, whole) == "boots offline: yes, all of the image is here"
 
 
+def test_a_mirror_that_returns() -> None:
+    told = text(STATUS | {"mirrors": [TOKYO | {"share": 0.3}, TOKYO | {"name": "osaka", "share": 1.0}]}, NOW)
+    assert "tokyo   back, 30% of its share" in told and "osaka   in use" in told
+    gone = text(STATUS | {"mirrors": [TOKYO | {"offered": False}]}, NOW)
+    assert "tokyo   no longer offered" in gone
+
+
 def test_a_mount_that_is_not_ready_or_does_not_answer() -> None:
     assert text({"mountpoint": "/mnt", "ready": False}, NOW) == "/mnt: not ready yet"
     assert text({"mountpoint": "/mnt", "error": "no answer"}, NOW) == "/mnt: no answer"
