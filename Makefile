@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 
 .PHONY: demo test lint setup clean fuzz-dns
-.PHONY: bench-dns bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot
+.PHONY: bench-dns bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot bench-read
 demo: setup
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
@@ -57,3 +57,8 @@ bench-import: setup
 # (bench/boot/compare.py).
 bench-boot: setup
 	@$(PYTHON) bench/boot/compare.py $(if $(QUICK),--quick)
+
+# Ten minutes: what is in the disk cache, read through the kernel, beside squashfuse, bindfs and nbdfuse (bench/read.py).
+bench-read: setup
+	@$(PYTHON) bench/read.py
+	@$(PYTHON) bench/read.py --sparse
