@@ -75,7 +75,8 @@ class Cache:
         self._blocks = str(folder / "blocks")
         self._quota = quota  # until it is written down
         self._ledger = Ledger(folder)
-        self._suspended_until = 0.0
+        self._refused_at = -SUSPEND
+        self._barren_at = -SUSPEND  # when nothing was found that might leave
         self._room = threading.Lock()  # who makes room
         self._verdict = threading.Lock()  # who says whether the disk refuses
         self._leaving: deque[Candidate] = deque()
@@ -148,7 +149,7 @@ class Cache:
         With `wait` it waits for other threads that make room; without, a reader's thread is soon free again.
         """
         figures, size = self.figures, len(stored)
-        if (self._quota is not None and size > self._quota) or now < self._suspended_until:
+        if (self._quota is not None and size > self._quota) or _since(self._refused_at, now):
             return False
         path = self.folder / block_path(ref.hash)
         booked = False
@@ -174,14 +175,14 @@ class Cache:
             self._refuses(error, now)
             return False
         with self._verdict:
-            if now >= self._suspended_until:  # what was under way when the disk began to refuse proves nothing
+            if not _since(self._refused_at, now):  # what was under way when the disk began to refuse proves nothing
                 figures.refused = ""
         return True
 
     def _refuses(self, error: OSError, now: float) -> None:
         """The disk refused: nothing is written for a while, and that is said once."""
         with self._verdict:
-            self._suspended_until = now + SUSPEND
+            self._refused_at = now
             new = not self.figures.refused
             self.figures.refused = error.strerror or str(error)
         if new:
@@ -210,10 +211,13 @@ class Cache:
         while (over := self._try(size)) > 0:
             if size > self.figures.quota:
                 raise _NoRoom("a block is larger than the quota")
+            if _since(self._barren_at, now) and self.pins.stamp() == self._pins_seen:
+                raise _NoRoom(self.figures.refused)  # not a look at all files for each block
             if not self._room.acquire(timeout=-1 if wait else BESIDE):
                 raise _NoRoom  # another thread makes room: not this block, but the next
             try:
                 if not self._trim(over, now, size):
+                    self._barren_at = now
                     raise _NoRoom(
                         "all that is there is pinned, or not this user's to remove: give it more room (--cache-size)"
                     )
@@ -284,6 +288,11 @@ class Cache:
     def _note(self, account: Account) -> None:
         self.figures.quota = account.quota
         self.figures.bytes = account.used or 0
+
+
+def _since(moment: float, now: float) -> bool:
+    """Whether `moment` was less than SUSPEND seconds ago.  A clock that was set back makes nothing last for years."""
+    return moment <= now < moment + SUSPEND
 
 
 def _used_at(file: int | Path, now: float) -> None:

@@ -2,8 +2,8 @@
 
 One look at all files gives the oldest few thousand; from then on each block that goes costs one look at itself (was it
 used since?) and one removal.  With 40,000 files a scan takes 0.25 s of CPU and comes once in 4,096 blocks; a block put
-into a full cache takes 0.35 ms of CPU, all that included, and 0.08 ms where there is room.  The time of last use is the file's modification time, which a hit renews: any number
-of mounts see it, and it outlives all of them.
+into a full cache takes 0.35 ms of CPU, all that included, and 0.08 ms where there is room.  The time of last use is the
+file's modification time, which a hit renews: any number of mounts see it, and it outlives all of them.
 
 A clock that was wrong leaves files of the future: they count as the oldest, since nothing is known of them.
 Files that are none of ours are counted and stay.

@@ -14,6 +14,7 @@ from typing import BinaryIO
 import pytest
 
 from mirrornet.client.cache import RENEW, SUSPEND, Cache
+from mirrornet.client.pins import Kind, Subject
 from mirrornet.image.files import replacing
 from mirrornet.image.format.block import BlockRef, Codec, block_path, open_block, pack_block
 
@@ -128,6 +129,28 @@ def test_who_leaves_is_found_by_one_look_at_all_files_in_thousands(tmp_path: Pat
     scans = cache.figures.scans
     _fill(cache, range(50, 99), NOW)
     assert cache.figures.scans == scans + 1 and cache.figures.evicted == 49
+
+
+def test_a_cache_full_of_pins_is_not_looked_through_for_each_block(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 5 * 65536)
+    pinned = [_block(seed)[0] for seed in range(5)]
+    cache.pins.keep(Subject("0" * 64, "demo", 1), Kind.HAND, pinned, NOW)
+    _fill(cache, range(5), NOW)
+    scans = cache.figures.scans
+    for seed in range(10, 30):
+        assert not cache.put(*_block(seed), NOW + 10)
+    assert cache.figures.scans == scans + 1 and "is pinned" in cache.figures.refused
+    cache.pins.remove(cache.pins.listed()[0])  # at once, not a minute later
+    assert cache.put(*_block(30), NOW + 11) and cache.figures.refused == ""
+
+
+def test_a_clock_that_is_set_back_ends_no_cache(tmp_path: Path, expected_warnings: list[str]) -> None:
+    expected_warnings.append("serving on without it")
+    (tmp_path / "cache").write_text("")
+    cache = Cache(tmp_path / "cache")
+    assert not cache.put(*_block(1), NOW + 1e8)
+    (tmp_path / "cache").unlink()
+    assert cache.put(*_block(1), NOW)
 
 
 def test_files_of_the_future_leave_first_and_a_hit_mends_them(tmp_path: Path) -> None:
