@@ -17,7 +17,10 @@ from waiting import until
 
 from mirrornet.app.mounts import statuses, umount
 from mirrornet.client.mountpoint import mounted_at
+from mirrornet.image.format.block import Codec
 from mirrornet.image.publishing.export import export
+from mirrornet.image.publishing.publish import publish
+from mirrornet.image.trust.keys import keygen
 
 UNIT = 262144
 
@@ -108,8 +111,6 @@ def test_qemu_and_cloop_utils_see_the_image(
 def test_an_image_of_zstd_has_no_such_view_and_status_says_why(
     mounting: Mounting, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from mirrornet.image.format.block import Codec
-
     image = world.published(tmp_path_factory.mktemp("zstd"), blocks=8, codec=Codec.ZSTD)
     server = world.Mirror(image.repo, "127.0.0.63")
     try:
@@ -187,3 +188,39 @@ def test_a_reader_that_is_killed_leaves_no_trace(
     begun = time.monotonic()
     assert mounting.raw.stat().st_size == len(image.content) and os.statvfs(mounting.point).f_blocks
     assert statuses(mounting.point)[0]["ready"] and time.monotonic() - begun < 1
+
+
+def test_a_terabyte_costs_its_head_one_page_and_what_is_read(
+    mounting: Mounting, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("large")
+    disk = folder / "disk.img"
+    with disk.open("wb") as file:
+        file.write(b"begins")
+        file.seek((1 << 40) - 4096)
+        file.write(b"ends".ljust(4096, b"."))
+    pin = keygen(folder / "keys", passphrase=None)
+    publish(disk, "disk", folder / "repo", folder / "keys", now=time.time())
+    image = world.Published(folder, disk, folder / "repo", folder / "keys", pin)
+    server = world.Mirror(image.repo, "127.0.0.67")
+    try:
+        mounting.mount(image, server.url)
+        blocks = set(server.blocks_asked)
+        assert len(blocks) == 2, "the first page and the first block"
+        assert mounting.raw.stat().st_size == 1 << 40
+        table = 8 * ((1 << 22) + 1)
+        with mounting.cloop.open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            assert file.read(16)[11:15] == b"V2.0"
+            assert set(server.blocks_asked) == blocks
+            end = os.pread(file.fileno(), 8, 136 + table - 8)
+        assert int.from_bytes(end, "big") == mounting.cloop.stat().st_size
+        assert len(set(server.blocks_asked) - blocks) <= 1, "the last page"
+        with mounting.raw.open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            assert os.pread(file.fileno(), 4096, (1 << 40) - 4096).startswith(b"ends")
+        status = Path(f"/proc/{statuses(mounting.point)[0]['pid']}/status").read_text()
+        peak = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+        assert peak < 150_000, "KiB"
+    finally:
+        server.stop()
