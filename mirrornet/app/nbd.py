@@ -22,7 +22,7 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -112,23 +112,27 @@ class Exported:
         return self._session
 
     async def run(
-        self, ready: Callable[[list[str]], None], listening: socket.socket | None = None, *, kept: bool = False
+        self,
+        ready: Callable[[list[str]], None],
+        listening: socket.socket | None = None,
+        *,
+        kept: bool = False,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Exports, calls `ready` with what a person should know, and returns when it has ended.
 
-        `listening`: a socket that somebody else made and keeps; then there is no control socket either.  `kept`: what
-        was verified here before is good enough.  Raises MirrornetError where it does not come to an export whose first
-        block can be read; nothing is left behind then.
+        `listening`: a socket that somebody else made and keeps.  `kept`: what was verified here before is good enough.
+        `before`: what needs the network more than the blocks do, once the version is proven.  Raises MirrornetError
+        where it does not come to an export whose first block can be read; nothing is left behind then.
         """
-        session, control = self._session, None
+        session, control = self._session, Control(socket_path(self._options.place), self._answer)
         with contextlib.ExitStack() as stack:
             try:
+                await control.start()
                 if listening is None:
-                    control = Control(socket_path(self._options.place), self._answer)
-                    await control.start()
                     listening = stack.enter_context(_listening(self._options))
-                    self._watch_signals()
-                reading = asyncio.ensure_future(self._open(kept))
+                self._watch_signals()
+                reading = asyncio.ensure_future(self._open(kept, before))
                 over = asyncio.ensure_future(self._over.wait())
                 await asyncio.wait((reading, over), return_when=asyncio.FIRST_COMPLETED)
                 over.cancel()
@@ -146,13 +150,14 @@ class Exported:
             finally:
                 if self._server is not None:
                     await self._server.close()
-                if control is not None:
-                    await control.stop()
+                await control.stop()
                 await session.close()
 
-    async def _open(self, kept: bool) -> Server:
+    async def _open(self, kept: bool, before: Callable[[], Awaitable[None]] | None) -> Server:
         session = self._session
         trusted = await session.open(kept=kept)
+        if before is not None:
+            await before()
         reader = session.read()
         try:
             await reader.read(0, 4096)
