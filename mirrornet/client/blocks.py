@@ -36,11 +36,15 @@ STORED: Final = 8 << 20  # bytes of blocks as stored, for who reads them so: a r
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What will come with others: the block; seconds that a reader waits for it; `called`: set when one does."""
+    """What will come with others: the block; seconds that a reader waits for it; `called`: set when one does.
+
+    `broken`: set when it will take longer than thought, so that whoever waits fetches it himself.
+    """
 
     coming: asyncio.Future[Opened]
     patience: float
     called: asyncio.Event
+    broken: asyncio.Event
 
 
 @dataclass(slots=True)
@@ -145,17 +149,17 @@ class Blocks:
         return [landing.result() for landing in landings]
 
     def promise(
-        self, ref: BlockRef, place: Place | None, patience: float, called: asyncio.Event
+        self, ref: BlockRef, place: Place | None, patience: float, called: asyncio.Event, broken: asyncio.Event
     ) -> asyncio.Future[Opened] | None:
         """A future for a block that will come with others (replay.py); None where it is here or on its way already.
 
-        Whoever wants the block meanwhile sets `called` and waits for that future, `patience` seconds; then it is
-        fetched by itself, and so it is where the future was cancelled.
+        Whoever wants the block meanwhile sets `called` and waits for that future, `patience` seconds and until `broken`
+        is set; then it is fetched by itself, and so it is where the future was cancelled.
         """
         if self.known(ref):
             return None
         coming: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
-        self.launch(ref, place, wanted=False, promise=Promise(coming, patience, called))
+        self.launch(ref, place, wanted=False, promise=Promise(coming, patience, called, broken))
         return coming
 
     @property
@@ -316,7 +320,11 @@ async def _kept(promise: Promise, wanted: asyncio.Event) -> Opened | None:
         await asyncio.wait((coming, call), return_when=asyncio.FIRST_COMPLETED)
         if not coming.done():
             promise.called.set()
-            await asyncio.wait((coming,), timeout=promise.patience)
+            broken = asyncio.create_task(promise.broken.wait())
+            try:
+                await asyncio.wait((coming, broken), timeout=promise.patience, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                broken.cancel()
     finally:
         call.cancel()
         if not coming.done():

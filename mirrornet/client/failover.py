@@ -117,17 +117,23 @@ class Failover:
             pause = min(2 * pause, PAUSE[1])
 
     async def stretch(
-        self, piece: Piece, deadline: float, wanted: asyncio.Event | None = None
+        self,
+        piece: Piece,
+        deadline: float,
+        wanted: asyncio.Event | None = None,
+        trouble: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[Arrived]:
         """The blocks of `piece` in order, by one request, each as soon as it is verified (stretch.py).
 
         `deadline` on the clock.  A prefetch: it never hedges, and waits for room until `wanted` is set: a reader waits
-        for one of its blocks.  Close the generator (contextlib.aclosing) where it is left early.
+        for one of its blocks.  `trouble` is called when a mirror fails and another goes on: that takes a while, and
+        whoever waits may do better by himself.  Close the generator (contextlib.aclosing) where it is left early.
 
         Raises Unreachable, Missing, Untrusted as `block` does, when nobody gives the next one.
         """
-        await self._room(piece.path.encode(), piece.size, wanted or asyncio.Event(), deadline)
-        async with aclosing(Stretch(self._tools).blocks(piece, deadline)) as coming:
+        wanted = wanted or asyncio.Event()
+        await self._room(piece.path.encode(), piece.size, wanted, deadline)
+        async with aclosing(Stretch(self._tools, wanted, trouble).blocks(piece, deadline)) as coming:
             async for arrived in coming:
                 yield arrived
 

@@ -220,10 +220,10 @@ class Reader:
         return True
 
     def promise(
-        self, ref: BlockRef, place: Place | None, patience: float, called: asyncio.Event
+        self, ref: BlockRef, place: Place | None, patience: float, called: asyncio.Event, broken: asyncio.Event
     ) -> asyncio.Future[Opened] | None:
         """As `Blocks.promise`."""
-        return self.blocks.promise(ref, place, patience, called)
+        return self.blocks.promise(ref, place, patience, called, broken)
 
     # -- the end
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from mirrornet.client.breaker import Breaker
 from mirrornet.client.measures import Measures
@@ -21,6 +22,9 @@ class Blame(StrEnum):
     UNREACHABLE = "unreachable"  # no connection, a reset, an error of the server
     SLOW = "slow"  # asked, and lost to the hedge without a byte
     CORRUPT = "corrupt"  # bytes that are not those named or signed
+
+
+DOUBTED: Final = 4.0  # times its silence, once that is longer than it nearly ever is: what to expect beyond the usual
 
 
 @dataclass(slots=True)
@@ -72,5 +76,9 @@ class Record:
         carries, only what was asked of it.
         """
         usual = self.measures.predicted(size, 0 if self.window.growing else others)
+        if usual is None:
+            usual = 1.0 + 0.1 * self.endpoint.rank
         silence = 0.0 if now is None else self.measures.silence(now)
-        return max(1.0 + 0.1 * self.endpoint.rank if usual is None else usual, silence)
+        if silence > (self.measures.late() or usual):
+            return usual + DOUBTED * silence
+        return max(usual, silence)

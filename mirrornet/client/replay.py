@@ -174,14 +174,16 @@ class Replay:
         await self._reader.settle(WRITES)
 
     async def _stretch(self, batch: Batch, failover: Failover, patience: float) -> None:
-        called = asyncio.Event()
+        called, broken = asyncio.Event(), asyncio.Event()
         promises: dict[bytes, asyncio.Future[Opened]] = {}
         for block in batch.blocks:
-            if (promise := self._reader.promise(block.ref, block.place, patience, called)) is not None:
+            promise = self._reader.promise(block.ref, block.place, patience, called, broken)
+            if promise is not None:
                 promises[block.ref.hash] = promise
         try:
             for piece in self._pieces(batch, promises):
-                async with aclosing(failover.stretch(piece, time.monotonic() + DEADLINE, called)) as coming:
+                stretch = failover.stretch(piece, time.monotonic() + DEADLINE, called, broken.set)
+                async with aclosing(stretch) as coming:
                     async for arrived in coming:
                         promise = promises[arrived.ref.hash]
                         if not promise.done():

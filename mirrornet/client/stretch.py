@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +27,7 @@ from mirrornet.model.errors import Missing, PeerError, Unreachable, Untrusted
 
 WAITING: Final = 8  # blocks that came and are not verified yet
 STALL: Final = (0.25, 2.0)  # seconds without a byte after which the rest is asked of another: floor and cap
+WANTED: Final = 0.05  # the floor while a reader waits for one of the blocks
 WORSE: Final = (3.0, 1.0)  # times what the next mirror is predicted to need for the rest, and seconds more
 LOOK: Final = 0.05  # seconds between two looks at how it goes
 
@@ -89,8 +90,11 @@ class _Cutter:
 class Stretch:
     """One stretch on its way."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, wanted: asyncio.Event, trouble: Callable[[], None]) -> None:
+        """`wanted`: set once a reader waits for one of the blocks; `trouble`: called when another mirror has to go on."""
         self._tools = tools
+        self._wanted = wanted
+        self._trouble = trouble
 
     async def blocks(self, piece: Piece, deadline: float) -> AsyncGenerator[Arrived]:
         """The blocks of `piece` in order; `deadline` on the clock.
@@ -115,6 +119,7 @@ class Stretch:
                         count += 1
                         yield arrived
             except PeerError as failure:
+                self._trouble()
                 error = failure
                 if isinstance(failure, Untrusted):
                     liars.add(endpoint.name)
@@ -193,7 +198,8 @@ class Stretch:
             if not others:
                 continue
             silent = now - max(since, progress.last_at or asking.begun)
-            patience = min(max(2 * choice.hedge_delay(endpoint.name, progress.connected), STALL[0]), STALL[1])
+            floor = WANTED if self._wanted.is_set() else STALL[0]
+            patience = min(max(2 * choice.hedge_delay(endpoint.name, progress.connected), floor), STALL[1])
             if silent > patience:
                 raise Unreachable(f"{endpoint}: {piece.path}: nothing came for {silent:.2f} s")
             spare = choice.record(others[0].name)
