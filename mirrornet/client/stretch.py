@@ -91,7 +91,7 @@ class Stretch:
     """One stretch on its way."""
 
     def __init__(self, tools: Tools, wanted: asyncio.Event, trouble: Callable[[], None]) -> None:
-        """`wanted`: set once a reader waits for one of the blocks; `trouble`: called when another mirror has to go on."""
+        """`wanted`: set once a reader waits for one of the blocks; `trouble`: called when another mirror goes on."""
         self._tools = tools
         self._wanted = wanted
         self._trouble = trouble
