@@ -25,7 +25,9 @@ pinning.py    `mirrornet pin`: what a person wants to stay in the cache
 mounts.py     `umount` and `status`: what they ask of the mounts of this machine
 telling.py    what `status` tells a person
 boot.py       `mirrornet boot`: an image in a virtual machine
-bootdisk.py   the image as a guest's disk, in a process of its own
+bootdisk.py   the image as a guest's disk: the process that serves it, started again where it dies
+bootclient.py what that process does
+bootfiles.py  the kernel that a guest is started with, kept here
 qemu.py       one QEMU process: started, watched, ended
 copying.py    `sync` and `audit`: the client's ways to mirrors, lent to the image's room
 refresh.py    `refresh`: a copy of an image, its own upgrade, a check, a publish
@@ -44,8 +46,8 @@ Decisions
 - 2026-11-23: a guest under KVM is judged by silence only until it is up (a kilobyte on its console, 64 KiB read); from
   then on idle and stuck look the same.  One byte or one block is no sign that KVM works: where it does not, firmware
   still read a sector.  An emulated guest is never judged.
-- 2026-11-23: SIGTERM presses the guest's power button, once; what it has not written when a second signal or 60 s end it
-  is lost, as by a power cut.
+- 2026-11-23: SIGTERM presses the guest's power button, once; what it has not written when a second signal or 60 s end
+  it is lost, as by a power cut.
 - 2026-11-23: an overlay is never rebased to another version, by hand either: the blocks under its file system would
   change.  A newer version starts fresh and says where the older writes are.
 - 2026-11-23: a guest's read waits for as long as no mirror answers (`boot --read-deadline never`): to a file system an

@@ -1,8 +1,8 @@
 """`mirrornet boot`: an image in a virtual machine, until that is switched off.
 
 Order of events: what can be wrong on this machine is found out before the network is asked; a process of its own lends
-the image (bootdisk.py); the overlay is made or found, and locked; QEMU runs (qemu.py).  It ends in reverse, and
-whatever dies takes the rest with it: without the image's process the guest is ended, without us both are.
+the image (bootdisk.py); the overlay is made or found, and locked; QEMU runs (qemu.py).  It ends in reverse.  Without
+us the others end, too; the image's process is started again where it dies.
 
 What the guest writes lies in `state`/overlays/<repository id>/NAME@VERSION/disk.qcow2.  An overlay is worth something
 over that one version only, so another version gets another; with `ephemeral` it is a file without a name.
@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mirrornet.app.bootdisk import Disk, Lent
-from mirrornet.app.folders import run_folder, state_folder
+from mirrornet.app.bootdisk import Disk, Lent, place
+from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import alone
 from mirrornet.app.qemu import Qemu, Signals, Stuck, terminal_kept
 from mirrornet.app.session import ClientOptions
@@ -66,7 +66,7 @@ def boot(options: BootOptions, say: Callable[[str], None], prepare: Callable[[],
     state = options.client.state or state_folder()
     accel = options.accel or _usable(state, say)
     with contextlib.ExitStack() as stack:
-        disk = Disk(options.client, stack.enter_context(_place()), prepare)
+        disk = Disk(options.client, stack.enter_context(place()), prepare)
         stack.callback(disk.close)
         lent = disk.wait(lambda warning: say(f"warning: {warning}"))
         overlay, keep = stack.enter_context(_overlay(options, lent, state, maker, say))
@@ -99,17 +99,10 @@ def _run(
         start = guest.Guest(lent.disk, overlay, options.memory, accel, lent.kernel, qmp, heard, options.extra)
         return guest.command(start, program)
 
-    died = False
-
-    def lost() -> bool:
-        nonlocal died
-        died = True
-        return False
-
     with terminal_kept(), Qemu(command, keep) as qemu:
-        code = qemu.attend(guest.Watch(accel, time.monotonic(), options.patience), signals, disk.link, lost, say)
-    if died:
-        raise LocalError("the process that reads the image died, so the guest was ended; see its log (--log FILE)")
+        code = qemu.attend(guest.Watch(accel, time.monotonic(), options.patience), signals, disk, say)
+    if disk.failure:
+        raise LocalError(f"{disk.failure}, so the guest was ended; see its log (--log FILE)")
     if qemu.forced:
         return INTERRUPTED
     if code < 0:
@@ -151,22 +144,6 @@ def _remember(state: Path) -> None:
 
 
 # -- files
-
-
-@contextlib.contextmanager
-def _place() -> Iterator[Path]:
-    """A folder of our own, where the image is to be seen; gone at the end."""
-    folder = run_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix="boot-", dir=folder))
-    except OSError as error:
-        raise LocalError(f"{folder}: {error.strerror}: the run folder must be writable") from None
-    try:
-        yield place
-    finally:
-        with contextlib.suppress(OSError):
-            place.rmdir()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mirrornet.app.bootdisk import kernel_files
+from mirrornet.app.bootfiles import kernel_files
 from mirrornet.app.mounts import statuses
 from mirrornet.app.session import ClientOptions, Session
 from mirrornet.client.forecast import Row, rows

@@ -24,7 +24,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mirrornet.client.guest import Watch, bytes_read
 from mirrornet.model.errors import LocalError
@@ -44,6 +44,17 @@ class Stuck(LocalError):
     def __init__(self, message: str, early: bool) -> None:
         super().__init__(message)
         self.early = early
+
+
+class Companion(Protocol):
+    """A process that QEMU cannot do without.  `wake` is called when `link` is readable, which may change it.
+
+    It says whether to go on.
+    """
+
+    link: socket.socket
+
+    def wake(self) -> bool: ...
 
 
 class Signals:
@@ -122,17 +133,14 @@ class Qemu:
         self.end()
         self._close()
 
-    def attend(
-        self, watch: Watch, signals: Signals, other: socket.socket, lost: Callable[[], bool], say: Callable[[str], None]
-    ) -> int:
+    def attend(self, watch: Watch, signals: Signals, other: Companion, say: Callable[[str], None]) -> int:
         """Waits for its end: the exit code (negative: the signal that ended it).
 
-        `other` is readable when `lost` should be called, which says whether to go on.  `say` gets what a person who
-        ends us should know.  Raises Stuck.
+        `say` gets what a person who ends us should know.  Raises Stuck.
         """
         asked_off: float | None = None
         with selectors.DefaultSelector() as selector:
-            for file in (self._qmp, self._heard, signals.wake, other):
+            for file in (self._qmp, self._heard, signals.wake, other.link):
                 selector.register(file, selectors.EVENT_READ)
             while (code := self._process.poll()) is None:
                 now = time.monotonic()
@@ -154,9 +162,11 @@ class Qemu:
                 for key, _ in selector.select(max(0.01, min(waits)) if waits else None):
                     if key.fileobj is signals.wake:
                         signals.drain()
-                    elif key.fileobj is other:
-                        if not lost():
+                    elif key.fileobj is other.link:
+                        selector.unregister(other.link)
+                        if not other.wake():
                             return self.end()
+                        selector.register(other.link, selectors.EVENT_READ)
                     elif key.fileobj is self._qmp:
                         if not self._listen():
                             selector.unregister(self._qmp)

@@ -35,8 +35,8 @@ def boot_sector(zero: str = "0") -> bytes:
         "fe060080 "  # one more
         "b80103 bb0080 b90200 b600 cd13 "  # write it
         f"a00080 04{ord(zero):02x} a2 =digit be =booted "
-        "shown_next: e8 >>show "
-        "fa "  # no timer from here on: the firmware would take what comes on the port
+        "shown_next: fa "  # no timer from here on: the firmware would write between, and take what comes on the port
+        "e8 >>show "
         "wait: bafd03 ec a801 74 >wait baf803 ec 3c72 75 >off "
         "b80102 bb0082 b90100 b604 b280 cd13 be =read eb >shown_next "
         f"{_OFF} {_SHOW} booted: {_TEXT.hex()} digit: 300a00 read: {b'READ'.hex()}0a00",
@@ -53,9 +53,9 @@ def small_kernel() -> bytes:
     entry = 0x268
     code = _assembled(
         entry - 0x200,
-        "8cc8 8ed8 be =kernel e8 >>show "
+        "fa 8cc8 8ed8 be =kernel e8 >>show "
         "b80020 8ed8 31f6 e8 >>show "  # ds:si = the command line
-        f"fa wait: bafd03 ec a801 74 >wait {_OFF} {_SHOW} kernel: {b'KERNEL '.hex()}00",
+        f"wait: bafd03 ec a801 74 >wait {_OFF} {_SHOW} kernel: {b'KERNEL '.hex()}00",
     )
     image = bytearray(0x400)
     image[0x1F1] = 1  # sectors of setup code
@@ -97,17 +97,31 @@ def sector_image(path: Path, zero: str = "0", size: int = 1 << 20) -> Path:
 class Boot:
     """`mirrornet boot` with `words`, its console in `seen`, what it says in `errors`."""
 
-    def __init__(self, folder: Path, *words: str, path: str = "", program: str = PROGRAM) -> None:
+    def __init__(
+        self, folder: Path, *words: str, path: str = "", program: str = PROGRAM, terminal: bool = False
+    ) -> None:
+        """`path`: where programs are looked for; `terminal`: its console is one (`tty`)."""
         command = [sys.executable, "-c", program, "boot", *words]
         self._errors = folder / f"errors-{time.monotonic_ns()}"
+        if terminal:
+            self._ours, self.tty = os.openpty()
+            self._keys = os.dup(self._ours)
+            inward = outward = self.tty
+        else:
+            inward, self._keys = os.pipe()
+            self._ours, outward = os.pipe()
+            self.tty = -1
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=inward,
+                stdout=outward,
                 stderr=errors,
                 env={**os.environ, "PATH": path or os.environ["PATH"]},
             )
+        if not terminal:
+            os.close(inward)
+            os.close(outward)
         self.seen = b""
 
     @property
@@ -123,9 +137,7 @@ class Boot:
 
     def type(self, key: bytes) -> None:
         """Types on its console."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(key)
-        self.process.stdin.flush()
+        os.write(self._keys, key)
 
     def off(self) -> int:
         """Lets the guest power off: the exit code."""
@@ -154,19 +166,17 @@ class Boot:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            assert stream is not None
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
+        for descriptor in (self._keys, self._ours, self.tty):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _more(self, seconds: float) -> bool:
         """Reads what is on its console, waiting for it at most so long; whether there was any."""
-        assert self.process.stdout is not None
         with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
+            selector.register(self._ours, selectors.EVENT_READ)
             if not selector.select(max(0.0, seconds)):
                 return False
-        piece = os.read(self.process.stdout.fileno(), 1 << 16)
+        piece = os.read(self._ours, 1 << 16)
         self.seen += piece
         return bool(piece)
 
