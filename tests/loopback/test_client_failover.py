@@ -283,3 +283,18 @@ async def test_offline_reads_what_is_cached_and_refuses_the_rest(
         await reader.read(15 * 262144, 1)
     await reader.close()
     pool.shutdown()
+
+
+async def test_who_stops_listening_in_mid_read_costs_nobody_that_read(
+    image: world.Published, three: list[world.Mirror], tmp_path: Path
+) -> None:
+    async with client(image, three, tmp_path) as c:
+        told: list[int] = []
+
+        def touched(number: int) -> None:
+            told.append(number)
+            c.reader.touched = None  # the recording is full
+
+        c.reader.touched = touched
+        assert await c.reader.read(0, 4 * 262144) == image.content[: 4 * 262144]
+        assert told and c.reader.touched is None
