@@ -70,8 +70,8 @@ Decisions
 - 2026-11-23: pins that no person made hold half of the quota at most: a profile is written by strangers.
 - 2026-11-23: several recordings of boots are ordered by places, not by times: a boot over a slow network is the same
   boot, later.  What most of them touched is the profile, so one that read the whole disk adds nothing to it.
-- 2026-11-23: readahead has a credit for each handle (8 blocks, and a quarter of what is read in order), so its waste
-  has a bound whatever is read.  A window by the mirrors' rates has none, and is wrong after every pause.
+- 2026-11-23: readahead has a credit for each handle (16 blocks, and half of what is read in order), so its waste has
+  a bound whatever is read.  A window by the mirrors' rates has none, and is wrong after every pause.
 - 2026-11-23: one reader's block that the kernel has in memory (preadv2 with RWF_NOWAIT) is verified and inflated in the
   event loop, which is busy for half a millisecond: a hop to a thread and back costs a third of that, and the other core
   has nothing else to do.  Where more requests wait, or a thread is at work already, threads do it.

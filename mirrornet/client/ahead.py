@@ -14,13 +14,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mirrornet.client.neighbours import Neighbours
-from mirrornet.client.streams import FIRST, Streams
+from mirrornet.client.streams import Streams
 from mirrornet.model.errors import MirrornetError
 
 log = logging.getLogger(__name__)
 
 STREAM: Final = 16 << 20  # bytes of the image ahead of one stream, at most
 ALL: Final = 2 * STREAM  # and of all together
+LEAST: Final = 4  # blocks, of whatever size
 
 
 class Ahead:
@@ -39,8 +40,8 @@ class Ahead:
         self._near = Neighbours(count)
         self._unit = unit
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._streams = Streams(count, max(FIRST, STREAM // unit))
-        self._most = max(FIRST, ALL // unit)
+        self._streams = Streams(count, max(LEAST, STREAM // unit))
+        self._most = max(LEAST, ALL // unit)
 
     def seen(self, offset: int, end: int, handle: int) -> None:
         """Bytes `offset` to `end` are about to be read through `handle`."""

@@ -8,16 +8,16 @@ every second block, has no run and is never fetched for.
 
 The window, in blocks ahead of the edge:
 
-    window = min(run, allowed, most, credit)        once run >= 6
+    window = min(2 run, allowed, most, credit)        once run >= 6
 
-`allowed` begins at 4.  It doubles when the reader had to wait for a block that was already ordered (the link's delay
-is longer than the window), at most once in half a window, and loses a quarter when two whole windows came early.
-That finds bandwidth times delay without measuring either; how many requests a mirror gets at once is failover's to
-bound.
+`allowed` begins at 8.  It doubles when the reader had to wait for a block that was already ordered (the link's delay
+is longer than the window), at most once in a quarter of a window, and loses a quarter when two whole windows came
+early.  That finds bandwidth times delay without measuring either; how many requests a mirror gets at once is
+failover's to bound.
 
-The bound is `credit`, of each handle: 8 blocks at first, and a quarter of a block for each that is read in order.
-What lies unread ahead of its streams never exceeds it, and what a stream leaves unread when it ends is taken off.  So
-whatever a handle reads, it wastes at most 8 blocks and a quarter of what it reads in order.
+The bound is `credit`, of each handle: 16 blocks at first, and half a block for each that is read in order.  What lies
+unread ahead of its streams never exceeds it, and what a stream leaves unread when it ends is taken off.  So whatever a
+handle reads, it wastes at most 16 blocks (4 MiB) and half of what it reads in order.
 
 Rejected: a window of bandwidth times delay by the mirrors' measures (they are of single requests, and stale after a
 pause), the kernel's POSIX_FADV_* (FUSE does not pass them on).
@@ -33,9 +33,9 @@ REACH: Final = 8  # blocks; the kernel has 2 MiB under way at most, with 1 MiB o
 HANDLES: Final = 64  # remembered at once
 STREAMS: Final = 8  # of one handle
 TRIGGER: Final = 6  # blocks in order before anything is fetched ahead; the kernel's own readahead makes runs of 4
-FIRST: Final = 4  # blocks ahead, to begin with
-CREDIT: Final = 8.0  # blocks
-EARNED: Final = 0.25  # of a block, for each that is read in order
+FIRST: Final = 8  # blocks ahead, to begin with
+CREDIT: Final = 16.0  # blocks
+EARNED: Final = 0.5  # of a block, for each that is read in order
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class Streams:
         known.credit = min(known.credit + EARNED * (stream.edge - before), 2.0 * self._most)
         self._adapt(stream, late, stream.edge - before)
         others = sum(other.unread for other in known.streams if other is not stream)
-        window = min(run, stream.allowed, self._most, int(known.credit) - others)
+        window = min(2 * run, stream.allowed, self._most, int(known.credit) - others)
         start = max(stream.ordered, stream.edge)
         stop = min(stream.edge + window, self._count)
         if start >= stop:
@@ -122,7 +122,7 @@ class Streams:
             stream.early = 0
             if stream.edge >= stream.grown_at:
                 stream.allowed = min(2 * stream.allowed, self._most)
-                stream.grown_at = stream.edge + stream.allowed // 2
+                stream.grown_at = stream.edge + stream.allowed // 4
             return
         stream.early += advanced
         if stream.early > 2 * stream.allowed and stream.allowed > FIRST:
