@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_QUOTA: Final = 10 << 30
-PATIENCE: Final = 1.0  # seconds for the lock: it is held for microseconds, unless its holder was stopped
+PATIENCE = 3.0  # seconds for the lock: it is held for microseconds, unless its holder was stopped
 _FILE: Final = "usage"
 _LINE: Final = 128  # bytes read of the file; it has 63
 
