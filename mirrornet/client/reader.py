@@ -80,9 +80,9 @@ class Reader:
         begun = self.last_read = time.monotonic()
         unit = self.head.block_size
         first, last = offset // unit, (end - 1) // unit
-        if self.touched is not None:
+        if (touched := self.touched) is not None:
             for number in range(first, last + 1):
-                self.touched(number)
+                touched(number)  # who may stop listening at any of them
         if self.ahead is not None:
             self.ahead.seen(offset, end, handle)
         parts = self._here(first, last)
