@@ -22,7 +22,7 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -126,32 +126,39 @@ class Exported:
         where it does not come to an export whose first block can be read; nothing is left behind then.
         """
         session, control = self._session, Control(socket_path(self._options.place), self._answer)
-        with contextlib.ExitStack() as stack:
-            try:
-                await control.start()
+        try:
+            await control.start()
+            with contextlib.ExitStack() as stack:
                 if listening is None:
                     listening = stack.enter_context(_listening(self._options))
                 self._watch_signals()
-                reading = asyncio.ensure_future(self._open(kept, before))
-                over = asyncio.ensure_future(self._over.wait())
-                await asyncio.wait((reading, over), return_when=asyncio.FIRST_COMPLETED)
-                over.cancel()
-                if not reading.done():
-                    reading.cancel()
-                    await asyncio.wait((reading,))
-                    raise KeyboardInterrupt
-                server = self._server = reading.result()
-                await server.start([listening])
-                if self._options.address and (warning := exposed(self._options.address)):
-                    session.warnings.append(warning)
-                ready(session.warnings)
-                log.info("%s is exported at %s", server.export.description, self._options.uri(server.export.name))
-                await self._over.wait()
-            finally:
-                if self._server is not None:
-                    await self._server.close()
-                await control.stop()
+                await self._serve(listening, ready, self._open(kept, before))
+        finally:
+            try:
                 await session.close()
+            finally:
+                await control.stop()  # last: until its socket is gone, `umount` waits
+
+    async def _serve(
+        self, listening: socket.socket, ready: Callable[[list[str]], None], opening: Coroutine[Any, Any, Server]
+    ) -> None:
+        reading, over = asyncio.ensure_future(opening), asyncio.ensure_future(self._over.wait())
+        await asyncio.wait((reading, over), return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait((reading,))
+            raise KeyboardInterrupt
+        server = self._server = reading.result()
+        try:
+            await server.start([listening])
+            if self._options.address and (warning := exposed(self._options.address)):
+                self._session.warnings.append(warning)
+            ready(self._session.warnings)
+            log.info("%s is exported at %s", server.export.description, self._options.uri(server.export.name))
+            await self._over.wait()
+        finally:
+            await server.close()
 
     async def _open(self, kept: bool, before: Callable[[], Awaitable[None]] | None) -> Server:
         session = self._session
@@ -229,7 +236,7 @@ def export_of(trusted: Trusted) -> Export:
 
 
 @contextlib.contextmanager
-def _listening(options: NbdOptions) -> Any:
+def _listening(options: NbdOptions) -> Iterator[socket.socket]:
     """The socket that clients connect to; gone at the end.  Raises InputError, LocalError."""
     if options.path is not None:
         sock = unix_socket(options.path)
