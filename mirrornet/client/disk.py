@@ -26,6 +26,7 @@ from mirrornet.model.errors import Untrusted
 
 CORES: Final = max(1, min(4, len(os.sched_getaffinity(0))))
 TOGETHER: Final = 4  # blocks in one job of a thread
+PATIENCE: Final = 2.0  # seconds that the end waits for a thread
 
 
 class Sought(Protocol):
@@ -126,10 +127,10 @@ class Disk(Generic[S]):
                 self._found(sought, result)
 
     async def close(self) -> None:
-        """Ends the threads; what is still sought is not found any more."""
+        """Ends the threads; what is still sought is not found any more.  One that waits for a disk for ever is left."""
         self._urgent.clear()
         self._early.clear()
         for _ in self._threads:
             self._todo.put(None)
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, PATIENCE)
