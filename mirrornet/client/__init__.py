@@ -58,6 +58,17 @@ Decisions
   others, and would come back every time.
 - 2026-11-23: block 404 everywhere fails at once; no answer anywhere is tried until the read's deadline.  The first will
   not change while a reader waits, the second may.
+- 2026-11-23: silence is evidence against a mirror before any deadline is: the longer it is silent, the farther back it
+  stands, and requests may leave it outside of the hedges' budget once another mirror has answered meanwhile.  A hedge
+  that merely won blames nobody.
+- 2026-11-23: connections are a stack, not a queue, though that takes a session of aiohttp's for each: at 40 ms a block
+  of 96 KB takes 45 ms over a connection that was just used and 130 ms over one that rested for half a second.
+- 2026-11-23: prefetch is bounded by delay (LEDBAT) and not by bytes or a fixed number, and for each mirror by itself.
+  Readers are not bounded: what they wait for is what the line is for.
+- 2026-11-23: what is here of a block is kept when its mirror stalls, and the rest asked of another by a range; joined
+  bytes that do not verify blame nobody until the whole is here.  In a stretch of blocks the cut is between two blocks.
+- 2026-11-23: `--read-deadline never` waits for silence and failures, not for 404 and lies from everybody: no waiting
+  mends those.
 - 2026-11-23: unmounting is the system's umount(8), tried plainly first: the kernel alone knows whether a mount is busy
   (working directories, loop devices and mappings count, too), so we ask it instead of counting handles.
 - 2026-11-23: the kernel's limits are raised after the first read.  The answer to its first request sets them, so what

@@ -195,10 +195,14 @@ class Failover:
             attempt.give_up("")
 
     async def watch(self, proof: BlockRef, active: Callable[[], bool], deadline: float = 8.0) -> None:
-        """Measures every mirror by `proof` (a small block), then whoever is due while `active()`.  Runs for ever."""
+        """Measures every mirror by `proof` (a small block), then whoever is due while `active()`.  Runs for ever.
+
+        A mirror that is taken out is trouble, too: a new list is asked for before the others are gone as well.
+        """
         self._default_proof = Wanted(proof, proof.path)
         proving: set[asyncio.Task[None]] = set()
         busy: set[str] = set()
+        out: set[str] = set()
 
         async def one(endpoint: Endpoint) -> None:
             try:
@@ -208,6 +212,9 @@ class Failover:
 
         try:
             while True:
+                before, out = out, {record.name for record in self.choice.records() if record.out_until is not None}
+                if out - before:
+                    self._trouble()  # there may be a better list by now
                 for endpoint in self.choice.due(self._clock()) if active() else ():
                     if endpoint.name not in busy:
                         busy.add(endpoint.name)

@@ -80,6 +80,7 @@ class World:
     dice: random.Random
     files: dict[str, bytes]
     favourites: list[tuple[float, str]] = field(default_factory=list)  # when it changed, and to whom
+    troubles: list[float] = field(default_factory=list)  # when new mirrors were asked for
 
     def __post_init__(self) -> None:
         self.choice = Choice()
@@ -89,7 +90,7 @@ class World:
         self._by_name = {server.name: server for server in self.servers}
         self.now = asyncio.get_running_loop().time
         fetcher: Any = self
-        self.failover = Failover(fetcher, self.choice, Inline(), clock=self.now)
+        self.failover = Failover(fetcher, self.choice, Inline(), lambda: self.troubles.append(self.now()), self.now)
 
     async def fetch(
         self,
