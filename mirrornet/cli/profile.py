@@ -1,4 +1,4 @@
-"""`mirrornet profile`: what boots read, as this machine recorded it; shown, merged, written for `publish --profile`."""
+"""`mirrornet profile`: what boots read, as recorded here; shown, merged, written for `publish --profile` to sign."""
 
 from __future__ import annotations
 
