@@ -129,6 +129,8 @@ class _Pull:
 
     async def _profile(self, trusted: Trusted, gather: Gather) -> list[Row]:
         """The blocks of the version's profile, in its order; none where there is none."""
+        if self._options.profile_only:
+            await gather.index(trusted.head)  # so that whatever else a boot reads can be asked for
         profiles = self._session.profiles
         profile = await profiles.find() if profiles is not None else None
         if profile is None:
@@ -159,7 +161,7 @@ class _Pull:
             news = await gather.news(old, head)
             if news is not None:
                 return news
-        return rows(await gather.pages(head, range(len(head.pages))))
+        return rows(await gather.index(head))
 
     async def _bring(self, trusted: Trusted, gather: Gather, missing: list[Row], wanted: int) -> None:
         total, done, came = sum(row.ref.stored for row in missing), 0, 0

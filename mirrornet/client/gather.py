@@ -18,7 +18,7 @@ from concurrent.futures import Executor
 from typing import Final, TypeVar
 
 from mirrornet.client.cache import Cache
-from mirrornet.client.failover import Failover
+from mirrornet.client.failover import Failover, Opened
 from mirrornet.client.fetch import Within
 from mirrornet.client.forecast import MOST_PAGES, Row, changed, news
 from mirrornet.image.format.block import BlockRef, block_path, open_block
@@ -46,12 +46,18 @@ class Gather:
         self.gave: Counter[str] = Counter()  # blocks by mirror
 
     async def page(self, head: Head, number: int) -> Page:
-        """Page `number` of an index, which is in the cache from then on.  Raises PeerError, LocalError."""
+        """Page `number` of an index, which the cache keeps if it can.  Raises PeerError; LocalError offline."""
         ref = head.pages[number]
         data = await self._in_thread(self._opened, ref)
         if data is None:
-            data = await self._fetch(ref, None)
+            opened = await self._fetch(ref, None)
+            await self._in_thread(self._keep, ref, opened.stored)
+            data = opened.data
         return Page.parse(data, head, number)
+
+    async def index(self, head: Head) -> list[Page]:
+        """All pages of an index, those that are equal once."""
+        return await self.pages(head, {ref.hash: number for number, ref in enumerate(head.pages)}.values())
 
     async def pages(self, head: Head, numbers: Iterable[int]) -> list[Page]:
         """Several of them, side by side."""
@@ -87,14 +93,17 @@ class Gather:
         self._last = time.monotonic()
 
         async def one(row: Row) -> None:
-            await self._fetch(row.ref, _pack(head, row.place))
+            opened = await self._fetch(row.ref, _pack(head, row.place))
+            if not await self._in_thread(self._keep, row.ref, opened.stored):
+                why = self._cache.figures.refused or "it has no room"
+                raise LocalError(f"the cache {self._cache.folder} does not keep what is fetched: {why}")
             came(row.ref.stored)
 
         await self._each(rows, one)
 
     # -- one block
 
-    async def _fetch(self, ref: BlockRef, pack: tuple[str, Within] | None) -> bytes:
+    async def _fetch(self, ref: BlockRef, pack: tuple[str, Within] | None) -> Opened:
         if self._failover is None:
             raise LocalError(f"block {ref.hash.hex()[:16]}… is not in the cache, and --offline was said")
         pause = PAUSE[0]
@@ -113,10 +122,7 @@ class Gather:
             pause = min(2 * pause, PAUSE[1])
         self._last = time.monotonic()
         self.gave[opened.mirror] += 1
-        if not await self._in_thread(self._keep, ref, opened.stored):
-            why = self._cache.figures.refused or "it has no room"
-            raise LocalError(f"the cache {self._cache.folder} does not keep what is fetched: {why}")
-        return opened.data
+        return opened
 
     def _keep(self, ref: BlockRef, stored: bytes) -> bool:
         return self._cache.put(ref, stored, time.time(), wait=True)
