@@ -158,6 +158,8 @@ def test_a_cache_that_fills_up_and_heals(machine: Machine, need: Callable[..., N
         status = machine.status(file)
         assert status["cache"]["refused"] == "No space left on device" and status["reads"]["errors"] == 0
         assert "nothing is kept at present: No space left" in machine.told("status", str(file.parent))
+        publish_next(machine.image, 3, 4, 5)
+        assert machine.status(file, refresh=True)["following"]["next"]["blocks"] == 3
         umount(file.parent, force=False)
     finally:
         subprocess.run(["umount", "-l", str(machine.folder / "cache")], check=True)
