@@ -3,7 +3,7 @@
     python lab_reader.py SOURCE NAME PIN FOLDER      lines in: "random COUNT", "order COUNT BYTES", "end"
                                                      lines out: one JSON object for each
 
-A read of "random" is 4 KiB of a block that nobody has read before; "order" goes on where it stopped.  No mount: what is
+A read of "random" is 4 KiB of a block that no other one has read; "order" goes on where it stopped.  No mount: what is
 measured is the client.
 """
 
@@ -27,7 +27,7 @@ async def main(source: str, name: str, pin: str, folder: str) -> None:
     reader = session.read(follow=False)
     count = reader.head.block_count - 1
     unit = reader.head.block_size
-    left = list(range(count // 2, count))
+    left = list(range(count))
     random.Random(1).shuffle(left)
     place = 0
     await reader.read(left.pop() * unit, 4096)
