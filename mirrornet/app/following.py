@@ -138,7 +138,7 @@ class Following:
         if news.rows is not None and len(news.rows) <= LOOKED_AT:
             lacking = [row.ref.stored for row in news.rows if not self._cache.has(row.ref)]
             here, left = len(news.rows) - len(lacking), sum(lacking)
-        links = ((record.first_byte, record.rate) for record in self._choice.records())
+        links = ((record.first_byte, record.measures.peak) for record in self._choice.records())
         took = None if left is None else seconds(left, links) if left else 0.0
         found["next"] = {
             "version": news.image.version,

@@ -60,9 +60,10 @@ def published_cost(versions: Sequence[ImageVersion], mounted: int, newest: int) 
 
 
 def seconds(size: int, links: Iterable[tuple[float | None, float | None]]) -> float | None:
-    """How long `size` bytes take from the best of `links`: (seconds to a first byte, bytes a second) of each mirror.
+    """How long `size` bytes take from the best of `links`; None: nothing was measured.
 
-    Requests overlap, so a round trip is paid twice: for the pages and for the first block.  None: nothing was measured.
+    A link is a mirror's seconds to a first byte, and its line's bytes a second.  Requests overlap, so a round trip is
+    paid twice: for the pages and for the first block.
     """
     times = [2 * first + size / rate for first, rate in links if first is not None and rate]
     return min(times) if times else None

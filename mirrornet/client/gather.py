@@ -5,6 +5,8 @@ Many blocks are on their way at once, as a prefetch: behind every reader of this
 its name exists, so a pull that was stopped goes on where it was and mends what a disk forgot.
 
 When no mirror gives anything for a while it ends, says how far it came, and may be called again.
+
+The blocks of a whole version are held as rows, 320 bytes each: 130 MB for an image of 100 GB without holes.
 """
 
 from __future__ import annotations
