@@ -16,8 +16,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_all
 from dataclasses import dataclass
@@ -37,8 +38,7 @@ TOOLS: Final = {
     "nginx": "nginx", "unbound": "unbound", "dig": "bind9-dnsutils", "curl": "curl", "openssl": "openssl",
     "ip": "iproute2", "nsenter": "util-linux", "fusermount3": "fuse3",
 }  # fmt: skip
-MOUNT_SECONDS: Final = 90.0
-READ_SECONDS: Final = 60.0
+PATIENCE: Final = 90.0  # seconds for a program to end, and for a read
 BLOCK: Final = 256 << 10
 _MIRROR: Final = re.compile(r'#([a-z0-9-]+)"?$')
 
@@ -85,7 +85,7 @@ class Trial:
         self._servers: list[NameServer] = []
         self._resolvers: dict[str, ResolverServer] = {}
         self._points: dict[str, Path] = {}
-        self._errors: dict[str, str] = {}
+        self._lost: dict[str, str] = {}  # clients that mount nothing, or whose read never ended, and why
         self._pool = ThreadPoolExecutor(len(blueprint.clients), "client")
         self._trusting: dict[str, str] = {}
         self._killed = ""
@@ -170,11 +170,17 @@ class Trial:
     def _verdicts(self, server: NameServer) -> list[dict[str, Any]]:
         return [one for zone in server.status()["zones"] for one in zone["mirrors"]]
 
-    def _mirrornet(self, site: str, *words: object, timeout: float = MOUNT_SECONDS) -> Any:
+    def _mirrornet(self, site: str, *words: object) -> subprocess.CompletedProcess[str]:
         own = str(self._network.folder / f"own-{site}")
-        environment = {**os.environ, **self._trusting, "HOME": own}
-        command = [*COMMAND, *map(str, words)]
-        return self._network.run(site, command, timeout=timeout, env=environment)
+        return self._at(site, [*COMMAND, *map(str, words)], env={**os.environ, **self._trusting, "HOME": own})
+
+    def _at(self, site: str, command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """What `command` did at `site`; one that does not end has failed."""
+        try:
+            done: subprocess.CompletedProcess[str] = self._network.run(site, command, PATIENCE, **options)
+            return done
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(command, 1, "", f"it did not end within {PATIENCE:.0f} s")
 
     def _mount(self, site: str) -> float:
         """Mounts at `site`; the seconds it took."""
@@ -187,7 +193,7 @@ class Trial:
         began = time.monotonic()
         done = self._mirrornet(site, "mount", order.select, order.image, point, *options)
         if done.returncode:
-            self._errors[site] = done.stderr.strip().rpartition("\n")[2].removeprefix("mirrornet: ")
+            self._lost[site] = done.stderr.strip().rpartition("\n")[2].removeprefix("mirrornet: ")
         return round(time.monotonic() - began, 2)
 
     # -- what is measured
@@ -198,18 +204,16 @@ class Trial:
         found = []
         for site in self._blueprint.clients:
             before = {name: len(mirror.requests) for name, mirror in self._mirrors.items()}
-            rate = None
-            if site not in self._errors:
-                rate = self._pool.submit(self._read, site, quarter * self._order.read_bytes, self._order.read_bytes)
-            seconds = self._result(site, rate)
+            read = self._reading(site, quarter * self._order.read_bytes, self._order.read_bytes)
+            seconds, error = self._result(site, read)
             sent = self._sent(site, before)
             for name, count in sent.items():
                 total[name] += count
             mirror = max(sent, key=lambda name: sent[name]) if any(sent.values()) else ""
-            found.append(self._got(site, mirror, self._order.read_bytes / seconds if seconds else None))
+            found.append(self._got(site, mirror, self._order.read_bytes / seconds if seconds else None, error))
         return tuple(found), total
 
-    def _got(self, site: str, mirror: str, rate: float | None) -> Got:
+    def _got(self, site: str, mirror: str, rate: float | None, error: str) -> Got:
         blueprint, order = self._blueprint, self._order
         offered = self._offered(site)
         alive = [name for name in self._mirrors if name != self._killed]
@@ -225,7 +229,7 @@ class Trial:
             rate and round(rate),
             nearest if not offered or nearest in offered else f"{nearest}, not offered",
             round(blueprint.world.rtt(site, nearest), 1),
-            self._errors.get(site, ""),
+            error,
         )
 
     def _read(self, site: str, offset: int, count: int) -> float:
@@ -239,16 +243,20 @@ class Trial:
                 offset, count = offset + len(piece), count - len(piece)
         return time.monotonic() - began
 
-    def _result(self, site: str, read: Future[float] | None) -> float | None:
+    def _reading(self, site: str, offset: int, count: int) -> Future[float] | None:
+        return None if site in self._lost else self._pool.submit(self._read, site, offset, count)
+
+    def _result(self, site: str, read: Future[float] | None) -> tuple[float | None, str]:
+        """The seconds that a read took; or None, and why."""
         if read is None:
-            return None
+            return None, self._lost[site]
         try:
-            return read.result(max(READ_SECONDS, self._order.wait))
+            return read.result(max(PATIENCE, self._order.wait)), ""
         except TimeoutError:
-            self._errors[site] = "the read did not end"
+            self._lost[site] = "a read did not end"
+            return None, self._lost[site]
         except OSError as error:
-            self._errors[site] = f"the read failed: {error.strerror}"
-        return None
+            return None, f"the read failed: {error.strerror}"
 
     def _sent(self, site: str, before: Mapping[str, int]) -> dict[str, int]:
         """Bytes that each mirror sent to `site` since it had answered `before` requests."""
@@ -262,7 +270,7 @@ class Trial:
         """The mirrors as the client's resolver ranks them now."""
         server = f"@{self._resolvers[site].addresses[0]}"
         name = f"_http._tcp.{self._order.select}"
-        done = self._network.run(site, ["dig", "+short", "+time=2", "+tries=1", server, name, "URI"])
+        done = self._at(site, ["dig", "+short", "+time=2", "+tries=1", server, name, "URI"])
         ranked = []
         for line in done.stdout.splitlines():
             priority, _, target = line.partition(" ")
@@ -277,9 +285,7 @@ class Trial:
         url = mirror.url.rstrip("/") + "/metadata/timestamp.json"
         command = ["curl", "-sk", "-m", "5", "-o", "/dev/null", "-w", "%{time_connect}"]
         command += ["--resolve", f"{mirror.host}:{mirror.port}:{address}", url]
-        times = [
-            float(done.stdout) for done in (self._network.run(site, command) for _ in range(3)) if not done.returncode
-        ]
+        times = [float(done.stdout) for done in (self._at(site, command) for _ in range(3)) if not done.returncode]
         return round(min(times) * 1000, 1) if times else None
 
     def _first_byte(self, site: str, name: str) -> float | None:
@@ -296,11 +302,7 @@ class Trial:
         sites = list(self._blueprint.clients)
         self._mirrors[self._killed].cut()
         began = time.monotonic()
-        reads = {
-            site: self._pool.submit(self._read, site, 2 * self._order.read_bytes, BLOCK)
-            for site in sites
-            if site not in self._errors
-        }
+        reads = {site: self._reading(site, 2 * self._order.read_bytes, BLOCK) for site in sites}
         fresh: dict[str, float] = {}
 
         def all_fresh() -> bool:
@@ -311,11 +313,11 @@ class Trial:
             return len(fresh) == len(sites)
 
         self._wait_for(all_fresh, pause=max(0.25, len(sites) / 20))
-        wait_all(reads.values(), timeout=max(0.0, began + self._order.wait - time.monotonic()))
+        begun = [read for read in reads.values() if read is not None]
+        wait_all(begun, timeout=max(0.0, began + self._order.wait - time.monotonic()))
         found = []
         for site in sites:
-            took = self._result(site, reads.get(site))
-            error = self._errors.get(site, "")
+            took, error = self._result(site, reads[site])
             name = self._blueprint.clients[site].name
             found.append(Outage(name, None if took is None else round(took, 2), fresh.get(site), error))
         return tuple(found)
