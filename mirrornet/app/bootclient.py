@@ -14,6 +14,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -31,7 +32,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What the process is given.  `path`: of the socket; `again`: another one served the same version before."""
+    """What the process is given.
+
+    `path`: of the socket, in a folder of its own; `again`: another one served the same version before.
+    """
 
     options: ClientOptions
     path: Path
@@ -112,6 +116,7 @@ async def _serve(given: Serving) -> None:
 
     def gone() -> None:
         loop.remove_reader(given.link)
+        shutil.rmtree(given.path.parent, ignore_errors=True)  # if the other process was killed, nobody else does it
         for _ in range(2):  # the second one does not wait for who is connected
             exported.stop()
 

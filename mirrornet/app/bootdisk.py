@@ -3,8 +3,8 @@
 The guest's disk must not hang on the process that holds the terminal, nor the other way round: the client is Python
 with threads and an event loop, the other one waits for QEMU and forks.  A socket pair joins the two.  The client tells
 over it, one JSON object a line, what it found (`Lent`) or why it failed; its end, however it comes, is the end of the
-client.  So a boot that is killed by -9 leaves nothing behind but two names in the run folder, which the next one
-removes.
+client.  So a boot that is killed by -9 leaves nothing behind; where both are, the next boot removes two names in the
+run folder.
 
 The socket at which QEMU finds the disk is opened here and handed on.  Where the client dies, QEMU connects again at
 once, its connection waits in the socket's queue, and the next client, which is forked from this process and asks

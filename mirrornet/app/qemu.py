@@ -4,6 +4,8 @@ No threads and no event loop, since whoever waits here also forks: a selector ov
 and a socket that signals wake.  QEMU ends when this process does, also by kill -9 (PR_SET_PDEATHSIG: the kernel kills
 it; there is nothing to save, since a guest's disk survives a power cut or is not worth the name).
 
+A guest whose disk is full is stopped by QEMU, and continued here every few seconds until its writes fit.
+
 The console goes from QEMU straight to stdin and stdout.  Its second stream is a pipe that only tells whether a byte
 came, and is closed once the guest is up, so that no byte of a busy console comes by here.
 """
@@ -32,6 +34,7 @@ from mirrornet.model.errors import LocalError
 ASK: Final = 0.5  # seconds between two questions whether a block was read
 POWER_OFF: Final = 60.0  # seconds that a guest has to power off when it is asked to
 END: Final = 2.0  # seconds that QEMU has to end when it is told to
+RETRY: Final = 5.0  # seconds between two looks whether a full disk has space again
 EARLY: Final = 60.0  # seconds in which a guest whose KVM gives up may be started again
 LINE: Final = 1 << 20  # bytes of one QMP message
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -107,7 +110,8 @@ class Qemu:
         self._heard, written = os.pipe()
         self._line = bytearray()
         self._greeted = False
-        self._ask_at = 0.0
+        self._ask_at = self._retry_at = 0.0
+        self._full_told = False
         self._begun = time.monotonic()
         self.console = self.read = 0
         self.status = "running"
@@ -154,6 +158,8 @@ class Qemu:
                     self.forced = True
                     return self.end()
                 waits = [] if asked_off is None else [asked_off + POWER_OFF - now]
+                if self.status == "io-error":
+                    waits.append(self._retry(now, say))
                 if (left := watch.left(now)) is not None:
                     waits += [left, self._ask(now)]
                 elif self._heard >= 0:
@@ -194,6 +200,17 @@ class Qemu:
         if self._process.poll() is None:  # under a KVM that hangs it hears nothing
             self._process.kill()
         return self._process.wait()
+
+    def _retry(self, now: float, say: Callable[[str], None]) -> float:
+        """QEMU stopped the guest, whose writes have no space on this machine: seconds until they are tried again."""
+        if not self._full_told:
+            self._full_told = True
+            say("this machine's disk is full: the guest waits until what it writes has space")
+        if now >= self._retry_at:
+            self._retry_at = now + RETRY
+            self.status = "running"  # until QEMU says otherwise
+            self._say("cont")
+        return self._retry_at - now
 
     def _ended(self, seconds: float) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -169,6 +169,7 @@ class Boot:
         for descriptor in (self._keys, self._ours, self.tty):
             if descriptor >= 0:
                 os.close(descriptor)
+        self._keys = self._ours = self.tty = -1
 
     def _more(self, seconds: float) -> bool:
         """Reads what is on its console, waiting for it at most so long; whether there was any."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -129,6 +130,7 @@ def test_kill_9_leaves_no_guest_no_client_and_no_lock(house: House) -> None:
     assert set(children) == {"qemu", "client"}
     os.kill(guest.process.pid, signal.SIGKILL)
     until(lambda: all(is_gone(pid) for pid in children.values()), lambda: children, patience=30)
+    assert _leftovers() <= before
     again = house.boot()
     again.until("BOOTED 2")
     assert again.off() == 0
@@ -202,6 +204,30 @@ def test_a_slip_of_the_user_is_one_line(house: House, words: tuple[str, ...], co
     guest = house.boot(*words, accel="") if "--accel" in words else house.boot(*words)
     assert guest.ended() == code
     assert told in guest.errors and len(guest.errors.splitlines()) == 1, guest.errors
+
+
+def test_a_guest_whose_writes_do_not_fit_waits_until_they_do(
+    need: Callable[..., None], house: House, tmp_path: Path
+) -> None:
+    need("root", "mount")
+    state = tmp_path / "state"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", state], check=True)
+    try:
+        first = house.boot("--qemu", "-S")  # everything is made, and nothing is run
+        until(lambda: list(state.rglob("disk.qcow2")) and "qemu" in first.children(), lambda: first.errors, 30)
+        first.end()
+        filler = state / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        guest = house.boot()
+        until(lambda: "this machine's disk is full" in guest.errors, lambda: guest.errors, 60)
+        filler.unlink()
+        guest.until("BOOTED 1")
+        assert guest.off() == 0 and guest.errors.count("is full") == 1
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
 
 
 def test_more_arguments_reach_qemu(house: House) -> None:
