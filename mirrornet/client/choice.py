@@ -43,7 +43,7 @@ HEDGE_UNMEASURED: Final = 0.25  # seconds, where nothing is known of the mirror 
 HEDGE_SHARE: Final = 0.05  # hedges per request, in the long run
 HEDGE_BURST: Final = 5.0  # hedges that may go at once
 GONE: Final = (2.0, 0.1)  # times the delay of the hedge, and seconds at least: so long silent, a mirror is gone
-HANDSHAKES: Final = 2.0  # times longer a first byte may take over a new connection: TCP's, and TLS's beside it
+HANDSHAKES: Final = {"http": 2.0, "https": 3.0}  # round trips to a first byte over a new connection (RFC 8446)
 STICKY: Final = 0.8  # the predicted time of the favourite counts this much
 HELD: Final = (2.0, 0.25)  # seconds after a change, and how much it counts until then
 NEAR: Final = (1.2, 0.002)  # times the least prediction, or seconds above it: equal, so the order of DNS decides
@@ -156,9 +156,10 @@ class Choice:
         """Seconds of silence after which the next mirror is asked beside `name`; not `connected`: handshakes first."""
         record = self._records.get(name)
         late = record.measures.late() if record is not None else None
-        if late is None:
+        if record is None or late is None:
             return HEDGE_UNMEASURED
-        return min(max(late * (1.0 if connected else HANDSHAKES), HEDGE[0]), HEDGE[1])
+        trips = 1.0 if connected else HANDSHAKES.get(record.endpoint.url.partition(":")[0], 1.0)
+        return min(max(late * trips, HEDGE[0]), HEDGE[1])
 
     def may_hedge(self, name: str, waited: float, now: float) -> bool:
         """Whether one more request may go after `waited` seconds for `name`; takes it out of the budget if so."""

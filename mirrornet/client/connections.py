@@ -55,11 +55,16 @@ class Connections:
 
     @asynccontextmanager
     async def one(self, endpoint: Endpoint) -> AsyncGenerator[aiohttp.ClientSession]:
-        """A session with a connection to `endpoint`, or none yet; it is nobody else's meanwhile."""
+        """A session with a connection to `endpoint`, or none yet; it is nobody else's meanwhile.
+
+        Raises aiohttp.ClientConnectionError where the mirror is forgotten while all its connections are in use.
+        """
         mirror = self._mirrors.get(endpoint.dialled)
         if mirror is None:
             mirror = self._mirrors[endpoint.dialled] = _Mirror(_Pinned(endpoint, self._connect))
         async with mirror.limit:
+            if mirror.forgotten:
+                raise aiohttp.ClientConnectionError("it is no mirror any more")
             session = mirror.rested.pop() if mirror.rested else self._session(mirror)
             try:
                 yield session
@@ -98,7 +103,9 @@ class Connections:
         """Closes the connections to mirrors that are not in `keep`."""
         kept = {endpoint.dialled for endpoint in keep}
         for key in [known for known in self._mirrors if known not in kept]:
-            for session in self._mirrors.pop(key).sessions:
+            mirror = self._mirrors.pop(key)
+            mirror.forgotten = True
+            for session in mirror.sessions:
                 await session.close()
 
 
@@ -110,6 +117,7 @@ class _Mirror:
         self.limit = asyncio.Semaphore(CONNECTIONS)
         self.rested: list[aiohttp.ClientSession] = []
         self.sessions: list[aiohttp.ClientSession] = []
+        self.forgotten = False
 
 
 class _Pinned(AbstractResolver):
