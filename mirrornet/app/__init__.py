@@ -15,7 +15,7 @@ inherit.py    how a new supervisor follows one that was killed
 manners.py    from `server:` in a zone file to what workers are told
 session.py    the client without a door: from SOURCE and NAME to a reader of verified bytes
 following.py  a running mount learns of newer versions, and tells
-holding.py    how much of an image is in the cache, for `status`
+holding.py    the cache of a verb, and how much of an image is in it
 profiles.py   the boot's profile of a session: found, replayed, and what this boot adds
 recorded.py   what was recorded of boots here, for `profile`
 mount.py      `mirrornet mount`: a session, in the kernel's tree

@@ -1,4 +1,6 @@
-"""How much of an image version is in the cache, for `status`: looked at in a thread, now and then, never for long.
+"""The cache of a client's verb, and how much of an image version is in it.
+
+For `status` that is looked at in a thread, now and then, never for long.
 
 All of a version may be here though it has no profile: then it boots offline, too.  Of index pages that are not here
 nobody knows what blocks they name, so those are missing.  An image of more than 100,000 blocks (25 GB) is not looked
@@ -9,14 +11,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any, Final
 
+from mirrornet.app.folders import cache_folder
+from mirrornet.client.cache import Cache
 from mirrornet.client.pins import Pins, Subject
 from mirrornet.image.format.index import Head
+from mirrornet.model.errors import InputError
 
 MOST: Final = 100_000  # blocks
 PATIENCE: Final = 0.3  # seconds that `status` waits for it
 AGAIN: Final = 10.0  # seconds until it is worth looking again
+
+
+def opened_cache(folder: Path | None, size: int | None) -> Cache:
+    """The cache that --cache and --cache-size name; None for what is usual.  Raises InputError."""
+    if size is not None and size <= 0:
+        raise InputError("--cache-size must be more than 0")
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"--cache {folder}: is no folder; name one for the cache alone")
+    return Cache(folder or cache_folder(), size)
 
 
 class Holding:

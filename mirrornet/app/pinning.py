@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mirrornet.app.folders import cache_folder, state_folder
+from mirrornet.app.folders import state_folder
+from mirrornet.app.holding import opened_cache
 from mirrornet.app.profiles import folder_of, recorded_versions, recordings_at
 from mirrornet.client.attached import kept
-from mirrornet.client.cache import Cache
 from mirrornet.client.pins import Kind, Part, Pin, Pins, Subject
 from mirrornet.image.format.block import BlockRef
 from mirrornet.image.format.index import Head, Page
@@ -59,8 +59,11 @@ class Pinning:
     """The pins of one cache folder, by hand.  `now` is Unix time."""
 
     def __init__(self, cache: Path | None, size: int | None, state: Path | None) -> None:
-        """`size`: the cache's quota from now on, in bytes; None: as it is.  Folders: None for the system's."""
-        self._cache = Cache(cache or cache_folder(), size)
+        """`size`: the cache's quota from now on, in bytes; None: as it is.  Folders: None for the system's.
+
+        Raises InputError.
+        """
+        self._cache = opened_cache(cache, size)
         self._state = state or state_folder()
 
     @property

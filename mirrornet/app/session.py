@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mirrornet.app.folders import cache_folder, state_folder
+from mirrornet.app.folders import state_folder
 from mirrornet.app.following import Following
-from mirrornet.app.holding import Holding
+from mirrornet.app.holding import Holding, opened_cache
 from mirrornet.app.profiles import Profiles
-from mirrornet.client.cache import Cache
 from mirrornet.client.choice import Choice, Record
 from mirrornet.client.descent import step
 from mirrornet.client.failover import Failover
@@ -78,13 +77,9 @@ class Session:
             raise InputError("--read-deadline must be more than 0")
         if options.share_rtt and isinstance(self._source, Urls):
             raise InputError("--share-rtt: URLs have no name server to tell: give a select name, or leave it out")
-        if options.cache_size is not None and options.cache_size <= 0:
-            raise InputError("--cache-size must be more than 0")
-        if options.cache is not None and options.cache.exists() and not options.cache.is_dir():
-            raise InputError(f"--cache {options.cache}: is no folder; name one for the cache alone")
         self.state = options.state or state_folder()
         self.warnings: list[str] = []
-        self.cache = Cache(options.cache or cache_folder(), options.cache_size)
+        self.cache = opened_cache(options.cache, options.cache_size)
         self.choice = Choice()
         self.fetcher = Fetcher()
         self.trusted: Trusted | None = None
