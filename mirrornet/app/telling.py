@@ -43,6 +43,8 @@ def _head(status: dict[str, Any], now: float) -> Iterable[str]:
     good = f"is good for {format_duration(left)}" if left > 0 else f"expired {format_duration(-left)} ago"
     handles = f", {status['open_handles']} open" if "open_handles" in status else ""
     yield from _wrapped(f"up {format_duration(status['uptime'])}{handles}, pid {status['pid']}; the metadata {good}")
+    if status.get("overlay"):
+        yield from _wrapped(f"writable: what is written is kept in {status['overlay']}")
     if status.get("no_cloop"):
         yield from _wrapped(f"no {status['image']}.cloop: {status['no_cloop']}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ from mirrornet.model.names import suggest
 _FSTAB = {
     "root": True, "version": True, "cache": True, "cache-size": True, "resolver": True, "state": True, "log": True,
     "read-deadline": True, "offline": False, "require-fresh": False,
-    "share-rtt": False, "prefetch": True,
+    "share-rtt": False, "prefetch": True, "overlay": True,
 }  # fmt: skip
 # What mount(8) and systemd understand themselves; a mount of ours is read-only, so most of it holds anyway.
 _SYSTEM = frozenset(
@@ -70,11 +71,16 @@ def mount(
     share_rtt: ShareRtt = False,
     prefetch: Prefetch = "auto",
     read_deadline: ReadDeadline = "30s",
+    overlay: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Show the image's files instead, writable; DIR takes what is written."),
+    ] = None,
 ) -> None:
     """Mount an image, read-only, from the nearest mirrors.
 
     It returns when the first read works and leaves a process behind that answers reads until `mirrornet umount`.
-    MOUNTPOINT/NAME.raw is the whole disk; `mount -o loop,ro` shows the files in it.
+    MOUNTPOINT/NAME.raw is the whole disk; `mount -o loop,ro` shows the files in it, and so does --overlay, which lets
+    them be written, too.  What is written belongs to that version of the image.
 
         mirrornet mount select.example.net debian /mnt --root sha256:...
     """
@@ -82,6 +88,7 @@ def mount(
     from mirrornet.app.folders import state_folder
     from mirrornet.app.mount import MountOptions, run
     from mirrornet.app.mounts import socket_path
+    from mirrornet.app.overlay import Overlay, prepare, put_up, undone
 
     client = client_options(
         source,
@@ -98,7 +105,13 @@ def mount(
         share_rtt=share_rtt,
         prefetch=prefetch,
     )
-    options = MountOptions(client, absolute(mountpoint))
+    over = None
+    if overlay is not None:
+        if foreground:
+            raise InputError("--overlay: leave --foreground out: what lies over the image is mounted by this command")
+        over = Overlay(absolute(mountpoint), overlay.absolute())
+        prepare(over, name)
+    options = MountOptions(client, over.image if over else absolute(mountpoint))
     logfile = log.absolute() if log else None
     fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"
 
@@ -117,8 +130,11 @@ def mount(
     if foreground:
         daemon.log_to(logfile, fallback, foreground=True)
         run(options, told)
-    else:
+        return
+    with undone(over) if over else nullcontext():
         daemon.leave_behind(work, lambda: daemon.log_to(logfile, fallback, foreground=False))
+        if over:
+            put_up(over)
 
 
 def umount(
@@ -128,9 +144,9 @@ def umount(
     ] = False,
 ) -> None:
     """Unmount an image, or say what still holds it."""
-    from mirrornet.app import mounts
+    from mirrornet.app import overlay
 
-    mounts.umount(absolute(mountpoint), force=force)
+    overlay.umount(absolute(mountpoint), force=force)
 
 
 def status(
@@ -149,7 +165,7 @@ def status(
     import json
     import time
 
-    from mirrornet.app.mounts import statuses
+    from mirrornet.app.overlay import statuses
     from mirrornet.app.telling import text
 
     found = statuses(absolute(mountpoint) if mountpoint else None, refresh=refresh)
