@@ -73,7 +73,10 @@ def boot(options: BootOptions, say: Callable[[str], None], prepare: Callable[[],
         signals = stack.enter_context(Signals().caught())
         run = functools.partial(_run, options, lent, disk, overlay, keep, program, signals, say)
         try:
-            return run(accel)
+            code = run(accel)
+            if accel == "kvm":
+                _mark(state).unlink(missing_ok=True)
+            return code
         except Stuck as error:
             if options.accel is not None or signals.stops or not error.early:
                 raise LocalError(f"{error}: try --accel tcg") from None
@@ -167,7 +170,8 @@ def _overlay(
     with alone(folder, taken=taken, refused="the state folder must be writable (see --state)") as lock:
         path = folder / "disk.qcow2"
         if not path.exists():
-            others = guest.other_overlays([each.name for each in folder.parent.iterdir()], name, lent.version)
+            kept = [each.parent.name for each in folder.parent.glob(f"*/{path.name}")]
+            others = guest.other_overlays(kept, name, lent.version)
             if warning := guest.fresh_overlay_warning(others, name, lent.version):
                 say(f"warning: {warning}")
             new = folder / "disk.qcow2.new"  # a second boot cannot be at it: the folder is ours

@@ -3,11 +3,11 @@
 Pure: from what is known (the disk, the overlay, the kernel, the options) to the arguments of qemu, and from what was
 seen to whether anything happens in there.
 
-The disk is two nodes on the command line: the image, read-only, and over it a qcow2 overlay that takes what the guest
-writes.  The overlay's header names no backing file; the command line does.  (Else the overlay would name a mount point
-or a socket of a process that is long gone, and whoever wrote to it could have the host's files read.)  Nodes are
-written as JSON, where a comma in a file name is a comma.  Files that must not be found by others, or must go with us,
-are handed over as descriptors: the console's second stream, QMP, an overlay that has no name any more.
+The disk is two nodes on the command line: the image by NBD, read-only, and over it a qcow2 overlay that takes what the
+guest writes.  The overlay's header names no backing file; the command line does.  (Else the overlay would name a
+socket of a process that is long gone, and whoever wrote to it could have the host's files read.)  Nodes are written as
+JSON, where a comma in a file name is a comma.  Files that must not be found by others, or must go with us, are handed
+over as descriptors: the console's second stream, QMP, an overlay that has no name any more.
 
 The machine: q35 with virtio disk, network and random numbers, no display, the serial console on stdin and stdout, with
 QEMU's own keys (Ctrl-A x ends it, Ctrl-A c is the monitor).  TCG keeps QEMU's default CPU: with `-cpu max` the guest
@@ -38,17 +38,6 @@ CMDLINE: Final = 2047  # bytes that a kernel for x86 reads of its command line (
 DEFAULT_CMDLINE: Final = "root=/dev/vda ro console=ttyS0"  # for a kernel that was published without a command line
 SECTOR: Final = 512  # bytes; the unit of a virtio disk
 _OVERLAY: Final = re.compile(r"(?P<name>.+)@(?P<version>[1-9][0-9]{0,8})")
-
-
-@dataclass(frozen=True, slots=True)
-class FileDisk:
-    """The image as a file, such as MOUNTPOINT/NAME.raw."""
-
-    path: PurePath
-
-    def node(self) -> dict[str, Any]:
-        """The block node that reads it."""
-        return {"driver": "file", "filename": str(self.path)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +72,7 @@ class Guest:
     the user has for QEMU.
     """
 
-    disk: FileDisk | NbdDisk
+    disk: NbdDisk
     overlay: PurePath | int
     memory: int
     accel: Accel
