@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from virtual_mirrors import STATES, Server, World, blocks, virtually
 
 from mirrornet.client import attempt
+from mirrornet.client.body import Within
 from mirrornet.client.breaker import RAMP
 from mirrornet.client.choice import HEDGE_BURST, HEDGE_SHARE, HELD
+from mirrornet.client.stretch import Piece
 from mirrornet.model.errors import Unreachable
 
 REFS, FILES = blocks(40)
@@ -222,6 +224,38 @@ def test_a_reader_without_deadline_waits_and_the_log_says_so_each_minute(
     assert 199 <= virtually(run) <= 206
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split("waited for ")[1].split(";")[0] for line in lines] == ["1 min", "2 min", "3 min"], lines
+
+
+@pytest.mark.parametrize(
+    ("trouble", "begins", "waited", "longest"),
+    [
+        ("hole", 4.95, True, 0.6),
+        ("hole", 4.95, False, 0.8),
+        ("hole", 5.01, True, 0.8),
+        ("hole", 5.01, False, 1.0),
+        ("slow", 5.01, False, 4.0),
+    ],
+)
+def test_a_stretch_leaves_a_mirror_in_mid_stream(trouble: str, begins: float, waited: bool, longest: float) -> None:
+    servers = [Server("a", 0.04, 25e6, ((5.0, "up"), (1e6, trouble))), Server("b", 0.09, 25e6)]
+    pack = Piece("pack", Within(0, len(REFS) * 65536), REFS)
+    files = {**FILES, "pack": b"".join(FILES[ref.path] for ref in REFS)}
+
+    async def run() -> None:
+        world = World(servers, random.Random(3), files)
+        await _session(world, 10, 0.05, 0)
+        await asyncio.sleep(begins - world.now())
+        wanted, broken = asyncio.Event(), []
+        if waited:
+            wanted.set()
+        begun = world.now()
+        came = [one async for one in world.failover.stretch(pack, begun + 30, wanted, lambda: broken.append(1))]
+        assert [one.ref for one in came] == list(REFS) and came[-1].mirror == "b"
+        assert (came[0].mirror == "a") == (begins < 5), "what was whole was kept"
+        assert broken and world.now() - begun <= longest, (world.now() - begun, [one.mirror for one in came])
+        assert all(record.under_way == 0 for record in world.choice.records())
+
+    virtually(run)
 
 
 def test_a_reader_is_as_fast_beside_prefetch_as_a_queue_of_half_a_round_trip_allows() -> None:

@@ -124,7 +124,7 @@ class World:
         server.flows += 1
         try:
             for at in range(0, len(data), PIECE):
-                if state == "stall" and at >= len(data) // 2:
+                if (state == "stall" and at >= len(data) // 2) or server.state(self.now()) == "hole":
                     await asyncio.sleep(PROGRESS)
                     raise Unreachable(f"{endpoint}: no answer in {PROGRESS} s")
                 part = data[at : at + PIECE]
