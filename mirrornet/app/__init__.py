@@ -19,6 +19,8 @@ holding.py    the cache of a verb, and how much of an image is in it
 profiles.py   the boot's profile of a session: found, replayed, and what this boot adds
 recorded.py   what was recorded of boots here, for `profile`
 mount.py      `mirrornet mount`: a session, in the kernel's tree
+nbd.py        `mirrornet nbd`: a session, as an NBD export
+overlay.py    `mirrornet mount --overlay`: the files of the image, writable
 heap.py       one heap for all threads of a client
 pull.py       `mirrornet pull`: an image into the cache before it is read
 pinning.py    `mirrornet pin`: what a person wants to stay in the cache
@@ -52,4 +54,8 @@ Decisions
   change.  A newer version starts fresh and says where the older writes are.
 - 2026-11-23: a guest's read waits for as long as no mirror answers (`boot --read-deadline never`): to a file system an
   error of its disk is worse than a pause, and a guest can be switched off whatever it waits for.
+- 2026-11-23: an NBD export needs nothing from FUSE, and the modules that export do not import it: `pip install
+  mirrornet[nbd]` compiles nothing.
+- 2026-11-23: the mounts of `--overlay` are made by the command, not by the image's process, which would wait for
+  itself; so `--foreground` does not go with it.
 """

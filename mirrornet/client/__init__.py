@@ -37,11 +37,13 @@
     recording.py    what a boot touches first, and what several boots have in common             (pure)
     mount.py        the image as files of the kernel's                                           (the door to pyfuse3)
     kernel.py       pyfuse3's wait for the kernel's next request
+    nbd/            the image as an NBD export, for who has no FUSE
+    overlaid.py     a file system of the image, writable: what lies over a mount
     guest.py        a virtual machine as QEMU's command line; when it is stuck; its overlay      (pure)
     attached.py     a file signed beside an image (kernel, initrd), whole and verified
     mountpoint.py   mount points: free, stale, held by whom, tuned
 
-A read goes  mount → reader → (memory | cache | failover → choice, fetch → verify)  and nothing else in the program
+A read goes  mount, nbd → reader → (memory | cache | failover → choice, fetch → verify)  and nothing else in the program
 may hand bytes of an image to anybody.  Failure is per block, not per mount: one slow or lying mirror costs one block
 a hedge.  What each file promises is at its top.
 

@@ -24,7 +24,8 @@ from mirrornet.client.cache import Cache
 from mirrornet.image.format.block import BlockRef, open_block
 from mirrornet.model.errors import Untrusted
 
-CORES: Final = max(1, min(4, len(os.sched_getaffinity(0))))
+# macOS does not tell which cores a process may use.
+CORES: Final = max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 TOGETHER: Final = 4  # blocks in one job of a thread
 PATIENCE: Final = 2.0  # seconds that the end waits for a thread
 
