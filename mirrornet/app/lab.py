@@ -28,7 +28,7 @@ from mirrornet.lab.namespaces import missing
 from mirrornet.lab.network import Network
 from mirrornet.lab.report import Report
 from mirrornet.lab.rewriting import lab_url, lab_zone, patience_of
-from mirrornet.lab.trial import Order, Trial, lacking
+from mirrornet.lab.trial import Order, Trial, lacking, parts
 from mirrornet.lab.world import read_regions, read_round_trips
 from mirrornet.model.address import Address, parse_address
 from mirrornet.model.errors import InputError, LocalError
@@ -61,6 +61,7 @@ def lab(options: LabOptions, tell: Callable[[str], None]) -> Report:
     """Tries the zone; `tell` hears what is being done.  Raises InputError, LocalError."""
     if not 1 << 20 <= options.read_bytes <= LARGEST_READ:
         raise InputError("--size: clients read 1M to 64M")
+    options = replace(options, read_bytes=options.read_bytes // PAGE * PAGE)
     world = load_world([options.zone_file], rootless=True)
     zone, table = world.zones[0], world.table
     select = _select(zone, options.select)
@@ -111,7 +112,7 @@ def _order(
     made = folder / "made"
     made.mkdir()
     content = made / "image"
-    _write_image(content, 4 * options.read_bytes)
+    _write_image(content, options.read_bytes)
     keygen(made / "keys", passphrase=None)
     for name in sorted(named | {image}):
         publish(content, name, made / "repo", made / "keys", now=time.time())
@@ -147,12 +148,14 @@ def _order(
     )
 
 
-def _write_image(path: Path, size: int) -> None:
-    """`size` bytes of which a third does not compress, as in a system's own files.  Raises OSError."""
+def _write_image(path: Path, read_bytes: int) -> None:
+    """The image of a trial: a third of it does not compress, as in a system's own files.  Raises OSError."""
     dice = random.Random(1)
     with path.open("wb") as file:
-        for _ in range(size // PAGE):
-            file.write(dice.randbytes(PAGE // 3).ljust(PAGE, b"."))
+        for offset, length in parts(read_bytes):
+            file.seek(offset)
+            for _ in range(length // PAGE):
+                file.write(dice.randbytes(PAGE // 3).ljust(PAGE, b"."))
 
 
 def _estimates(file: Path, table: WorldTable | None, plan: Blueprint) -> dict[str, dict[str, float]]:

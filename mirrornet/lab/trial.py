@@ -3,8 +3,8 @@
 Clients read one after the other, so that none measures another's load, and cold: each has a cache and a state of its
 own, and every phase reads where nobody has read before.  What follows the cut they all do at once, as they would.
 
-The image has four quarters: the first is read before the cut, one block of the third in the moment of it, the last
-quarter after; the second lies between, so that no reading ahead comes so far.
+The image has three parts: the first is read before the cut, one block of the second in the moment of it, the third
+after.  Between them is more than any client reads ahead, and nothing in it.
 
 Rejected: asking mirrors directly with a client of the lab's own.  What an operator wants to know is what `mirrornet
 mount` does with his zone, through a resolver, and that is what runs here.
@@ -40,6 +40,7 @@ TOOLS: Final = {
 }  # fmt: skip
 PATIENCE: Final = 90.0  # seconds for a program to end, and for a read
 BLOCK: Final = 256 << 10
+GAP: Final = 32 << 20  # bytes of nothing between the parts
 _MIRROR: Final = re.compile(r'#([a-z0-9-]+)"?$')
 
 
@@ -48,8 +49,8 @@ class Order:
     """What to try.  `zone`: its name; `select`: the balanced name in full; `zone_text`: the lab's zone file.
 
     `urls`: where each mirror serves.  `estimates`: the name server's, ms, by client's site and mirror.  `image`: in
-    `repo`, of four times `read_bytes`; `root`: its root.json.  `kill`: a mirror, "" the busiest.  `wait`: seconds at
-    most for each thing that is waited for.
+    `repo`, laid out as parts() says for `read_bytes`, whole pages; `root`: its root.json.  `kill`: a mirror, "" the
+    busiest.  `wait`: seconds at most for each thing that is waited for.
     """
 
     zone: str
@@ -65,6 +66,12 @@ class Order:
     wait: float
     ways: str
     notes: tuple[str, ...]
+
+
+def parts(read_bytes: int) -> tuple[tuple[int, int], ...]:
+    """Offset and length of each part of the image."""
+    step = read_bytes + GAP
+    return (0, read_bytes), (step, BLOCK), (2 * step, read_bytes)
 
 
 def lacking() -> str | None:
@@ -115,7 +122,7 @@ class Trial:
             self._tell(f"{self._killed} is cut off; waiting for reads and for fresh answers")
             outages = self._outage()
             self._tell("all read again")
-            after, _ = self._phase(3)
+            after, _ = self._phase(2)
         for site in self._points:
             self._mirrornet(site, "umount", "--force", self._points[site])
         return Report(
@@ -198,13 +205,13 @@ class Trial:
 
     # -- what is measured
 
-    def _phase(self, quarter: int) -> tuple[tuple[Got, ...], dict[str, int]]:
-        """Every client reads that quarter; what it got, and how many bytes each mirror sent in all."""
+    def _phase(self, part: int) -> tuple[tuple[Got, ...], dict[str, int]]:
+        """Every client reads that part; what it got, and how many bytes each mirror sent in all."""
         total = dict.fromkeys(self._mirrors, 0)
         found = []
         for site in self._blueprint.clients:
             before = {name: len(mirror.requests) for name, mirror in self._mirrors.items()}
-            read = self._reading(site, quarter * self._order.read_bytes, self._order.read_bytes)
+            read = self._reading(site, part)
             seconds, error = self._result(site, read)
             sent = self._sent(site, before)
             for name, count in sent.items():
@@ -243,7 +250,8 @@ class Trial:
                 offset, count = offset + len(piece), count - len(piece)
         return time.monotonic() - began
 
-    def _reading(self, site: str, offset: int, count: int) -> Future[float] | None:
+    def _reading(self, site: str, part: int) -> Future[float] | None:
+        offset, count = parts(self._order.read_bytes)[part]
         return None if site in self._lost else self._pool.submit(self._read, site, offset, count)
 
     def _result(self, site: str, read: Future[float] | None) -> tuple[float | None, str]:
@@ -302,7 +310,7 @@ class Trial:
         sites = list(self._blueprint.clients)
         self._mirrors[self._killed].cut()
         began = time.monotonic()
-        reads = {site: self._reading(site, 2 * self._order.read_bytes, BLOCK) for site in sites}
+        reads = {site: self._reading(site, 1) for site in sites}
         fresh: dict[str, float] = {}
 
         def all_fresh() -> bool:
