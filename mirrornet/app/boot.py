@@ -20,6 +20,7 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -34,8 +35,10 @@ from mirrornet.app.qemu import Qemu, Signals, Stuck, terminal_kept
 from mirrornet.app.session import ClientOptions
 from mirrornet.client import guest
 from mirrornet.model.errors import LocalError
+from mirrornet.model.units import format_size
 
 INTERRUPTED: Final = 130
+WORTH_TELLING: Final = 1 << 20  # bytes of a kernel to be fetched
 KVM: Final = Path("/dev/kvm")
 _KVM_CREATE_VM: Final = 0xAE01  # linux/kvm.h; gives a descriptor
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -68,7 +71,7 @@ def boot(options: BootOptions, say: Callable[[str], None], prepare: Callable[[],
     with contextlib.ExitStack() as stack:
         disk = Disk(options.client, stack.enter_context(place()), prepare)
         stack.callback(disk.close)
-        lent = disk.wait(lambda warning: say(f"warning: {warning}"))
+        lent = disk.wait(lambda warning: say(f"warning: {warning}"), lambda size: _fetching(size, say))
         overlay, keep = stack.enter_context(_overlay(options, lent, state, maker, say))
         signals = stack.enter_context(Signals().caught())
         run = functools.partial(_run, options, lent, disk, overlay, keep, program, signals, say)
@@ -111,6 +114,12 @@ def _run(
     if code < 0:
         raise LocalError(f"{guest.PROGRAM} was ended by signal {-code}")
     return code
+
+
+def _fetching(size: int, say: Callable[[str], None]) -> None:
+    """Somebody who looks at a terminal wants to know why nothing happens there."""
+    if size > WORTH_TELLING and sys.stderr.isatty():
+        say(f"fetching the kernel, {format_size(size)}")
 
 
 def _program(name: str, package: str) -> str:

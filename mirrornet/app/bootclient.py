@@ -96,7 +96,7 @@ async def _serve(given: Serving) -> None:
     async def before() -> None:
         nonlocal kernel
         if not given.again:
-            kernel = await kernel_files(session)
+            kernel = await kernel_files(session, lambda size: _tell(given.link, fetching=size))
 
     def ready(warnings: list[str]) -> None:
         if given.again or (trusted := session.trusted) is None:

@@ -81,11 +81,16 @@ class Disk:
             bootclient.become(serving, self._prepare)
         theirs.close()
 
-    def wait(self, warn: Callable[[str], None]) -> Lent:
-        """What it lends, once it does.  Raises Failed with its reason, LocalError where it died without one."""
+    def wait(self, warn: Callable[[str], None], fetching: Callable[[int], None]) -> Lent:
+        """What it lends, once it does; `fetching` hears how many bytes of a kernel have to come before that.
+
+        Raises Failed with its reason, LocalError where it died without one.
+        """
         while message := self._message():
             if "warning" in message:
                 warn(message["warning"])
+            if "fetching" in message:
+                fetching(message["fetching"])
             if "error" in message:
                 raise Failed(message["error"], message["code"])
             if "lent" in message:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +27,13 @@ log = logging.getLogger(__name__)
 CMDLINE: Final = 1 << 16  # bytes of a published command line, read before it is judged
 
 
-async def kernel_files(session: Session) -> dict[str, str | None] | None:
-    """The version's kernel, with its initrd and command line; None where it has none.  Raises MirrornetError."""
+async def kernel_files(
+    session: Session, fetching: Callable[[int], None] = lambda size: None
+) -> dict[str, str | None] | None:
+    """The version's kernel, with its initrd and command line; None where it has none.
+
+    `fetching` hears how many bytes have to be fetched, before that begins.  Raises MirrornetError.
+    """
     trusted = session.trusted
     assert trusted is not None
     image = trusted.image
@@ -39,6 +45,8 @@ async def kernel_files(session: Session) -> dict[str, str | None] | None:
     folder = session.state / "boot" / trusted.metadata.repository_id / image.name
     published = {each.hash.hex() for version in trusted.metadata.images[image.name] for each in version.attached}
     _forget_others(folder, published)
+    if absent := [target.length for target in wanted.values() if not (folder / target.hash.hex()).exists()]:
+        fetching(sum(absent))
     paths = await asyncio.gather(*(_obtain(session, target, folder) for target in wanted.values()))
     found = dict(zip(wanted, paths, strict=True))
     cmdline = found["cmdline"].read_bytes() if "cmdline" in found else None
