@@ -56,6 +56,11 @@ class NbdOptions:
         """What `status` and `umount` call it."""
         return self.path or place_of(*self.address or ("", 0))
 
+    @property
+    def shown(self) -> str:
+        """The same, as it is told; a Path takes one of two slashes away."""
+        return str(self.path or "") or f"nbd://{_authority(*self.address or ('', 0))}"
+
     def uri(self, name: str) -> str:
         """Where clients find the export `name` (doc/uri.md of NetworkBlockDevice/nbd)."""
         if self.path is not None:
@@ -218,9 +223,9 @@ class Exported:
         """What is known just now: the session's, and the export's own."""
         server = self._server
         if server is None:
-            return {"mountpoint": str(self._options.place), "pid": os.getpid(), "ready": False}
+            return {"mountpoint": self._options.shown, "pid": os.getpid(), "ready": False}
         return {
-            "mountpoint": str(self._options.place),
+            "mountpoint": self._options.shown,
             **self._session.status(),
             "nbd": self._options.uri(server.export.name),
             "leaving": server.refusing,

@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._skip = 0  # bytes of a write still to come, which nobody reads
         self._refused: Request | None = None  # that write
         self._ending = False  # no more requests; it ends when the replies have left
+        self._eof = False  # nothing more comes; what came is still answered
         self._held = 0  # bytes of pieces begun
         self._alone = False  # a reply is leaving that nothing may interrupt
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,9 +93,9 @@ class Connection(asyncio.Protocol):
         self._pump()
 
     def eof_received(self) -> bool:
-        self._ending = self._ending or len(self._pending) < wire.REQUEST.size or self._handshake is not None
-        self._end_if_done()
-        return True  # replies under way may still leave
+        self._eof = True
+        self._pump()
+        return True  # replies to what it sent may still leave
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -186,7 +187,7 @@ class Connection(asyncio.Protocol):
         task.add_done_callback(over)
 
     async def others(self) -> None:
-        """Until what is under way when this is awaited, other than the caller, is over."""
+        """Until nothing but the caller is under way; nothing else is begun meanwhile."""
         if others := self._tasks - {asyncio.current_task()}:
             await asyncio.wait(others)
 
@@ -201,7 +202,8 @@ class Connection(asyncio.Protocol):
         self._unsent = self._transport.get_write_buffer_size() if self._transport else 0
 
     def _end_if_done(self) -> None:
-        if self._ending and self._transport and not (self._tasks or self._reads.pending):
+        over = self._ending or (self._eof and len(self._pending) < wire.REQUEST.size)
+        if over and self._transport and not (self._tasks or self._reads.pending):
             self._transport.close()  # what was written still leaves
 
     def _haggle(self, handshake: Handshake, data: bytes) -> bytes:

@@ -49,7 +49,7 @@ class Line(Protocol):
         """Runs `work` beside others; it counts `charge` bytes.  `found`: what it will await, closed if it does not."""
 
     def others(self) -> Awaitable[object]:
-        """Until nothing else is under way that has been begun before."""
+        """Until nothing but the caller is under way."""
 
     def room(self) -> Awaitable[object]:
         """Until the client has taken what was sent."""
@@ -100,8 +100,7 @@ class Reads:
         elif self.structured:
             self._line.refuse(request, Error.EOVERFLOW, f"{request.length} bytes in one chunk are more than {WHOLE}")
         else:
-            others = self._line.others()
-            self._line.begin(WHOLE, request, lambda: self._stream(request, others))
+            self._line.begin(WHOLE, request, lambda: self._stream(request))
             return False
         return True
 
@@ -203,8 +202,8 @@ class Reads:
         else:
             self._line.send(wire.simple(request.cookie), data)
 
-    async def _stream(self, request: Request, others: Awaitable[object]) -> None:
-        await others
+    async def _stream(self, request: Request) -> None:
+        await self._line.others()
         at, end = request.offset, request.offset + request.length
         data = await self._reader.read(at, WHOLE, self._number)
         self._line.send(wire.simple(request.cookie))
