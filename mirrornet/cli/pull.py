@@ -88,8 +88,10 @@ def _told(pulled: Pulled, profile_only: bool) -> str:
     what = f"{pulled.image} version {pulled.version}"
     if profile_only:
         what += ", its profile"
-    elif pulled.beside is not None:
+    elif pulled.beside not in (None, pulled.version):
         what += f", beside version {pulled.beside}"
+    if pulled.beside == pulled.version and not pulled.fetched:
+        return f"{what} is the newest, and mounted: there is nothing to stage"
     if not pulled.fetched:
         return f"{what}: all {pulled.here} blocks were here, {format_size(pulled.here_bytes)}"
     rate = format_size(pulled.fetched_bytes / max(pulled.seconds, 1e-3))
