@@ -118,7 +118,7 @@ def _mirrors(mirrors: list[dict[str, Any]]) -> Iterable[str]:
             mirror["name"],
             _state(mirror),
             "" if mirror["first_byte_ms"] is None else f"{mirror['first_byte_ms']:.0f} ms",
-            f"{format_size(mirror['rate'])}/s" if mirror["rate"] else "",
+            f"{format_size(rate)}/s" if (rate := mirror.get("line_rate") or mirror["rate"]) else "",
             _counted(mirror["blocks"], "block"),
         )
         for mirror in mirrors
