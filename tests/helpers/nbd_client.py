@@ -51,20 +51,64 @@ class Answer:
         return out
 
 
-class Client:
-    """A connection.  `replies`: finished ones by cookie, as they came."""
+class Replies:
+    """What a server says, as it is understood; `take` brings its bytes."""
+
+    def __init__(self) -> None:
+        self.structured = False
+        self._under_way: dict[int, Answer] = {}
+        self.lengths: dict[int, tuple[int, int, int]] = {}  # of requests: kind, offset, length
+
+    def take(self, count: int) -> bytes:
+        raise NotImplementedError
+
+    def answer(self) -> tuple[int, Answer]:
+        """The next reply that is whole: (cookie, reply)."""
+        while True:
+            magic = int.from_bytes(self.take(4), "big")
+            if magic == 0x67446698:
+                error, cookie = struct.unpack(">IQ", self.take(12))
+                kind, offset, length = self.lengths[cookie]
+                assert not (self.structured and kind == READ)
+                answer = Answer(error=error)
+                if kind == READ and not error:
+                    answer.data[offset] = self.take(length)
+                return cookie, answer
+            assert magic == 0x668E33EF, hex(magic)
+            flags, kind, cookie, length = struct.unpack(">HHQI", self.take(16))
+            payload = self.take(length)
+            answer = self._under_way.setdefault(cookie, Answer())
+            answer.chunks += 1
+            if kind == 1:
+                answer.data[int.from_bytes(payload[:8], "big")] = payload[8:]
+            elif kind == 2:
+                offset, size = struct.unpack(">QI", payload)
+                answer.holes.append((offset, size))
+                answer.data[offset] = bytes(size)
+            elif kind == 5:
+                numbers = struct.unpack(f">{length // 4}I", payload)
+                answer.extents = list(zip(numbers[1::2], numbers[2::2], strict=True))
+            elif kind == 0x8001:
+                answer.error, size = struct.unpack(">IH", payload[:6])
+                answer.text = payload[6 : 6 + size].decode()
+            else:
+                assert kind == 0
+            if flags & 1:
+                return cookie, self._under_way.pop(cookie)
+
+
+class Client(Replies):
+    """A connection."""
 
     def __init__(self, place: Path | tuple[str, int], timeout: float = 30.0) -> None:
+        super().__init__()
         if isinstance(place, Path):
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.settimeout(timeout)
             self.sock.connect(str(place))
         else:
             self.sock = socket.create_connection(place, timeout)
-        self.structured = False
         self.size = self.flags = 0
-        self._under_way: dict[int, Answer] = {}
-        self.lengths: dict[int, tuple[int, int, int]] = {}
 
     def __enter__(self) -> Client:
         return self
@@ -112,40 +156,6 @@ class Client:
     def ask(self, kind: int, offset: int, length: int, cookie: int = 7, flags: int = 0, data: bytes = b"") -> None:
         self.lengths[cookie] = kind, offset, length
         self.sock.sendall(request(kind, offset, length, cookie, flags) + data)
-
-    def answer(self) -> tuple[int, Answer]:
-        """The next reply that is whole: (cookie, reply)."""
-        while True:
-            magic = int.from_bytes(self.take(4), "big")
-            if magic == 0x67446698:
-                error, cookie = struct.unpack(">IQ", self.take(12))
-                kind, offset, length = self.lengths[cookie]
-                assert not (self.structured and kind == READ)
-                answer = Answer(error=error)
-                if kind == READ and not error:
-                    answer.data[offset] = self.take(length)
-                return cookie, answer
-            assert magic == 0x668E33EF, hex(magic)
-            flags, kind, cookie, length = struct.unpack(">HHQI", self.take(16))
-            payload = self.take(length)
-            answer = self._under_way.setdefault(cookie, Answer())
-            answer.chunks += 1
-            if kind == 1:
-                answer.data[int.from_bytes(payload[:8], "big")] = payload[8:]
-            elif kind == 2:
-                offset, size = struct.unpack(">QI", payload)
-                answer.holes.append((offset, size))
-                answer.data[offset] = bytes(size)
-            elif kind == 5:
-                numbers = struct.unpack(f">{length // 4}I", payload)
-                answer.extents = list(zip(numbers[1::2], numbers[2::2], strict=True))
-            elif kind == 0x8001:
-                answer.error, size = struct.unpack(">IH", payload[:6])
-                answer.text = payload[6 : 6 + size].decode()
-            else:
-                assert kind == 0
-            if flags & 1:
-                return cookie, self._under_way.pop(cookie)
 
     def do(self, kind: int, offset: int, length: int, flags: int = 0, data: bytes = b"") -> Answer:
         """One request and its reply."""

@@ -55,7 +55,7 @@ class Connection(asyncio.Protocol):
         self._reads = Reads(reader, number, self)
         self._export, self._window, self._opened, self._closed = export, window, opened, closed
         self._since = asyncio.get_running_loop().time()  # of the handshake, or of the last byte a stalled client took
-        self._unsent = 0
+        self._sent = self._taken = 0  # bytes: written by us, and of those seen to have left
         self._handshake: Handshake | None = None
         self._allocation = False
         self._pending = bytearray()
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._room.clear()
-        self._mark()
+        self._mark(asyncio.get_running_loop().time())
 
     def resume_writing(self) -> None:
         self._room.set()
@@ -128,8 +128,8 @@ class Connection(asyncio.Protocol):
             if now - self._since > HANDSHAKE:
                 self.abort(f"no handshake within {HANDSHAKE:.0f} s")
         elif not self._room.is_set():
-            if self._transport.get_write_buffer_size() < self._unsent:
-                self._mark()
+            if self._sent - self._transport.get_write_buffer_size() > self._taken:
+                self._mark(now)
             elif now - self._since > STALL:
                 self.abort(f"it took nothing for {STALL:.0f} s")
 
@@ -145,6 +145,7 @@ class Connection(asyncio.Protocol):
         """Sends, unless the client is gone."""
         if self._transport is None or self._transport.is_closing():
             return
+        self._sent += len(header) + len(data)
         if len(data) <= JOINED:
             self._transport.write(header + data)
         else:
@@ -197,9 +198,9 @@ class Connection(asyncio.Protocol):
 
     # -- within
 
-    def _mark(self) -> None:
-        self._since = asyncio.get_running_loop().time()
-        self._unsent = self._transport.get_write_buffer_size() if self._transport else 0
+    def _mark(self, now: float) -> None:
+        self._since = now
+        self._taken = self._sent - (self._transport.get_write_buffer_size() if self._transport else 0)
 
     def _end_if_done(self) -> None:
         over = self._ending or (self._eof and len(self._pending) < wire.REQUEST.size)
