@@ -17,9 +17,10 @@ no failure.  When all mirrors fail together the network is at fault: nobody is t
 
 The hedge: when a mirror has been silent for longer than it nearly ever is (p95), the second is asked, too.  Floor 20
 ms, cap 2 s.  A budget of one hedge in twenty requests bounds the extra load (Dean and Barroso, "The Tail at Scale",
-CACM 2013); past the cap it always goes, and it goes when the mirror has sent nobody a byte for twice that time while
-another one did: then it is no hedge, but leaving a mirror that is gone.  Who lost to a hedge and sent nobody anything
-meanwhile has failed, as far as the reader is concerned; a request that merely lost has not.
+CACM 2013).  Past the cap it always goes, and it goes when the mirror has sent nobody a byte for twice that time while
+another one did, or could not since none was asked: then it is no hedge, but leaving a mirror that is gone.  Who lost to
+a hedge and sent nobody anything meanwhile has failed, as far as the reader is concerned; a request that merely lost has
+not.
 
 Prefetch is admitted by a window for each mirror (window.py), and never hedged.
 
@@ -173,13 +174,16 @@ class Choice:
         return True
 
     def gone(self, name: str, now: float) -> bool:
-        """Whether `name` has sent nobody a byte for far too long, while another one did."""
+        """Whether `name` has sent nobody a byte for far too long while another one did, or none was asked meanwhile."""
         record = self._records.get(name)
         if record is None or (since := record.measures.silent_since) is None:
             return False
         if now - since < max(GONE[0] * self.hedge_delay(name), GONE[1]):
             return False
-        return any((one.measures.heard_at or 0.0) > since for one in self._records.values() if one is not record)
+        others = [one.measures for one in self._records.values() if one is not record]
+        if any(other.heard_at is not None and other.heard_at > since for other in others):
+            return True
+        return bool(others) and not any(other.asked_at is not None and other.asked_at > since for other in others)
 
     # -- what happened
 

@@ -70,10 +70,12 @@ class Measures:
     peaks: deque[float] = field(default_factory=lambda: deque(maxlen=PEAKS))
     delivered: int = 0  # bytes of bodies, those of requests that were given up too
     silent_since: float | None = None  # its last byte, or the first request after that; None: nothing is asked of it
+    asked_at: float | None = None
     heard_at: float | None = None
 
     def asked(self, now: float) -> None:
         """A request goes out."""
+        self.asked_at = now
         if self.silent_since is None:
             self.silent_since = now
 

@@ -236,7 +236,9 @@ def test_a_silent_mirror_falls_back_before_any_deadline_and_is_gone_when_others_
     choice.asked("a", 10.0)
     assert _names(choice, 10.01)[0] == "a"
     assert _names(choice, 10.1)[0] == "b", "silent for longer than the other takes"
-    assert not choice.gone("a", 10.5), "the network may be down"
+    assert choice.gone("a", 10.5), "nobody else was asked, so nobody knows better"
+    choice.asked("b", 10.2)
+    assert not choice.gone("a", 10.5), "b is silent, too: the network may be down"
     choice.heard("b", 1000, 10.5)
     assert choice.gone("a", 10.5)
     choice.heard("a", 1000, 10.6)
@@ -251,9 +253,12 @@ def test_hedges_beyond_the_budget_go_only_where_a_mirror_is_gone() -> None:
     while choice.may_hedge("a", 0.1, 0.0):
         pass
     choice.asked("a", 1.0)
-    assert not choice.may_hedge("a", 0.3, 1.3)
-    choice.heard("b", 1000, 1.3)
-    assert choice.may_hedge("a", 0.3, 1.3)
+    assert not choice.may_hedge("a", 0.09, 1.09)
+    assert choice.may_hedge("a", 0.3, 1.3), "one goes, to find out"
+    choice.asked("b", 1.3)
+    assert not choice.may_hedge("a", 0.3, 1.35), "and no more before it answers"
+    choice.heard("b", 1000, 1.4)
+    assert choice.may_hedge("a", 0.4, 1.4)
 
 
 def test_the_favourite_changes_once_in_two_seconds_at_most() -> None:
