@@ -5,7 +5,7 @@ it: when he gives up, it lands for the next one.  It has the reader's deadline n
 
 The disk cache is asked by threads, which also hash and inflate (disk.py).  A block that one reader alone waits for, and
 that the kernel has in memory, is taken without any hop (`at_once`): the cores would otherwise only wait for each other.
-A disk that has to be waited for never holds up the event loop.
+No byte of a file is waited for there; finding its name may cost one access of the disk, where the kernel forgot it.
 
 What a mirror gave goes to the disk cache behind everybody.
 """

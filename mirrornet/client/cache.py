@@ -106,7 +106,10 @@ class Cache:
             return False
 
     def at_hand(self, ref: BlockRef, now: float) -> bytes | None:
-        """As `get`, but only if the kernel has the file in memory, so that an event loop may ask; None is no miss."""
+        """As `get`, but only if the kernel has the file's bytes in memory; None is no miss.
+
+        An event loop may ask: it waits for no byte, at most for the file's name to be found.
+        """
         if not _NO_WAIT:
             return None
         try:
