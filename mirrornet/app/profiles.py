@@ -200,7 +200,7 @@ class Profiles:
             self._timer = asyncio.get_running_loop().call_later(LONGEST + 1, self._over.set)
         if self._likeness is not None:
             self._likeness.touched(number)
-        if self._recorder.full and self._likeness is None:
+        if self._recorder.full and (self._likeness is None or self._likeness.over):
             self._reader.touched = None  # nobody listens any more
 
     async def _learn(self) -> None:

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 STRETCHES: Final = 2  # at once
 SINGLES: Final = 16  # requests for single blocks at once
 LIMIT: Final = 256 << 20  # stored bytes of one replay
+PAGES: Final = 256  # of the index, of 44 KB each; a profile may name blocks all over 64 TiB
 FAILURES: Final = 3  # batches in a row
 DEADLINE: Final = 30.0  # seconds for a batch
 PATIENCE: Final = (1.0, 5.0)  # seconds that a reader waits for a promise, at least and at most
@@ -104,19 +105,30 @@ class Replay:
     async def needed(self) -> list[Needed]:
         """The blocks of the profile that are not zero, each once, in order.  Raises MirrornetError."""
         if self._needed is None:
-            head = self._reader.head
-            numbers = [number for number in self._profile.blocks if number < head.block_count]
-            first = list({head.locate(number)[0]: number for number in reversed(numbers)}.values())
-            for some in range(0, len(first), SINGLES):  # their pages, side by side
-                await asyncio.gather(*(self._reader.row(number) for number in first[some : some + SINGLES]))
-            found: dict[bytes, Needed] = {}
-            for number in numbers:
-                ref, place = await self._reader.row(number)
-                if ref is not None:
-                    found.setdefault(ref.hash, Needed(number, ref, place))
-            self._needed = list(found.values())
+            pages: dict[int, list[int]] = {}
+            for number in self._profile.blocks:
+                if number < self._reader.head.block_count:
+                    pages.setdefault(self._reader.head.locate(number)[0], []).append(number)
+            wanted = list(pages.values())[:PAGES]
+            rows: dict[int, Needed | None] = {}
+            for some in range(0, len(wanted), SINGLES):
+                for found in await asyncio.gather(*(self._rows(each) for each in wanted[some : some + SINGLES])):
+                    rows |= found
+            known: dict[bytes, Needed] = {}
+            for number in self._profile.blocks:
+                if (block := rows.get(number)) is not None:
+                    known.setdefault(block.ref.hash, block)
+            self._needed = list(known.values())
             self.figures.blocks = len(self._needed)
         return self._needed
+
+    async def _rows(self, numbers: list[int]) -> dict[int, Needed | None]:
+        """The rows of blocks of one page, which is fetched once; None for a block of zeroes."""
+        found: dict[int, Needed | None] = {}
+        for number in numbers:
+            ref, place = await self._reader.row(number)
+            found[number] = None if ref is None else Needed(number, ref, place)
+        return found
 
     @property
     def refs(self) -> tuple[BlockRef, ...] | None:
@@ -243,6 +255,11 @@ class Likeness:
         self._blocks = frozenset(profile.blocks)
         self._seen: set[int] = set()
         self._started: Callable[[], None] | None = started
+
+    @property
+    def over(self) -> bool:
+        """Whether that is decided."""
+        return self._started is None
 
     def touched(self, number: int) -> None:
         """A read needs block `number`."""
