@@ -29,6 +29,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from mirrornet.app.control import Control, answers
+from mirrornet.app.heap import one_heap
 from mirrornet.app.mounts import socket_path
 from mirrornet.app.session import ClientOptions, Session
 from mirrornet.client.nbd.handshake import Export
@@ -302,5 +303,6 @@ def run(options: NbdOptions, ready: Callable[[list[str]], None]) -> None:
     async def work() -> None:
         await Exported(options).run(ready)
 
+    one_heap()
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(work())
