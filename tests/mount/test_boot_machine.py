@@ -123,18 +123,34 @@ def test_two_guests_do_not_share_an_overlay(house: House) -> None:
 
 
 def test_kill_9_leaves_no_guest_no_client_and_no_lock(house: House) -> None:
-    before = _leftovers()
     guest = house.boot()
     guest.until("BOOTED 1")
     children = guest.children()
     assert set(children) == {"qemu", "client"}
+    assert len(_places(guest)) == 1
     os.kill(guest.process.pid, signal.SIGKILL)
     until(lambda: all(is_gone(pid) for pid in children.values()), lambda: children, patience=30)
-    assert _leftovers() <= before
+    assert not _places(guest)
     again = house.boot()
     again.until("BOOTED 2")
     assert again.off() == 0
-    assert _leftovers() <= before
+    assert not _places(guest)
+
+
+def test_what_a_boot_and_its_client_left_when_both_were_killed_the_next_boot_removes(house: House) -> None:
+    guest = house.boot()
+    guest.until("BOOTED 1")
+    children = guest.children()
+    os.kill(children["client"], signal.SIGSTOP)
+    for pid in (guest.process.pid, children["client"]):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: all(is_gone(pid) for pid in children.values()), lambda: children, patience=30)
+    (left,) = _places(guest)
+    os.utime(left, (0, 0))
+    again = house.boot()
+    again.until("BOOTED 2")
+    assert not left.exists() and len(_places(again)) == 1
+    assert again.off() == 0
 
 
 def test_sigterm_asks_the_guest_and_a_second_one_does_not_wait(house: House) -> None:
@@ -149,7 +165,6 @@ def test_sigterm_asks_the_guest_and_a_second_one_does_not_wait(house: House) -> 
 
 
 def test_sigterm_while_mirrors_are_silent_ends_it_soon_and_leaves_nothing(house: House) -> None:
-    before = _leftovers()
     for server in house.servers:
         server.behave = "hang"
     guest = house.boot()
@@ -159,7 +174,7 @@ def test_sigterm_while_mirrors_are_silent_ends_it_soon_and_leaves_nothing(house:
     assert guest.ended() == 130
     assert guest.errors == "mirrornet: interrupted\n"
     assert all(is_gone(pid) for pid in children.values())
-    assert _leftovers() <= before
+    assert not _places(guest)
 
 
 def test_a_terminal_is_the_guests_and_is_given_back(house: House) -> None:
@@ -239,7 +254,6 @@ def test_more_arguments_reach_qemu(house: House) -> None:
 
 
 def test_a_client_that_dies_is_followed_by_another_and_the_guest_sees_no_error(house: House) -> None:
-    before = _leftovers()
     guest = house.boot()
     guest.until("BOOTED 1")
     for number in range(3):
@@ -252,11 +266,10 @@ def test_a_client_that_dies_is_followed_by_another_and_the_guest_sees_no_error(h
         assert time.monotonic() - begun < 5.0  # 0.3 s where nothing else runs
         assert guest.children()["client"] != former
     assert guest.off() == 0 and guest.errors == ""
-    assert _leftovers() <= before
+    assert not _places(guest)
 
 
 def test_a_newer_version_does_not_come_to_a_guest_by_a_client_that_dies(house: House) -> None:
-    before = _leftovers()
     guest = house.boot()
     guest.until("BOOTED 1")
     house.publish(zero="A")
@@ -265,15 +278,13 @@ def test_a_newer_version_does_not_come_to_a_guest_by_a_client_that_dies(house: H
     guest.until("READ")
 
     def versions() -> list[int]:
-        places = _leftovers() - before
-        return [one["version"] for one in statuses(None) if str(Path(one["mountpoint"]).parent) in places]
+        return [one["version"] for one in statuses(None) if Path(one["mountpoint"]).parent in _places(guest)]
 
     until(lambda: versions() == [1], versions)
     assert guest.off() == 0
 
 
 def test_a_client_that_dies_again_and_again_ends_the_guest_with_a_line(house: House) -> None:
-    before = _leftovers()
     guest = house.boot()
     guest.until("BOOTED 1")
     children = guest.children()
@@ -283,7 +294,7 @@ def test_a_client_that_dies_again_and_again_ends_the_guest_with_a_line(house: Ho
     assert guest.ended() == 1
     assert "died 6 times in a minute, so the guest was ended" in guest.errors
     assert len(guest.errors.splitlines()) == 1
-    assert _leftovers() <= before
+    assert not _places(guest)
 
 
 def test_a_published_kernel_is_started_with_its_command_line(house: House) -> None:
@@ -391,6 +402,11 @@ def test_who_asks_for_kvm_is_told_that_it_does_not_work(house: House, dead_kvm: 
     assert len(guest.errors.splitlines()) == 1
 
 
-def _leftovers() -> set[str]:
-    """Places of boots in the run folder; those of boots of others are among them."""
-    return {str(path) for path in run_folder().glob("boot-*")}
+def _places(guest: Boot) -> list[Path]:
+    """What `guest` has in the run folder, where others boot, too."""
+    found = []
+    for lock in run_folder().glob("boot-*/lock"):
+        with contextlib.suppress(FileNotFoundError):
+            if lock.read_text().strip() == str(guest.process.pid):
+                found.append(lock.parent)
+    return found
