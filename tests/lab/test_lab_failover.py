@@ -105,28 +105,52 @@ def at(waits: list[float], share: float) -> float:
     return sorted(waits)[int(share * len(waits))]
 
 
+CONTROL = """
+import http.client, sys, time
+connection = http.client.HTTPConnection(sys.argv[1])
+waits = []
+for _ in range(30):
+    begun = time.monotonic()
+    connection.request("GET", sys.argv[2])
+    connection.getresponse().read()
+    waits.append(time.monotonic() - begun)
+print(sorted(waits)[15])
+"""
+
+
 def test_random_reads_take_a_round_trip_and_no_slow_mirror_shows(network: Network, made: tuple[Path, str]) -> None:
-    """Three tries, since what this machine does beside the lab is in every figure."""
+    """The goals hold where plain HTTP beside them is as fast as the line: else this machine is too busy to say."""
     place = Place(network, made, (40, 40, 40))
     reader = place.reader()
-    transfer = sum(path.stat().st_size for path in (made[0] / "blocks").rglob("?" * 64)) / BLOCKS * 8 / (RATE * 1e6)
-    hedges, rounds = 0, []
+    files = [path for path in (made[0] / "blocks").rglob("?" * 64)]
+    transfer = sum(path.stat().st_size for path in files) / BLOCKS * 8 / (RATE * 1e6)
+
+    def plain() -> float:
+        words = [network.addresses["one"][0], f"/blocks/{files[0].parent.name}/{files[0].name}"]
+        return float(network.run("home", [sys.executable, "-c", CONTROL, *words]).stdout)
+
+    hedges, reads, rounds = 0, 0, []
     for _ in range(3):
+        control = plain()
         healthy = reader.does("random", 100)
         slowest = next(mirror for mirror in place.mirrors if mirror.url.rstrip("/").endswith(healthy["favourite"]))
         network.path("home", slowest.site, rtt=800)
         slow = reader.does("random", 100)
         network.path("home", slowest.site, rtt=40)
-        hedges += healthy["hedges"] + slow["hedges"]
+        control = max(control, plain())
+        hedges, reads = hedges + healthy["hedges"] + slow["hedges"], reads + 200
+        served = slow["mirrors"][healthy["favourite"]] - healthy["mirrors"][healthy["favourite"]]
+        assert served <= 10 and max(slow["waits"]) < 1.0, "the slow one is left"
         p50, p99, p99_slow = at(healthy["waits"], 0.5), at(healthy["waits"], 0.99), at(slow["waits"], 0.99)
-        rounds.append(f"p50 {p50:.4f} s (transfer {transfer:.4f}), p99 {p99:.4f}, one 20 times slower {p99_slow:.4f}")
+        quiet = control <= 0.04 + transfer + 0.004
+        rounds.append((round(control, 4), round(p50, 4), round(p99, 4), round(p99_slow, 4), quiet))
         if p50 <= 1.3 * 0.04 + transfer and p99_slow <= 2 * p99:
             break
-    else:
-        pytest.fail("; ".join(rounds))
     reader.close()
-    print(rounds, "hedges", hedges)
-    assert hedges <= 0.05 * 200 * len(rounds) + HEDGE_BURST
+    print("plain HTTP, p50, p99, p99 with one 20 times slower, quiet:", rounds, "hedges", hedges, "of", reads)
+    assert hedges <= 0.05 * reads + HEDGE_BURST
+    p50, p99, p99_slow = rounds[-1][1:4]
+    assert (p50 <= 1.3 * 0.04 + transfer and p99_slow <= 2 * p99) or not any(quiet for *_, quiet in rounds)
 
 
 @pytest.mark.parametrize(
