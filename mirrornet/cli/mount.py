@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mirrornet.cli.border import say
+from mirrornet.cli.behind import leave
 from mirrornet.cli.client import (
     CacheFolder,
     CacheSize,
@@ -84,7 +84,6 @@ def mount(
 
         mirrornet mount select.example.net debian /mnt --root sha256:...
     """
-    from mirrornet.app import daemon
     from mirrornet.app.folders import state_folder
     from mirrornet.app.mount import MountOptions, run
     from mirrornet.app.mounts import socket_path
@@ -112,27 +111,9 @@ def mount(
         over = Overlay(absolute(mountpoint), overlay.absolute())
         prepare(over, name)
     options = MountOptions(client, over.image if over else absolute(mountpoint))
-    logfile = log.absolute() if log else None
     fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"
-
-    def told(warnings: list[str]) -> None:
-        for warning in warnings:
-            say(f"warning: {warning}")
-
-    def work(pipe: daemon.Pipe) -> None:
-        def ready(warnings: list[str]) -> None:
-            for warning in warnings:
-                pipe.tell(warning=warning)
-            pipe.ready()
-
-        run(options, ready)
-
-    if foreground:
-        daemon.log_to(logfile, fallback, foreground=True)
-        run(options, told)
-        return
     with undone(over) if over else nullcontext():
-        daemon.leave_behind(work, lambda: daemon.log_to(logfile, fallback, foreground=False))
+        leave(lambda ready: run(options, ready), foreground=foreground, log=log, fallback=fallback)
         if over:
             put_up(over)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mirrornet.cli.border import say
+from mirrornet.cli.behind import Ready, leave
 from mirrornet.cli.client import (
     CacheFolder,
     CacheSize,
@@ -65,7 +65,6 @@ def nbd(
 
         mirrornet nbd select.example.net debian --root sha256:... --socket /tmp/debian.sock
     """
-    from mirrornet.app import daemon
     from mirrornet.app.folders import state_folder
     from mirrornet.app.mounts import socket_path
     from mirrornet.app.nbd import NbdOptions, parse_listen, run
@@ -88,25 +87,16 @@ def nbd(
         prefetch=prefetch,
     )
     options = NbdOptions(client, absolute(socket) if socket else None, parse_listen(listen) if listen else None)
-    logfile = log.absolute() if log else None
     fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.place).stem}.log"
 
-    def told(warnings: list[str]) -> None:
-        for warning in warnings:
-            say(f"warning: {warning}")
-        typer.echo(options.uri(name))
+    def work(ready: Ready) -> None:
+        def told(warnings: list[str]) -> None:
+            ready(warnings)
+            if foreground:
+                typer.echo(options.uri(name))
 
-    def work(pipe: daemon.Pipe) -> None:
-        def ready(warnings: list[str]) -> None:
-            for warning in warnings:
-                pipe.tell(warning=warning)
-            pipe.ready()
-
-        run(options, ready)
-
-    if foreground:
-        daemon.log_to(logfile, fallback, foreground=True)
         run(options, told)
-    else:
-        daemon.leave_behind(work, lambda: daemon.log_to(logfile, fallback, foreground=False))
+
+    leave(work, foreground=foreground, log=log, fallback=fallback)
+    if not foreground:
         typer.echo(options.uri(name))
