@@ -31,7 +31,7 @@ from mirrornet.image.trust.keys import keygen
 class Mirror:
     """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect, moved, long, stall (half of it, then nothing),
 
-    lie-stall (the same with a wrong byte) or trickle (2 KB every 10 ms); metadata stays good.
+    lie-stall (the same with a wrong byte) or trickle (2 KB every 30 ms); metadata stays good.
     """
 
     def __init__(self, folder: Path, address: str = "127.0.0.1", pem: Path | None = None) -> None:
@@ -130,7 +130,7 @@ class Mirror:
             if behave == "trickle":
                 for start in range(0, len(body), 2048):
                     request.wfile.write(body[start : start + 2048])
-                    if self._over.wait(0.01):
+                    if self._over.wait(0.03):
                         break
             else:
                 wrong = body[:1] if behave == "stall" else bytes([body[0] ^ 1])

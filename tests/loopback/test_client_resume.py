@@ -83,7 +83,7 @@ async def failover(servers: list[world.Mirror], measured: BlockRef) -> AsyncIter
             server.parts.clear()
         choice.favourite = servers[0].name
         for record in choice.records():
-            record.measures.first_byte = record.measures.deviation = 0.02  # whatever this machine's load just was
+            record.measures.first_byte = record.measures.deviation = 0.15  # seconds; this machine may be busy
         yield made
     finally:
         await fetcher.close()
@@ -108,10 +108,10 @@ async def test_the_rest_is_asked_of_another_mirror(pack: Pack, three: list[world
         three[0].behave = behave
         begun = time.monotonic()
         assert await read(made, pack.refs[1]) == pack.blocks[1]
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 4.5, "before the fetcher's own deadline"
         others = [part for server in three[1:] for part in server.parts]
         assert others and all(int(part.removeprefix("bytes=").split("-")[0]) > 0 for part in others), others
-        assert all(not record(made, server).blames for server in three[1:])
+        assert not any(record(made, server).blames[Blame.CORRUPT] for server in three)
 
 
 async def test_of_joined_bytes_that_do_not_verify_the_liar_is_found(
@@ -147,11 +147,11 @@ async def test_a_stretch_goes_on_elsewhere(
         begun = time.monotonic()
         came = [arrived async for arrived in made.stretch(pack.piece(), time.monotonic() + 20)]
         assert [arrived.data for arrived in came] == pack.blocks
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 4.5, "before the fetcher's own deadline"
         blames = record(made, three[0]).blames
         assert blames[Blame.CORRUPT] == ("lie" in behave)
-        assert sum(blames.values()) == (behave != "missing")
-        assert all(not record(made, server).blames for server in three[1:])
+        assert behave == "missing" or blames
+        assert not any(record(made, server).blames[Blame.CORRUPT] for server in three[1:])
         given = {arrived.mirror for arrived in came}
         assert (three[0].name in given) == (behave in ("stall", "die", "lie")), "what came whole was kept"
 
