@@ -10,7 +10,7 @@
 All but these two read the disk itself (raw/guest.img); casync its own store of chunks.  Debian: qemu-block-extra,
 qemu-system-common, rclone, nbdkit, libnbd-bin, casync; who is missing is left out of the tables with a line.  casync
 could serve blocks on demand by `mkdev`, which needs the kernel's nbd devices; desync, which has `mount-index`, is
-neither in Debian nor on PyPI.  Where either is possible it should stand here.
+in none of Debian's packages.  Where either is possible it should stand here.
 
 A contestant is started for one run and closed after it.  The same folder again means a second start with what the first
 one kept; nbdkit's cache filter and qemu keep nothing.
