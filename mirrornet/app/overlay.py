@@ -26,11 +26,14 @@ from typing import Any, Final
 from mirrornet.app import mounts
 from mirrornet.app.control import answers, ask
 from mirrornet.app.folders import run_folder
+from mirrornet.app.lock import FILE as LOCK
+from mirrornet.app.lock import alone
 from mirrornet.app.mounts import socket_path
 from mirrornet.client import overlaid
 from mirrornet.image.contents.partitions import Partition
 from mirrornet.model.errors import InputError, LocalError, MirrornetError
 
+_NOTE: Final = "place.json"
 FREE: Final = 5.0  # seconds in which a loop device lets go of its file after its file system was unmounted
 
 
@@ -58,17 +61,44 @@ class Overlay:
         return self.place / "lower"
 
 
-def prepare(overlay: Overlay, name: str) -> None:
-    """Finds out what can be wrong before the network is asked, and makes the place.  Raises InputError, LocalError."""
-    point = overlay.mountpoint
+@contextlib.contextmanager
+def standing(overlay: Overlay, name: str) -> Iterator[None]:
+    """Around what mounts the image `name` and calls `put_up`; where that fails, all is taken down again.
+
+    What can be wrong is found out before the network is asked.  Raises InputError, LocalError.
+    """
     if os.geteuid() != 0:
         raise LocalError("--overlay mounts a file system of the image, which only root may do")
-    if overlay.place.exists() and not _swept(overlay):
-        raise InputError(f"{point} has an image mounted already: mirrornet umount {point}")
-    if overlaid.mounted(point):
-        raise InputError(f"{point}: something is mounted there already")
+    point = overlay.mountpoint
+    already = f"{point} has an image mounted already{{who}}: mirrornet umount {point}"
+    refused = "the run folder must be writable"
+    if _up(overlay):
+        raise InputError(already.format(who=""))
+    _check(overlay, name)
+    # The image's process inherits the lock, so it holds as long as that lives.
+    with alone(overlay.place, taken=already, refused=refused):
+        try:
+            for each in (overlay.image, overlay.lower):
+                each.mkdir(exist_ok=True)
+            note = {"mountpoint": str(point), "folder": str(overlay.folder)}
+            (overlay.place / _NOTE).write_text(json.dumps(note))
+        except OSError as error:
+            raise LocalError(f"{overlay.place}: {error.strerror}: {refused}") from None
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(MirrornetError):
+                take_down(overlay, force=True)
+            raise
+
+
+def _check(overlay: Overlay, name: str) -> None:
+    """Raises InputError where the mount point or the folder is not what it should be."""
+    point, folder = overlay.mountpoint, overlay.folder
     if point.is_symlink():
         raise InputError(f"{point} is a link: name the folder that it leads to")
+    if overlaid.mounted(point):
+        raise InputError(f"{point}: something is mounted there already")
     try:
         if entries := sorted(path.name for path in point.iterdir()):
             raise InputError(f"{point} is not empty ({entries[0]}…): mount on an empty folder")
@@ -76,31 +106,24 @@ def prepare(overlay: Overlay, name: str) -> None:
         raise InputError(f"{point} does not exist: make it with mkdir") from None
     except OSError as error:
         raise InputError(f"{point}: {error.strerror}") from None
-    bound = overlaid.bound_to(overlay.folder)
+    bound = overlaid.bound_to(folder)
     if bound is not None and bound.image != name:
-        raise InputError(f"--overlay {overlay.folder}: belongs to the image {bound.image}: name another folder")
-    taken = (each for each in every() if each.folder == overlay.folder and overlaid.mounted(each.mountpoint))
-    if other := next(taken, None):
-        raise InputError(f"--overlay {overlay.folder}: is in use at {other.mountpoint}")
-    try:
-        for each in (overlay.image, overlay.lower):
-            each.mkdir(parents=True)
-        (overlay.place / "place.json").write_text(json.dumps({"mountpoint": str(point), "folder": str(overlay.folder)}))
-    except OSError as error:
-        raise LocalError(f"{overlay.place}: {error.strerror}: the run folder must be writable") from None
+        raise InputError(f"--overlay {folder}: belongs to the image {bound.image}: name another folder")
+    if other := next((each for each in every() if each.folder == folder and _up(each)), None):
+        raise InputError(f"--overlay {folder}: is in use at {other.mountpoint}")
 
 
-def _swept(overlay: Overlay) -> bool:
-    """Whether nothing is mounted there (any more), and what was left is gone."""
-    if any(map(overlaid.mounted, (overlay.mountpoint, overlay.lower, overlay.image))):
-        return False
-    _forget(overlay)
-    return True
+def _up(overlay: Overlay) -> bool:
+    """Whether any of it is mounted."""
+    over = overlaid.overlay_at(overlay.mountpoint, overlay.lower)
+    return over or overlaid.mounted(overlay.lower) or overlaid.mounted(overlay.image)
 
 
 def put_up(overlay: Overlay) -> None:
     """Mounts the file system and the overlay over the image, which is mounted.  Raises MirrornetError."""
     status = ask(socket_path(overlay.image), {"do": "status"})
+    if "error" in status:
+        raise LocalError(str(status["error"]))
     ours = overlaid.Bound(status["repository"], status["image"], status["version"])
     overlaid.check_bound(overlay.folder, ours)
     file = overlay.image / f"{ours.image}.raw"
@@ -123,21 +146,12 @@ def _root(image: Path) -> Partition:
     return systems[0] if systems else Partition(0, image.stat().st_size)  # mount(8) may know it
 
 
-@contextlib.contextmanager
-def undone(overlay: Overlay) -> Iterator[None]:
-    """Takes everything down again where what is done within fails."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(MirrornetError):
-            take_down(overlay, force=True)
-        raise
-
-
 def take_down(overlay: Overlay, *, force: bool) -> None:
     """Unmounts all of it, from the top.  Raises LocalError, naming who holds it."""
-    overlaid.unmount(overlay.mountpoint, lazy=force)
-    overlaid.unmount(overlay.lower, lazy=force)
+    while overlaid.overlay_at(overlay.mountpoint, overlay.lower):
+        overlaid.unmount(overlay.mountpoint, lazy=force)
+    if overlaid.mounted(overlay.lower):
+        overlaid.unmount(overlay.lower, lazy=force)
     until = time.monotonic() + FREE
     while True:
         try:
@@ -153,7 +167,8 @@ def take_down(overlay: Overlay, *, force: bool) -> None:
 
 
 def _forget(overlay: Overlay) -> None:
-    (overlay.place / "place.json").unlink(missing_ok=True)
+    for name in (_NOTE, LOCK):
+        (overlay.place / name).unlink(missing_ok=True)
     for folder in (overlay.image, overlay.lower, overlay.place):
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -170,7 +185,7 @@ def at(mountpoint: Path) -> Overlay | None:
 def every() -> list[Overlay]:
     """All overlays of this machine."""
     found = []
-    for note in sorted(run_folder().glob("overlay-*/place.json")):
+    for note in sorted(run_folder().glob(f"overlay-*/{_NOTE}")):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             told: Any = json.loads(note.read_text())
             found.append(Overlay(Path(told["mountpoint"]), Path(told["folder"])))
@@ -200,7 +215,7 @@ def statuses(mountpoint: Path | None, *, refresh: bool = False) -> list[dict[str
         return [_over(each, overlays) for each in mounts.statuses(seat, refresh=refresh)]
     found = [_over(each, overlays) for each in mounts.statuses(None, refresh=refresh)]
     known = {each["mountpoint"] for each in found}
-    lost = [each for each in overlays if str(each.mountpoint) not in known and overlaid.mounted(each.mountpoint)]
+    lost = [each for each in overlays if str(each.mountpoint) not in known and _up(each)]
     return found + [{"mountpoint": str(each.mountpoint), "error": _gone(each)} for each in lost]
 
 

@@ -87,7 +87,7 @@ def mount(
     from mirrornet.app.folders import state_folder
     from mirrornet.app.mount import MountOptions, run
     from mirrornet.app.mounts import socket_path
-    from mirrornet.app.overlay import Overlay, prepare, put_up, undone
+    from mirrornet.app.overlay import Overlay, put_up, standing
 
     client = client_options(
         source,
@@ -109,10 +109,9 @@ def mount(
         if foreground:
             raise InputError("--overlay: leave --foreground out: what lies over the image is mounted by this command")
         over = Overlay(absolute(mountpoint), overlay.absolute())
-        prepare(over, name)
     options = MountOptions(client, over.image if over else absolute(mountpoint))
     fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"
-    with undone(over) if over else nullcontext():
+    with standing(over, name) if over else nullcontext():
         leave(lambda ready: run(options, ready), foreground=foreground, log=log, fallback=fallback)
         if over:
             put_up(over)

@@ -137,10 +137,11 @@ def _escaped(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A mount of this mount namespace: where, and the type of what is mounted."""
+    """A mount of this mount namespace: where, the type of what is mounted, and that file system's options."""
 
     mountpoint: str
     kind: str
+    options: str
 
 
 def rows() -> list[Row]:
@@ -149,7 +150,7 @@ def rows() -> list[Row]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
-        found.append(Row(_plain(fields[4]), kind[0]))
+        found.append(Row(_plain(fields[4]), kind[0], _plain(kind[-1])))
     return found
 
 
@@ -158,17 +159,23 @@ def mounted(point: Path) -> bool:
     return any(row.mountpoint == str(point) for row in rows())
 
 
+def overlay_at(point: Path, lower: Path) -> bool:
+    """Whether what is seen at `point` is an overlay over `lower`; not where somebody mounted something over that."""
+    top = next((row for row in reversed(rows()) if row.mountpoint == str(point)), None)
+    wanted = f"lowerdir={_escaped(str(lower))}"
+    return top is not None and top.kind == "overlay" and wanted in top.options.split(",")
+
+
 def unmount(point: Path, *, lazy: bool) -> None:
-    """Unmounts what is mounted at `point`, if anything is.  Raises LocalError, naming who holds it."""
+    """Unmounts what is seen at `point`.  Raises LocalError, naming who holds it."""
     system = ctypes.CDLL(None, use_errno=True)
-    while mounted(point):
-        if system.umount2(os.fsencode(point), _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)) == 0:
-            continue
-        number = ctypes.get_errno()
-        if number != errno.EBUSY:
-            raise LocalError(f"{point}: {os.strerror(number)}")
-        who = "; ".join(holders(point)) or "somebody this user may not see"
-        raise LocalError(f"{point} is held by {who}: end that first, or use --force")
+    if system.umount2(os.fsencode(point), _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)) == 0:
+        return
+    number = ctypes.get_errno()
+    if number != errno.EBUSY:
+        raise LocalError(f"{point}: {os.strerror(number)}")
+    who = "; ".join(holders(point)) or "somebody this user may not see"
+    raise LocalError(f"{point} is held by {who}: end that first, or use --force")
 
 
 def _plain(text: str) -> str:

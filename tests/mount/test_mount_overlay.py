@@ -162,6 +162,18 @@ def test_who_holds_it_is_named_and_force_does_not_ask(house: House) -> None:
     house.mounted()
 
 
+def test_a_strangers_mount_over_it_is_left_alone(house: House) -> None:
+    house.mounted()
+    subprocess.run(["mount", "-t", "tmpfs", "stranger", house.point], check=True)
+    try:
+        done = house.umount()
+        assert done.returncode == 1 and "is held by" in done.stderr
+        assert [row.kind for row in rows() if row.mountpoint == str(house.point)] == ["overlay", "tmpfs"]
+    finally:
+        subprocess.run(["umount", house.point], check=True)
+    assert house.umount().returncode == 0 and house.left() == []
+
+
 def test_kill_9_of_the_images_process_is_told_and_loses_no_change(house: House) -> None:
     house.mounted()
     (house.point / "new").write_text("mine")
