@@ -49,6 +49,7 @@ class Connections:
         self._connect = connect
         self._progress = progress
         self._mirrors: dict[tuple[object, ...], _Mirror] = {}
+        self._leaving: list[_Mirror] = []  # forgotten, and something of theirs was in use then
         self._trace = aiohttp.TraceConfig()
         self._trace.on_connection_create_start.append(_connecting)
         self._trace.on_connection_create_end.append(_connected)
@@ -69,7 +70,7 @@ class Connections:
             try:
                 yield session
             finally:
-                mirror.rested.append(session)
+                await mirror.take_back(session)
 
     def _session(self, mirror: _Mirror) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -99,14 +100,22 @@ class Connections:
         if peer and mirror is not None:
             mirror.resolver.first = str(peer[0])
 
-    async def forget(self, keep: Iterable[Endpoint]) -> None:
-        """Closes the connections to mirrors that are not in `keep`."""
+    async def forget(self, keep: Iterable[Endpoint], *, busy: bool = False) -> None:
+        """Closes the connections to mirrors that are not in `keep`; those in use when they are used no more.
+
+        An answer of DNS may lack an address for once: no request under way is to fail for that.  `busy`: at once.
+        """
         kept = {endpoint.dialled for endpoint in keep}
         for key in [known for known in self._mirrors if known not in kept]:
             mirror = self._mirrors.pop(key)
             mirror.forgotten = True
-            for session in mirror.sessions:
+            self._leaving.append(mirror)
+            for session in tuple(mirror.rested):
                 await session.close()
+        if busy:
+            for session in [session for mirror in self._leaving for session in mirror.sessions]:
+                await session.close()
+        self._leaving = [one for one in self._leaving if not all(session.closed for session in one.sessions)]
 
 
 class _Mirror:
@@ -118,6 +127,13 @@ class _Mirror:
         self.rested: list[aiohttp.ClientSession] = []
         self.sessions: list[aiohttp.ClientSession] = []
         self.forgotten = False
+
+    async def take_back(self, session: aiohttp.ClientSession) -> None:
+        """It is used no more."""
+        if self.forgotten:
+            await session.close()
+        else:
+            self.rested.append(session)
 
 
 class _Pinned(AbstractResolver):

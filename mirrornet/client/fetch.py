@@ -121,7 +121,7 @@ class Fetcher:
     async def close(self) -> None:
         """Closes every connection; fetches under way end as Unreachable."""
         self._closed = True
-        await self.forget(())
+        await self._connections.forget((), busy=True)
 
 
 class _Body:

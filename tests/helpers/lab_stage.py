@@ -13,7 +13,6 @@ from typing import Any
 
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
-from mirrornet.lab.mirrors import MirrorServer
 from mirrornet.lab.nameserver import COMMAND
 from mirrornet.lab.network import Network
 from mirrornet.lab.world import World
@@ -80,16 +79,12 @@ def status(network: Network, site: str, point: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def block_bytes(mirrors: Sequence[MirrorServer], sources: Sequence[str]) -> dict[str, int]:
-    """Bytes of blocks and packs that each mirror sent to these addresses."""
-    return {
-        mirror.site: sum(
-            one.sent
-            for one in mirror.requests
-            if one.source in sources and ("/blocks/" in one.path or "/packs/" in one.path)
-        )
-        for mirror in mirrors
-    }
+def statuses(network: Network, site: str, points: Sequence[Path]) -> list[dict[str, Any]]:
+    """What the mounts at `points` say of themselves, by one command."""
+    done = command(network, site, "status", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {one["mountpoint"]: one for one in json.loads(done.stdout)}
+    return [found[str(point)] for point in points]
 
 
 def _at(network: Network, site: str, more: dict[str, str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_stage import Published, command, own, spread, status
+from lab_stage import Published, command, own, spread, status, statuses
 from waiting import until
 
 from mirrornet.lab.authority import Authority
@@ -119,7 +119,7 @@ def test_everybody_works(network: Network, tmp_path: Path) -> None:
         mirrors[DIES].cut()
         got = [one.result(120) for one in reads]
     assert got == [hashlib.sha256(made.image.read_bytes()).hexdigest()] * CLIENTS
-    found = [status(network, "classroom", point) for point in points]
+    found = statuses(network, "classroom", points)
     assert [one["version"] for one in found] == [2] * CLIENTS
     troubled = [(one["reads"], one["mirrors"]) for one in found if one["reads"]["errors"]]
     assert not troubled, "\n".join(map(str, troubled))

@@ -94,7 +94,7 @@ async def test_there_are_so_many_and_the_next_waits(server: Server, fetcher: Fet
     assert len(ports) == connections.CONNECTIONS + 10 and len(set(ports)) == connections.CONNECTIONS
 
 
-async def test_forgetting_a_mirror_ends_what_goes_on_there_and_what_waits_for_it(
+async def test_forgetting_a_mirror_lets_go_on_what_goes_on_there_and_refuses_what_waits_for_it(
     server: Server, fetcher: Fetcher
 ) -> None:
     endpoint = await server.start()
@@ -102,8 +102,19 @@ async def test_forgetting_a_mirror_ends_what_goes_on_there_and_what_waits_for_it
     tasks = [asyncio.create_task(fetcher.fetch(endpoint, "file", 10)) for _ in range(connections.CONNECTIONS + 3)]
     await server.until(connections.CONNECTIONS)
     await fetcher.forget(())
-    for task in tasks:
-        with pytest.raises(Unreachable):
-            await task
     server.held.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(end, BaseException) for end in ends] == [False] * connections.CONNECTIONS + [True] * 3
+    assert all(isinstance(end, Unreachable) for end in ends[connections.CONNECTIONS :])
     assert (await fetcher.fetch(endpoint, "file", 10)).data, "and it may come back"
+
+
+async def test_the_end_of_all_ends_what_goes_on_at_a_forgotten_mirror(server: Server) -> None:
+    endpoint, fetcher = await server.start(), Fetcher(progress=60)
+    server.held.clear()
+    task = asyncio.create_task(fetcher.fetch(endpoint, "file", 10))
+    await server.until(1)
+    await fetcher.forget(())
+    await fetcher.close()
+    with pytest.raises(Unreachable):
+        await asyncio.wait_for(task, 10)
