@@ -38,6 +38,11 @@ class FakeReader:
     def zero(self, number: int) -> bool | None:
         return None if self._dice.random() < 0.2 else number in self.zeroes
 
+    async def page(self, number: int) -> SimpleNamespace:
+        await asyncio.sleep(0)
+        blocks = range(number * 16, min(number * 16 + 16, BLOCKS))
+        return SimpleNamespace(refs=tuple(None if block in self.zeroes else block for block in blocks))
+
     async def row(self, number: int) -> tuple[object, None]:
         await asyncio.sleep(0)
         return (None if number in self.zeroes else object()), None
