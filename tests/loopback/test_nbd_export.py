@@ -333,7 +333,7 @@ def test_two_hundred_clients_and_memory(machine: Machine) -> None:
             begun = time.monotonic()
             assert late.connect().read(7, 9) == content[7:16]
             assert time.monotonic() - begun < 5
-        assert _resident(pid) - before < 250 << 20
+        assert _resident(pid) - before < 160 << 20  # 85 MB seen, 72 of them inflated blocks
     finally:
         for client in clients:
             client.sock.close()
