@@ -3,7 +3,8 @@
 URI, SRV, A, AAAA (and TXT, for networks that swallow new types) are asked at once.  Best first: the URI set names
 every mirror's URL; TXT says the same in words ("PRIORITY URL#MIRROR"); SRV names mirrors that serve under the select
 URL, with a port; plain A and AAAA are that URL at each address.  Once one type has answered, the others get 300 ms:
-some forwarders swallow what they do not know, and nobody should wait for that.
+some forwarders swallow what they do not know, and nobody should wait for that.  A URI set that is late (one of two
+name servers is dead, and was asked first) is asked for again soon, a few times; until then no mirror is forgotten.
 
 A mirror of a URI answer is dialled at the A and AAAA of `<mirror>.<select name>`.  Its URL's own host is resolved only
 where there are none, or a proxy of the environment will do it.  Which addresses may be dialled: `source.permitted`.
@@ -44,15 +45,17 @@ LIFETIME: Final = 4.0  # seconds for one question, all tries
 TTL: Final = (5.0, 3600.0)  # seconds: a refresh is never sooner, never later
 TROUBLE: Final = 2.0  # seconds between two refreshes because of trouble
 MIRRORS: Final = 32  # taken from one answer at most
+LATE: Final = 3  # lists in a row without a URI answer in time, after which nobody waits for one any more
 REPORTS: Final = 4  # name servers that are told of round trips, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The mirrors, best first, and for how many seconds that is so."""
+    """The mirrors, best first, and for how many seconds that is so.  Not `whole`: the URI set was late."""
 
     endpoints: tuple[Endpoint, ...]
     ttl: float
+    whole: bool = True
 
 
 class Resolver:
@@ -86,7 +89,7 @@ class Resolver:
         questions = [(service, "URI"), (service, "TXT"), (service, "SRV")]
         if not near:
             questions += [(name, "A"), (name, "AAAA"), (name, "TXT")]
-        found = await self._together(questions, enough=(service, "URI"))
+        found, late = await self._together(questions, enough=(service, "URI"))
         targets = [
             (record.target.decode("ascii", "replace"), "")
             for record in sorted(found.get((service, "URI"), []), key=lambda r: (r.priority, -r.weight))
@@ -106,11 +109,12 @@ class Resolver:
         if not endpoints:
             raise Unreachable(self._no_mirror(name))
         ttl = min((record.ttl for record in found.values() if isinstance(record, _Answer)), default=TTL[0])
-        return Resolution(tuple({endpoint.name: endpoint for endpoint in endpoints}.values()), ttl)
+        whole = (service, "URI") not in late
+        return Resolution(tuple({endpoint.name: endpoint for endpoint in endpoints}.values()), ttl, whole)
 
     async def reports_to(self, select: SelectName) -> tuple[Endpoint, ...]:
         """Where the servers of a select name take reports of round trips (model/rtt.py); none where none does."""
-        found = await self._together([(f"{SERVICE}.{select.name}", "URI")])
+        found, _ = await self._together([(f"{SERVICE}.{select.name}", "URI")])
         records = sorted((record for answer in found.values() for record in answer), key=lambda r: r.priority)
         endpoints: list[Endpoint] = []
         for record in records[:REPORTS]:
@@ -162,13 +166,16 @@ class Resolver:
         return (host,)
 
     async def _addresses(self, host: str) -> tuple[str, ...]:
-        found = await self._together([(host, "A"), (host, "AAAA")])
+        found, _ = await self._together([(host, "A"), (host, "AAAA")])
         return tuple(str(record.address) for kind in ("AAAA", "A") for record in found.get((host, kind), []))
 
     async def _together(
         self, questions: list[tuple[str, str]], enough: tuple[str, str] | None = None
-    ) -> dict[tuple[str, str], _Answer]:
-        """The answers that have records, PATIENCE seconds after the first at the latest, or when `enough` is in."""
+    ) -> tuple[dict[tuple[str, str], _Answer], set[tuple[str, str]]]:
+        """The answers that have records, PATIENCE seconds after the first at the latest, or when `enough` is in.
+
+        With them the questions that had no answer of any kind by then.
+        """
         tasks = {asyncio.create_task(self._ask(name, kind)): (name, kind) for name, kind in questions}
         found: dict[tuple[str, str], _Answer] = {}
         pending: set[asyncio.Task[_Answer | None]] = set(tasks)
@@ -187,7 +194,7 @@ class Resolver:
                     break
                 if until is None and found:
                     until = time.monotonic() + PATIENCE
-            return found
+            return found, {tasks[task] for task in pending}
         finally:
             for task in pending:
                 task.cancel()
@@ -270,6 +277,7 @@ class Refresher:
         self._trouble = asyncio.Event()
         self._near: list[str] = []
         self._known: tuple[Endpoint, ...] = ()
+        self._late = 0
         self.last_error = ""
         self.ttl = TTL[0]
 
@@ -298,7 +306,6 @@ class Refresher:
     async def run(self) -> None:
         """Refreshes for ever."""
         while True:
-            self._trouble.clear()
             await asyncio.sleep(TROUBLE)
             wait = min(max(self.ttl, TTL[0]), TTL[1]) - TROUBLE
             try:
@@ -306,6 +313,7 @@ class Refresher:
                     await self._trouble.wait()
             except TimeoutError:
                 pass
+            self._trouble.clear()
             try:
                 self._take(await self._ask())
             except Unreachable as error:
@@ -331,17 +339,23 @@ class Refresher:
             with contextlib.suppress(Unreachable):
                 for endpoint in (await self._resolver.mirrors(self._select, mirror)).endpoints:
                     endpoints.setdefault(endpoint.name, replace(endpoint, rank=len(endpoints)))
-        return Resolution(tuple(endpoints.values()), base.ttl)
+        return Resolution(tuple(endpoints.values()), base.ttl, base.whole)
 
     def _take(self, resolution: Resolution) -> tuple[Endpoint, ...]:
         self.last_error = ""
         self.ttl = resolution.ttl
-        self._known = resolution.endpoints
-        self._changed(resolution.endpoints)
+        self._late = 0 if resolution.whole else self._late + 1
+        endpoints = {endpoint.name: endpoint for endpoint in resolution.endpoints}
+        if 0 < self._late <= LATE:
+            for endpoint in self._known:
+                endpoints.setdefault(endpoint.name, replace(endpoint, rank=len(endpoints)))
+            self.trouble()
+        self._known = tuple(endpoints.values())
+        self._changed(self._known)
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(self._file) as file:
-                file.write(json.dumps([asdict(endpoint) for endpoint in resolution.endpoints]).encode())
+                file.write(json.dumps([asdict(endpoint) for endpoint in self._known]).encode())
         except OSError as error:
             log.debug("the mirrors could not be written down in %s: %s", self._file, error)
-        return resolution.endpoints
+        return self._known

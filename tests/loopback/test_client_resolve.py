@@ -157,3 +157,32 @@ async def test_mirrors_near_another_mirror_join_the_list(server: NameServer, tmp
 def test_resolver_without_a_server_uses_the_systems() -> None:
     with contextlib.suppress(InputError):  # a machine may have none
         assert Resolver(None)._allow_local is False
+
+
+async def test_a_late_uri_set_forgets_no_mirror_and_is_asked_for_again(
+    server: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirrornet.client.resolve.TROUBLE", 0.05)
+    server.ttl = 3600
+    server.records = {
+        (SERVICE, "URI"): ['10 1 "http://one.example/#tokyo"', '20 1 "http://two.example/#paris"'],
+        ("tokyo.select.example.net.", "A"): ["127.0.0.7"],
+        ("paris.select.example.net.", "A"): ["127.0.0.8"],
+        ("select.example.net.", "A"): ["127.0.0.9"],
+    }
+    seen: list[list[str]] = []
+    refresher = Refresher(
+        Resolver(server.address), SELECT, lambda found: seen.append([e.name for e in found]), tmp_path / "list.json"
+    )
+    await refresher.first()
+    server.silent = {"URI"}
+    task = asyncio.create_task(refresher.run())
+    refresher.trouble()
+    for _ in range(1000):
+        if len(seen) > 4:
+            break
+        await asyncio.sleep(0.01)
+    task.cancel()
+    assert seen[0] == ["tokyo", "paris"]
+    assert seen[1:4] == [["127.0.0.9", "tokyo", "paris"]] * 3, "asked again although the list lives for an hour"
+    assert seen[4] == ["127.0.0.9"], "whoever never answers for URI is not waited for"
