@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mirrornet.client.descent import DESCENTS, step
+from mirrornet.client.mirrors.descent import DESCENTS, step
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.dns.ranking.measured import measured
 from mirrornet.dns.ranking.nearest import Ranking, rank
@@ -246,7 +246,7 @@ def list_dual_stack(draw: Draw) -> Outcome:
 
 
 def unknown(draw: Draw, steps: int = DESCENTS) -> Outcome:
-    """Nothing is known of the client: he measures a list that is spread, and steps down (client/descent.py)."""
+    """Nothing is known of the client: he measures a list that is spread, and steps down (client/mirrors/descent.py)."""
     return stepped(draw, UNKNOWN, steps)
 
 

@@ -222,7 +222,7 @@ class Program(Contestant):
 
 def tune(point: Path) -> None:
     """The same kernel readahead for everybody as ours sets for itself."""
-    from mirrornet.client.mountpoint import READ_AHEAD
+    from mirrornet.client.fuse.mountpoint import READ_AHEAD
 
     device = point.stat().st_dev
     with contextlib.suppress(OSError):
@@ -235,8 +235,8 @@ def empty(name: str, size: int, point: str) -> None:
 
     import pyfuse3
 
-    from mirrornet.client import kernel
-    from mirrornet.client.mount import Operations
+    from mirrornet.client.fuse import kernel
+    from mirrornet.client.fuse.mount import Operations
     from mirrornet.image.format.block import Codec
 
     class Head:

@@ -11,9 +11,9 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from mirrornet.app.folders import state_folder
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.resolve import Resolver
-from mirrornet.client.source import Endpoint, Urls, endpoints_of, parse_resolver, parse_source
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.finding.resolve import Resolver
+from mirrornet.client.mirrors.source import Endpoint, Urls, endpoints_of, parse_resolver, parse_source
 from mirrornet.image.copying.audit import AuditOptions, MirrorReport, audit
 from mirrornet.image.copying.files import Mirror, Sink
 from mirrornet.image.copying.signed import newest, trust_folder

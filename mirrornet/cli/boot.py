@@ -71,8 +71,8 @@ def boot(
         mirrornet boot select.example.net debian --root sha256:...
     """
     from mirrornet.app import daemon
-    from mirrornet.app.boot import BootOptions
-    from mirrornet.app.boot import boot as run
+    from mirrornet.app.client.boot import BootOptions
+    from mirrornet.app.client.boot import boot as run
     from mirrornet.app.folders import state_folder
     from mirrornet.client.guest import check_memory, extra_arguments
     from mirrornet.model.units import parse_size

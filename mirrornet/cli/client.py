@@ -14,7 +14,7 @@ import typer
 from mirrornet.cli.arguments import parsed, root_argument
 
 if TYPE_CHECKING:
-    from mirrornet.app.session import ClientOptions
+    from mirrornet.app.client.session import ClientOptions
 
 Source = Annotated[
     str,
@@ -98,8 +98,8 @@ def client_options(
     prefetch: str = "auto",
 ) -> ClientOptions:
     """The options as the session wants them.  Raises InputError."""
-    from mirrornet.app.profiles import MODES
-    from mirrornet.app.session import ClientOptions
+    from mirrornet.app.client.profiles import MODES
+    from mirrornet.app.client.session import ClientOptions
     from mirrornet.model.errors import InputError
     from mirrornet.model.units import parse_duration, parse_size
 

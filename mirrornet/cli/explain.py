@@ -35,9 +35,9 @@ def register(app: typer.Typer) -> None:
         their TTLs and scopes.  Mirrors are taken as up where the state folder holds no verdicts.
         """
         from mirrornet.app.folders import state_folder
-        from mirrornet.app.measuring import as_served
-        from mirrornet.app.verdicts import read
-        from mirrornet.app.world import load_world
+        from mirrornet.app.server.measuring import as_served
+        from mirrornet.app.server.verdicts import read
+        from mirrornet.app.server.world import load_world
         from mirrornet.dns.explain import Scopes
         from mirrornet.dns.explain import explain as reason
         from mirrornet.dns.explain_text import WIDEST, text

@@ -84,10 +84,10 @@ def mount(
 
         mirrornet mount select.example.net debian /mnt --root sha256:...
     """
+    from mirrornet.app.client.mount import MountOptions, run
+    from mirrornet.app.client.mounts import socket_path
+    from mirrornet.app.client.overlay import Overlay, put_up, standing
     from mirrornet.app.folders import state_folder
-    from mirrornet.app.mount import MountOptions, run
-    from mirrornet.app.mounts import socket_path
-    from mirrornet.app.overlay import Overlay, put_up, standing
 
     client = client_options(
         source,
@@ -124,7 +124,7 @@ def umount(
     ] = False,
 ) -> None:
     """Unmount an image, or say what still holds it."""
-    from mirrornet.app import overlay
+    from mirrornet.app.client import overlay
 
     overlay.umount(absolute(mountpoint), force=force)
 
@@ -145,8 +145,8 @@ def status(
     import json
     import time
 
-    from mirrornet.app.overlay import statuses
-    from mirrornet.app.telling import text
+    from mirrornet.app.client.overlay import statuses
+    from mirrornet.app.client.telling import text
 
     found = statuses(absolute(mountpoint) if mountpoint else None, refresh=refresh)
     if as_json:

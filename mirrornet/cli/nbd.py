@@ -65,9 +65,9 @@ def nbd(
 
         mirrornet nbd select.example.net debian --root sha256:... --socket /tmp/debian.sock
     """
+    from mirrornet.app.client.mounts import socket_path
+    from mirrornet.app.client.nbd import NbdOptions, parse_listen, run
     from mirrornet.app.folders import state_folder
-    from mirrornet.app.mounts import socket_path
-    from mirrornet.app.nbd import NbdOptions, parse_listen, run
 
     if (socket is None) == (not listen):
         raise InputError("name one place to export at: --socket PATH, or --listen ADDR:PORT")

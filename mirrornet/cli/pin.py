@@ -11,7 +11,7 @@ from mirrornet.cli.client import CacheFolder, CacheSize, StateFolder
 from mirrornet.model.errors import InputError
 
 if TYPE_CHECKING:
-    from mirrornet.app.pinning import Pinned
+    from mirrornet.app.client.pinning import Pinned
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +48,7 @@ def pin(
     import json
     import time
 
-    from mirrornet.app.pinning import Pinning
+    from mirrornet.app.client.pinning import Pinning
     from mirrornet.model.units import parse_size
 
     if show == bool(names):

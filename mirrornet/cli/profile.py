@@ -37,8 +37,8 @@ def profile(
     """
     import json
 
+    from mirrornet.app.client.recorded import known, report, written
     from mirrornet.app.folders import state_folder
-    from mirrornet.app.recorded import known, report, written
     from mirrornet.cli.mount import absolute
 
     found = known(what, absolute(Path(what)), state.absolute() if state else state_folder())

@@ -22,7 +22,7 @@ from mirrornet.cli.client import (
 from mirrornet.cli.publisher import progress
 
 if TYPE_CHECKING:
-    from mirrornet.app.pull import Pulled
+    from mirrornet.app.client.pull import Pulled
 
 
 def register(app: typer.Typer) -> None:
@@ -61,7 +61,7 @@ def pull(
     import dataclasses
     import json
 
-    from mirrornet.app.pull import PullOptions, run_pull
+    from mirrornet.app.client.pull import PullOptions, run_pull
 
     options = client_options(
         source,

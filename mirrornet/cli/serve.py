@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
         """Answer DNS for the zones: each asker gets the nearest healthy mirrors.  SIGHUP reads the files again."""
         import logging
 
-        from mirrornet.app.serve import Options, run
+        from mirrornet.app.server.serve import Options, run
         from mirrornet.model.errors import InputError
 
         if engine not in ("fast", "reference"):

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.source import Endpoint
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.source import Endpoint
 from mirrornet.image.fetch import Bridge
 from mirrornet.image.format.index import Head
 from mirrornet.image.trust import attempt as trust

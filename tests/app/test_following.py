@@ -11,10 +11,10 @@ from typing import Any
 import async_solipsism
 import pytest
 
-from mirrornet.app.following import ASKED, EVERY, JITTER, Following
-from mirrornet.client.cache import Cache
-from mirrornet.client.choice import Choice
-from mirrornet.client.forecast import Row
+from mirrornet.app.client.following import ASKED, EVERY, JITTER, Following
+from mirrornet.client.cache.store import Cache
+from mirrornet.client.mirrors.choice import Choice
+from mirrornet.client.reading.forecast import Row
 from mirrornet.client.repository import Trusted
 from mirrornet.image.format.block import Codec, pack_block
 from mirrornet.image.format.index import Head

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.app.measuring import FILE, Measuring, as_served
-from mirrornet.app.world import World
+from mirrornet.app.server.measuring import FILE, Measuring, as_served
+from mirrornet.app.server.world import World
 from mirrornet.dns.ranking.estimate import located
 from mirrornet.dns.ranking.rendezvous import place_key
 from mirrornet.model.place import UNKNOWN, Place

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mirrornet.app.telling import WIDTH, boots_offline, next_version, text
+from mirrornet.app.client.telling import WIDTH, boots_offline, next_version, text
 
 NOW = 1_800_000_000.0
 TOKYO = {

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from mirrornet.client import attached
-from mirrornet.client.attached import kept, obtain
-from mirrornet.client.fetch import Fetched, Within
-from mirrornet.client.source import Endpoint
+from mirrornet.client.fetching import attached
+from mirrornet.client.fetching.attached import kept, obtain
+from mirrornet.client.fetching.fetch import Fetched, Within
+from mirrornet.client.mirrors.source import Endpoint
 from mirrornet.image.trust.versions import Attached
 from mirrornet.model.errors import LocalError, Missing, Unreachable, Untrusted
 

@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import pytest
 
-from mirrornet.client.cache import RENEW, SUSPEND, Cache
-from mirrornet.client.pins import Kind, Subject
+from mirrornet.client.cache.pins import Kind, Subject
+from mirrornet.client.cache.store import RENEW, SUSPEND, Cache
 from mirrornet.image.files import replacing
 from mirrornet.image.format.block import BlockRef, Codec, block_path, open_block, pack_block
 
@@ -76,13 +76,13 @@ def test_a_disk_that_refuses_is_told_once_and_tried_later(
             yield file
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mirrornet.client.cache.replacing", full)
+    monkeypatch.setattr("mirrornet.client.cache.store.replacing", full)
     for seed in range(5):
         assert not cache.put(*_block(seed), NOW)
     assert not cache.put(*_block(1), NOW + SUSPEND + 1)
     assert _files(tmp_path) == []
     assert cache.figures.refused == "No space left on device"
-    monkeypatch.setattr("mirrornet.client.cache.replacing", replacing)
+    monkeypatch.setattr("mirrornet.client.cache.store.replacing", replacing)
     assert not cache.put(*_block(1), NOW + SUSPEND + 2)
     assert cache.put(*_block(1), NOW + 3 * SUSPEND)
     assert cache.figures.refused == ""
@@ -198,10 +198,10 @@ def test_a_cache_that_somebody_removed_begins_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "code", "told"),
     [
-        ("mirrornet.client.ledger.fcntl.flock", 95, "Operation not supported"),
+        ("mirrornet.client.cache.ledger.fcntl.flock", 95, "Operation not supported"),
         ("mirrornet.image.files.Path.rename", 18, "Invalid cross-device link"),
-        ("mirrornet.client.cache.os.ftruncate", 30, "Read-only file system"),
-        ("mirrornet.client.ledger.os.open", 24, "Too many open files"),
+        ("mirrornet.client.cache.store.os.ftruncate", 30, "Read-only file system"),
+        ("mirrornet.client.cache.ledger.os.open", 24, "Too many open files"),
     ],
 )
 def test_a_file_system_that_cannot_is_served_without(
@@ -247,7 +247,7 @@ def test_somebody_who_holds_the_account_and_does_not_let_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("serving on without it")
-    monkeypatch.setattr("mirrornet.client.ledger.PATIENCE", 0.05)
+    monkeypatch.setattr("mirrornet.client.cache.ledger.PATIENCE", 0.05)
     cache = Cache(tmp_path)
     _fill(cache, range(2), NOW)
     with (tmp_path / "usage").open() as file:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-from mirrornet.client.breaker import COOL_OFF, CORRUPT_OFF, RAMP
-from mirrornet.client.choice import HEDGE, Blame, Choice
-from mirrornet.client.source import Endpoint
+from mirrornet.client.mirrors.breaker import COOL_OFF, CORRUPT_OFF, RAMP
+from mirrornet.client.mirrors.choice import HEDGE, Blame, Choice
+from mirrornet.client.mirrors.source import Endpoint
 
 SIZE = 200_000
 

@@ -13,11 +13,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from virtual_mirrors import STATES, Server, World, blocks, virtually
 
-from mirrornet.client import attempt
-from mirrornet.client.body import Within
-from mirrornet.client.breaker import RAMP
-from mirrornet.client.choice import HEDGE_BURST, HEDGE_SHARE, HELD
-from mirrornet.client.stretch import Piece
+from mirrornet.client.fetching import attempt
+from mirrornet.client.fetching.body import Within
+from mirrornet.client.fetching.stretch import Piece
+from mirrornet.client.mirrors.breaker import RAMP
+from mirrornet.client.mirrors.choice import HEDGE_BURST, HEDGE_SHARE, HELD
 from mirrornet.model.errors import Unreachable
 
 REFS, FILES = blocks(40)
@@ -220,7 +220,7 @@ def test_a_reader_without_deadline_waits_and_the_log_says_so_each_minute(
         await asyncio.sleep(1.0)
         return await world.read(REFS[1], deadline=math.inf)
 
-    caplog.set_level(logging.WARNING, "mirrornet.client.failover")
+    caplog.set_level(logging.WARNING, "mirrornet.client.fetching.failover")
     assert 199 <= virtually(run) <= 206
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split("waited for ")[1].split(";")[0] for line in lines] == ["1 min", "2 min", "3 min"], lines

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from mirrornet.client.forecast import changed, news, published_cost, rows, seconds
+from mirrornet.client.reading.forecast import changed, news, published_cost, rows, seconds
 from mirrornet.image.format.block import BlockRef, Codec
 from mirrornet.image.format.index import Head, page_of
 from mirrornet.image.trust.versions import ImageVersion

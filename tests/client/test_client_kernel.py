@@ -10,7 +10,7 @@ import pyfuse3.asyncio
 import pytest
 from waiting import eventually
 
-from mirrornet.client.kernel import Requests, enable
+from mirrornet.client.fuse.kernel import Requests, enable
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.client.memory import TOGETHER, Memory
+from mirrornet.client.reading.memory import TOGETHER, Memory
 
 BLOCK = bytes(100)
 

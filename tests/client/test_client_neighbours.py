@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from mirrornet.client.neighbours import CREDIT, EARNED, REMEMBERED, Neighbours
+from mirrornet.client.reading.neighbours import CREDIT, EARNED, REMEMBERED, Neighbours
 
 
 def bought(reads: list[int], count: int = 1_000_000) -> tuple[int, int]:

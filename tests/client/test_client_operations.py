@@ -10,8 +10,8 @@ from typing import Any
 import pyfuse3
 import pytest
 
-from mirrornet.client import mountpoint
-from mirrornet.client.mount import TASKS, Operations
+from mirrornet.client.fuse import mountpoint
+from mirrornet.client.fuse.mount import TASKS, Operations
 from mirrornet.image.format.block import Codec
 from mirrornet.image.format.index import PREAMBLE, Head
 from mirrornet.model.errors import LocalError, Unreachable

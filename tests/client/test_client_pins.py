@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.client.pins import SOFT_SHARE, Kind, Pins, Subject, size_of
+from mirrornet.client.cache.pins import SOFT_SHARE, Kind, Pins, Subject, size_of
 from mirrornet.image.format.block import BlockRef, Codec
 
 NOW = 1_800_000_000.0

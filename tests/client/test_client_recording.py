@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from mirrornet.client.batches import Needed, batched
-from mirrornet.client.recording import (
+from mirrornet.client.reading.batches import Needed, batched
+from mirrornet.client.reading.recording import (
     FEWEST,
     KEPT,
     LONGEST,
@@ -19,7 +19,7 @@ from mirrornet.client.recording import (
     combined,
     merged,
 )
-from mirrornet.client.replay import Likeness
+from mirrornet.client.reading.replay import Likeness
 from mirrornet.image.format.block import BlockRef, Codec
 from mirrornet.image.format.index import Place
 from mirrornet.image.format.profile import MAX_PROFILE, Profile

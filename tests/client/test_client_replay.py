@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from mirrornet.client.replay import PAGES, Replay
+from mirrornet.client.reading.replay import PAGES, Replay
 from mirrornet.image.format.block import BlockRef, Codec
 from mirrornet.image.format.profile import Profile
 

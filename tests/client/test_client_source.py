@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mirrornet.client.source import (
+from mirrornet.client.mirrors.source import (
     SelectName,
     Urls,
     endpoints_of,

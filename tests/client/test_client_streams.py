@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from mirrornet.client.streams import CREDIT, EARNED, FIRST, HANDLES, STREAMS, TRIGGER, Streams
+from mirrornet.client.reading.streams import CREDIT, EARNED, FIRST, HANDLES, STREAMS, TRIGGER, Streams
 
 MOST = 64
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.client.breaker import COOL_OFF, RAMP, Breaker
-from mirrornet.client.measures import KEPT, Measures, Quantiles
-from mirrornet.client.window import RANGE, TARGET, Window
+from mirrornet.client.mirrors.breaker import COOL_OFF, RAMP, Breaker
+from mirrornet.client.mirrors.measures import KEPT, Measures, Quantiles
+from mirrornet.client.mirrors.window import RANGE, TARGET, Window
 
 
 def _line(window: Window, way: float, rate: float, size: int, rounds: int, dice: random.Random) -> tuple[float, float]:

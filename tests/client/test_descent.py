@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirrornet.client.descent import DESCENTS, FAR, step
+from mirrornet.client.mirrors.descent import DESCENTS, FAR, step
 
 
 def test_a_far_best_is_asked_for_its_neighbours() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from mirrornet.app.verdicts import write
+from mirrornet.app.server.verdicts import write
 from mirrornet.cli.explain import register
 from mirrornet.dns.explain import Explanation, explain
 from mirrornet.dns.explain_text import text

@@ -20,12 +20,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mirrornet.client.cache import Cache
-from mirrornet.client.choice import Choice
-from mirrornet.client.failover import Failover
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.reader import Reader
-from mirrornet.client.source import Urls, endpoints_of
+from mirrornet.client.cache.store import Cache
+from mirrornet.client.fetching.failover import Failover
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.choice import Choice
+from mirrornet.client.mirrors.source import Urls, endpoints_of
+from mirrornet.client.reading.reader import Reader
 from mirrornet.image.format.index import Head
 
 QUOTA = 9 << 18  # nine blocks, of which the image has twenty

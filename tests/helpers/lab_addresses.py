@@ -9,8 +9,8 @@ import asyncio
 import json
 import sys
 
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.source import Endpoint
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.source import Endpoint
 
 
 async def main(url: str, size: str, path: str, *addresses: str) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from waiting import eventually
 
-from mirrornet.app.session import ClientOptions, Session
-from mirrornet.client.reader import Reader
+from mirrornet.app.client.session import ClientOptions, Session
+from mirrornet.client.reading.reader import Reader
 
 PIECE = 128 << 10  # bytes of a read of the kernel's
 AT_ONCE = 8

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mirrornet.app.session import ClientOptions, Session
+from mirrornet.app.client.session import ClientOptions, Session
 
 
 async def main(source: str, name: str, pin: str, folder: str) -> None:

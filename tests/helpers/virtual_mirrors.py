@@ -16,10 +16,10 @@ from typing import Any, Final, TypeVar
 
 import async_solipsism
 
-from mirrornet.client.body import Fetched, Progress, Sink, Within
-from mirrornet.client.choice import Choice
-from mirrornet.client.failover import Failover
-from mirrornet.client.source import Endpoint
+from mirrornet.client.fetching.body import Fetched, Progress, Sink, Within
+from mirrornet.client.fetching.failover import Failover
+from mirrornet.client.mirrors.choice import Choice
+from mirrornet.client.mirrors.source import Endpoint
 from mirrornet.image.format.block import BlockRef, Codec
 from mirrornet.model.errors import Missing, Unreachable
 

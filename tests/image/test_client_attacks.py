@@ -18,13 +18,13 @@ import pytest
 from contents import some_bytes
 from tuf.api.metadata import Metadata, Timestamp
 
-from mirrornet.client.cache import Cache
-from mirrornet.client.choice import Choice
-from mirrornet.client.failover import Failover
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.reader import Reader
+from mirrornet.client.cache.store import Cache
+from mirrornet.client.fetching.failover import Failover
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.choice import Choice
+from mirrornet.client.mirrors.source import Urls, endpoints_of
+from mirrornet.client.reading.reader import Reader
 from mirrornet.client.repository import Repository, Trusted
-from mirrornet.client.source import Urls, endpoints_of
 from mirrornet.image.fetch import file_fetch
 from mirrornet.image.inventory import needed
 from mirrornet.image.publishing.listing import listed

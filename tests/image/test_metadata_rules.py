@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 from contents import some_bytes
 
-from mirrornet.client.fetch import Fetcher
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.source import Urls, endpoints_of
 from mirrornet.client.repository import Repository, Trusted
-from mirrornet.client.source import Urls, endpoints_of
 from mirrornet.image.publishing.resign import resign
 from mirrornet.model.errors import Expired, InputError, LocalError, Missing, PeerError, Unreachable, Untrusted
 

@@ -15,7 +15,7 @@ import lab_reader
 import pytest
 from contents import some_bytes
 
-from mirrornet.client.choice import HEDGE_BURST
+from mirrornet.client.mirrors.choice import HEDGE_BURST
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
 from mirrornet.lab.mirrors import MirrorServer

@@ -16,10 +16,10 @@ import dns.rcode
 import pytest
 from client_mirrors import Mirror, Published, copy_of, mirrors, published
 
-from mirrornet.client.fetch import Fetcher
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.finding.resolve import Resolver
+from mirrornet.client.mirrors.source import Endpoint, SelectName
 from mirrornet.client.repository import Repository
-from mirrornet.client.resolve import Resolver
-from mirrornet.client.source import Endpoint, SelectName
 from mirrornet.model.errors import MirrornetError, Unreachable
 
 SELECT = SelectName("select.example.net")

@@ -16,8 +16,8 @@ from pathlib import Path
 import client_mirrors as world
 import pytest
 
-from mirrornet.client import ledger
-from mirrornet.client.cache import Cache
+from mirrornet.client.cache import ledger
+from mirrornet.client.cache.store import Cache
 from mirrornet.image.format.block import BlockRef, Codec, pack_block
 
 UNIT = 65536
@@ -89,7 +89,7 @@ PUT = """
 import logging, os, random, sys, time
 from pathlib import Path
 logging.basicConfig(format="%(message)s")
-from mirrornet.client.cache import Cache
+from mirrornet.client.cache.store import Cache
 from mirrornet.image.format.block import Codec, pack_block
 user, folder, *seeds = sys.argv[1:]
 if int(user):  # only now: a plain user may not read where this Python lies

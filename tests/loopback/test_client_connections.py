@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from mirrornet.client import connections
-from mirrornet.client.body import Progress
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.source import Endpoint
+from mirrornet.client.fetching import connections
+from mirrornet.client.fetching.body import Progress
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.source import Endpoint
 from mirrornet.model.errors import Unreachable
 
 

@@ -15,13 +15,13 @@ import client_mirrors as world
 import pytest
 from waiting import eventually
 
-from mirrornet.client.cache import Cache
-from mirrornet.client.choice import Blame, Choice
-from mirrornet.client.failover import Failover
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.reader import Reader
+from mirrornet.client.cache.store import Cache
+from mirrornet.client.fetching.failover import Failover
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.choice import Blame, Choice
+from mirrornet.client.mirrors.source import Urls, endpoints_of
+from mirrornet.client.reading.reader import Reader
 from mirrornet.client.repository import Repository
-from mirrornet.client.source import Urls, endpoints_of
 from mirrornet.image.format.index import Head
 from mirrornet.model.errors import Expired, InputError, LocalError, Missing, PeerError, Unreachable, Untrusted
 

@@ -19,8 +19,8 @@ from client_mirrors import Mirror
 
 CODE = """
 import asyncio, sys
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.source import Endpoint
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.source import Endpoint
 from mirrornet.model.errors import MirrornetError
 
 async def main():

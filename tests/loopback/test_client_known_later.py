@@ -11,13 +11,13 @@ import client_mirrors as world
 import pytest
 from waiting import eventually
 
-from mirrornet.client.cache import Cache
-from mirrornet.client.choice import Choice
-from mirrornet.client.failover import Failover
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.reader import Reader
+from mirrornet.client.cache.store import Cache
+from mirrornet.client.fetching.failover import Failover
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.choice import Choice
+from mirrornet.client.mirrors.source import Urls, endpoints_of
+from mirrornet.client.reading.reader import Reader
 from mirrornet.client.repository import Repository
-from mirrornet.client.source import Urls, endpoints_of
 
 DEADLINE = 40.0  # seconds for the read; what hangs, hangs for longer than that
 

@@ -13,13 +13,13 @@ import client_mirrors as world
 import pytest
 from contents import some_bytes
 
-from mirrornet.client.cache import Cache
-from mirrornet.client.choice import Choice
-from mirrornet.client.failover import Failover
-from mirrornet.client.fetch import Fetcher, Within
-from mirrornet.client.reader import Reader
+from mirrornet.client.cache.store import Cache
+from mirrornet.client.fetching.failover import Failover
+from mirrornet.client.fetching.fetch import Fetcher, Within
+from mirrornet.client.mirrors.choice import Choice
+from mirrornet.client.mirrors.source import Endpoint, Urls, endpoints_of
+from mirrornet.client.reading.reader import Reader
 from mirrornet.client.repository import Repository
-from mirrornet.client.source import Endpoint, Urls, endpoints_of
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen

@@ -13,11 +13,11 @@ from pathlib import Path
 import client_mirrors as world
 import pytest
 
-from mirrornet.app.pinning import Pinning
-from mirrornet.app.pull import PullOptions, run_pull
-from mirrornet.app.session import ClientOptions
-from mirrornet.client.cache import Cache
-from mirrornet.client.pins import Kind
+from mirrornet.app.client.pinning import Pinning
+from mirrornet.app.client.pull import PullOptions, run_pull
+from mirrornet.app.client.session import ClientOptions
+from mirrornet.client.cache.pins import Kind
+from mirrornet.client.cache.store import Cache
 from mirrornet.image.format.block import Codec, pack_block
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.publish import publish

@@ -15,9 +15,9 @@ import client_mirrors as world
 import pytest
 from waiting import eventually
 
-from mirrornet.app.session import ClientOptions, Session
-from mirrornet.client.recording import Recording, Recordings
-from mirrornet.client.replay import Replay
+from mirrornet.app.client.session import ClientOptions, Session
+from mirrornet.client.reading.recording import Recording, Recordings
+from mirrornet.client.reading.replay import Replay
 from mirrornet.image.format.profile import MAX_PROFILE, Profile
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen

@@ -15,10 +15,10 @@ import client_mirrors as world
 import pytest
 from waiting import until
 
-from mirrornet.app.pull import Pulled, PullOptions, run_pull
-from mirrornet.app.session import ClientOptions
-from mirrornet.client import gather
-from mirrornet.client.cache import Cache
+from mirrornet.app.client.pull import Pulled, PullOptions, run_pull
+from mirrornet.app.client.session import ClientOptions
+from mirrornet.client.cache.store import Cache
+from mirrornet.client.reading import gather
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.publish import publish
 from mirrornet.model.errors import InputError, LimitError, LocalError, MirrornetError, PeerError
@@ -205,7 +205,7 @@ def test_the_next_version_beside_a_mounted_one(
         ours = {"ready": True, "repository": own.pin.removeprefix("sha256:"), "image": "disk", "version": 1}
         return [{"ready": False}, others, ours]
 
-    monkeypatch.setattr("mirrornet.app.pull.statuses", mounted)
+    monkeypatch.setattr("mirrornet.app.client.pull.statuses", mounted)
     with world.mirrors(own.repo, 2, first=147) as servers:
         done = pulled(own, servers, tmp_path, next=True)
         assert asked and (done.version, done.beside) == (2, 1)

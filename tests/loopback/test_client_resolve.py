@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from client_mirrors import NameServer
 
-from mirrornet.client.resolve import PATIENCE, Refresher, Resolver
-from mirrornet.client.source import Endpoint, SelectName
+from mirrornet.client.finding.resolve import PATIENCE, Refresher, Resolver
+from mirrornet.client.mirrors.source import Endpoint, SelectName
 from mirrornet.model.errors import InputError, Unreachable
 
 SELECT = SelectName("select.example.net")
@@ -113,7 +113,7 @@ async def test_a_name_server_that_is_gone_leaves_the_last_list(
 async def test_trouble_brings_a_new_list_before_the_ttl(
     server: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirrornet.client.resolve.TROUBLE", 0.05)
+    monkeypatch.setattr("mirrornet.client.finding.resolve.TROUBLE", 0.05)
     server.ttl = 3600
     server.records = {
         (SERVICE, "URI"): ['10 1 "http://one.example/#tokyo"'],
@@ -162,7 +162,7 @@ def test_resolver_without_a_server_uses_the_systems() -> None:
 async def test_a_late_uri_set_forgets_no_mirror_and_is_asked_for_again(
     server: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirrornet.client.resolve.TROUBLE", 0.05)
+    monkeypatch.setattr("mirrornet.client.finding.resolve.TROUBLE", 0.05)
     server.ttl = 3600
     server.records = {
         (SERVICE, "URI"): ['10 1 "http://one.example/#tokyo"', '20 1 "http://two.example/#paris"'],

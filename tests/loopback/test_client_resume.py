@@ -15,13 +15,13 @@ import pytest
 from contents import some_bytes
 from waiting import eventually
 
-from mirrornet.client.attempt import Wanted
-from mirrornet.client.body import Within
-from mirrornet.client.choice import Blame, Choice, Record
-from mirrornet.client.failover import Failover
-from mirrornet.client.fetch import Fetcher
-from mirrornet.client.source import Urls, endpoints_of
-from mirrornet.client.stretch import Piece
+from mirrornet.client.fetching.attempt import Wanted
+from mirrornet.client.fetching.body import Within
+from mirrornet.client.fetching.failover import Failover
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.fetching.stretch import Piece
+from mirrornet.client.mirrors.choice import Blame, Choice, Record
+from mirrornet.client.mirrors.source import Urls, endpoints_of
 from mirrornet.image.format.block import BlockRef, Codec, block_path
 from mirrornet.model.errors import Missing, Unreachable, Untrusted
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 from client_mirrors import NameServer
 
-from mirrornet.app.session import ClientOptions, Session
-from mirrornet.client import share
-from mirrornet.client.choice import Blame, Choice
-from mirrornet.client.resolve import Resolver
-from mirrornet.client.share import FRESH, Sharing, report_of
-from mirrornet.client.source import Endpoint, SelectName
+from mirrornet.app.client.session import ClientOptions, Session
+from mirrornet.client.finding import share
+from mirrornet.client.finding.resolve import Resolver
+from mirrornet.client.finding.share import FRESH, Sharing, report_of
+from mirrornet.client.mirrors.choice import Blame, Choice
+from mirrornet.client.mirrors.source import Endpoint, SelectName
 from mirrornet.model.address import Address, parse_address
 from mirrornet.model.errors import InputError
 from mirrornet.model.rtt import RttReport

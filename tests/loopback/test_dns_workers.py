@@ -21,8 +21,8 @@ import dns.message
 import dns.rcode
 import pytest
 
-from mirrornet.app.inherit import left_behind
-from mirrornet.app.workers import Workers, open_sockets
+from mirrornet.app.server.inherit import left_behind
+from mirrornet.app.server.workers import Workers, open_sockets
 from mirrornet.dns.message.manners import Manners
 from mirrornet.dns.planning.planfile import encode
 from mirrornet.model.errors import LocalError
@@ -178,7 +178,7 @@ import asyncio, runpy, sys
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from mirrornet.app.workers import Workers
+from mirrornet.app.server.workers import Workers
 from mirrornet.dns.planning.planfile import encode
 
 async def main():

@@ -23,8 +23,8 @@ import nbd_client as c
 import pytest
 from waiting import until
 
-from mirrornet.app.mounts import statuses, umount
-from mirrornet.app.telling import text
+from mirrornet.app.client.mounts import statuses, umount
+from mirrornet.app.client.telling import text
 from mirrornet.model.errors import InputError, LocalError, MirrornetError
 
 UNIT = 262144
@@ -409,7 +409,7 @@ def test_offline_gives_what_is_here_and_says_what_is_not(machine: Machine) -> No
 def test_nothing_of_it_needs_fuse() -> None:
     program = (
         "import sys; sys.modules['pyfuse3'] = None\n"
-        "import mirrornet.app.nbd, mirrornet.cli.nbd, mirrornet.app.mounts, mirrornet.client.nbd.server\n"
+        "import mirrornet.app.client.nbd, mirrornet.cli.nbd, mirrornet.app.client.mounts, mirrornet.client.nbd.server\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -10,8 +10,8 @@ import dns.asyncquery
 import dns.message
 import pytest
 
-from mirrornet.app import answering
-from mirrornet.app.serve import Options, Supervisor
+from mirrornet.app.server import answering
+from mirrornet.app.server.serve import Options, Supervisor
 
 ZONE = """
 zone: serve.test

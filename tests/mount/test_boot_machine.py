@@ -17,8 +17,8 @@ import pytest
 from sector_guest import PROGRAM, Boot, is_gone, sector_image, small_kernel
 from waiting import until
 
+from mirrornet.app.client.mounts import statuses
 from mirrornet.app.folders import run_folder
-from mirrornet.app.mounts import statuses
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.publishing.retire import retire
 from mirrornet.image.trust.keys import keygen
@@ -359,7 +359,7 @@ exec {real} "$@"
 _RUN = """
 import sys
 from pathlib import Path
-from mirrornet.app import boot
+from mirrornet.app.client import boot
 boot.KVM = Path("/dev/null")
 boot.fcntl.ioctl = lambda *_: boot.os.dup(0)
 old = boot.BootOptions

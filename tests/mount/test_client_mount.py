@@ -20,9 +20,9 @@ import client_mirrors as world
 import pytest
 from waiting import until
 
-from mirrornet.app.mounts import statuses, umount
-from mirrornet.app.telling import text
-from mirrornet.client.mountpoint import mounted_at
+from mirrornet.app.client.mounts import statuses, umount
+from mirrornet.app.client.telling import text
+from mirrornet.client.fuse.mountpoint import mounted_at
 from mirrornet.model.errors import LocalError, MirrornetError
 
 UNIT = 262144

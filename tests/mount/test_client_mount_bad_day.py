@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from client_mirrors import Mirror, Published, published
 
-from mirrornet.client.mountpoint import mounted_at
+from mirrornet.client.fuse.mountpoint import mounted_at
 
 COMMAND = [sys.executable, "-c", "from mirrornet.cli import main; main()"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import client_mirrors as world
 import pytest
 
-from mirrornet.app.mounts import statuses, umount
-from mirrornet.client.mountpoint import mounted_at
+from mirrornet.app.client.mounts import statuses, umount
+from mirrornet.client.fuse.mountpoint import mounted_at
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.publish import publish
 

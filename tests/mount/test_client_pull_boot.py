@@ -10,8 +10,8 @@ import client_mirrors as world
 import pytest
 from sector_guest import Boot, sector_image, small_kernel
 
-from mirrornet.app.pull import PullOptions, run_pull
-from mirrornet.app.session import ClientOptions
+from mirrornet.app.client.pull import PullOptions, run_pull
+from mirrornet.app.client.session import ClientOptions
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen

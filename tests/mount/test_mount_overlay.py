@@ -15,10 +15,10 @@ import client_mirrors as world
 import pytest
 from waiting import until
 
+from mirrornet.app.client.overlay import statuses
+from mirrornet.app.client.telling import text
 from mirrornet.app.folders import run_folder
-from mirrornet.app.overlay import statuses
-from mirrornet.app.telling import text
-from mirrornet.client.overlaid import mounted, rows
+from mirrornet.client.fuse.overlaid import mounted, rows
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
 from mirrornet.model.errors import MirrornetError

@@ -15,8 +15,8 @@ import client_mirrors as world
 import pytest
 from waiting import until
 
-from mirrornet.app.mounts import statuses, umount
-from mirrornet.client.mountpoint import mounted_at
+from mirrornet.app.client.mounts import statuses, umount
+from mirrornet.client.fuse.mountpoint import mounted_at
 from mirrornet.image.format.block import Codec
 from mirrornet.image.publishing.export import export
 from mirrornet.image.publishing.publish import publish

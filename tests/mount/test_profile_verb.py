@@ -17,8 +17,8 @@ import client_mirrors as world
 import pytest
 from waiting import until
 
-from mirrornet.app.mounts import statuses, umount
-from mirrornet.client.mountpoint import mounted_at
+from mirrornet.app.client.mounts import statuses, umount
+from mirrornet.client.fuse.mountpoint import mounted_at
 from mirrornet.image.format.profile import Profile
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen

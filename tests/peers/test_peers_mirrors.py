@@ -18,9 +18,9 @@ import client_mirrors as world
 import pytest
 from waiting import until
 
-from mirrornet.client.fetch import Fetcher
+from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.mirrors.source import Endpoint
 from mirrornet.client.repository import Repository
-from mirrornet.client.source import Endpoint
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "mirrors.md"
 FOR_EVER = "public, max-age=31536000, immutable"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.client.breaker import COOL_OFF, CORRUPT_OFF
-from mirrornet.client.choice import HEDGE_BURST, HEDGE_SHARE, Blame, Choice
-from mirrornet.client.source import Endpoint
+from mirrornet.client.mirrors.breaker import COOL_OFF, CORRUPT_OFF
+from mirrornet.client.mirrors.choice import HEDGE_BURST, HEDGE_SHARE, Blame, Choice
+from mirrornet.client.mirrors.source import Endpoint
 
 NAMES = ("a", "b", "c")
 EVENTS = st.lists(

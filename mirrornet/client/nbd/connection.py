@@ -22,7 +22,7 @@ from mirrornet.client.nbd import wire
 from mirrornet.client.nbd.handshake import MAXIMUM, Export, Handshake
 from mirrornet.client.nbd.reads import CHARGE, LEAVING, Reads, Work
 from mirrornet.client.nbd.wire import Command, Error, Request
-from mirrornet.client.reader import Reader
+from mirrornet.client.reading.reader import Reader
 from mirrornet.model.errors import MirrornetError
 
 log = logging.getLogger(__name__)

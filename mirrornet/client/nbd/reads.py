@@ -21,7 +21,7 @@ from mirrornet.client.nbd import wire
 from mirrornet.client.nbd.extents import extents
 from mirrornet.client.nbd.handshake import CONTEXT_ID
 from mirrornet.client.nbd.wire import Error, Request
-from mirrornet.client.reader import Reader
+from mirrornet.client.reading.reader import Reader
 from mirrornet.model.errors import MirrornetError
 
 log = logging.getLogger(__name__)

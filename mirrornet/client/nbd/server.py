@@ -19,7 +19,7 @@ from typing import Final
 from mirrornet.client.nbd.connection import Connection
 from mirrornet.client.nbd.handshake import Export
 from mirrornet.client.nbd.reads import LEAVING
-from mirrornet.client.reader import Reader
+from mirrornet.client.reading.reader import Reader
 
 log = logging.getLogger(__name__)
 

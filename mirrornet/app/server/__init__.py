@@ -1,0 +1,18 @@
+"""`mirrornet serve` and what belongs to it: the supervisor, its workers, what they are told, what is kept of it.
+
+serve.py        the supervisor of `mirrornet serve`: health, planner, workers, window
+workers.py      the worker processes and their sockets
+answering.py    from a world and its verdicts to answers
+probing.py      the monitors of all zones, and how one set follows another
+verdicts.py     what `serve` knows of the mirrors, for `explain`
+inherit.py      how a new supervisor follows one that was killed
+files.py        when the files are worth reading again
+manners.py      from `server:` in a zone file to what workers are told
+measuring.py    from clients' reports of round trips to the plan
+policies.py     the as-sets and route-sets that zones name, held against the table
+world.py        all that is read before anything is answered
+families.py     selects whose AAAA answers send dual-stack clients far away
+simulating.py   two worlds and their plans, for `simulate`
+trouble.py      what fails for hours is said once
+endpoints.py    where clients report to, told by DNS
+"""
