@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mirrornet.cli.arguments import parsed
 from mirrornet.cli.border import say
-from mirrornet.cli.client import (
-    CacheFolder,
-    CacheSize,
-    LogFile,
-    Name,
-    Offline,
-    Prefetch,
-    ReadDeadline,
-    RequireFresh,
-    ResolverAddress,
-    Root,
-    ShareRtt,
-    Source,
-    StateFolder,
-    Version,
-    client_options,
-)
+from mirrornet.cli.client import LogFile, client_verb
 from mirrornet.model.errors import InputError
+
+if TYPE_CHECKING:
+    from mirrornet.app.client.session import ClientOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -34,11 +21,9 @@ def register(app: typer.Typer) -> None:
     app.command(name="boot")(boot)
 
 
+@client_verb(read_deadline="never")
 def boot(
-    source: Source,
-    name: Name,
-    root: Root,
-    version: Version = None,
+    client: ClientOptions,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="The guest's memory.")] = "1G",
     accel: Annotated[
         str,
@@ -51,16 +36,7 @@ def boot(
         list[str] | None,
         typer.Option("--qemu", metavar="ARGUMENTS", help="More for QEMU, such as '-smp 2'.  May be repeated."),
     ] = None,
-    cache: CacheFolder = None,
-    cache_size: CacheSize = "",
-    resolver: ResolverAddress = "",
-    offline: Offline = False,
-    require_fresh: RequireFresh = False,
-    state: StateFolder = None,
     log: LogFile = None,
-    share_rtt: ShareRtt = False,
-    prefetch: Prefetch = "auto",
-    read_deadline: ReadDeadline = "never",
 ) -> None:
     """Boot an image in a virtual machine (QEMU), from the nearest mirrors.
 
@@ -79,21 +55,6 @@ def boot(
 
     if accel not in ("", "kvm", "tcg"):
         raise InputError(f"--accel {accel}: there are kvm and tcg")
-    client = client_options(
-        source,
-        name,
-        root,
-        version=version,
-        cache=cache,
-        cache_size=cache_size,
-        resolver=resolver,
-        offline=offline,
-        require_fresh=require_fresh,
-        state=state,
-        read_deadline=read_deadline,
-        share_rtt=share_rtt,
-        prefetch=prefetch,
-    )
     options = BootOptions(
         replace(client, boots=True),
         memory=check_memory(parsed("--memory", parse_size, memory)),

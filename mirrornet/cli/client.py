@@ -5,9 +5,12 @@ They mean the same in each verb, so they stand here once; a verb adds where the 
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
@@ -79,6 +82,58 @@ ReadDeadline = Annotated[
         help="A read that takes longer fails with an input/output error; never: it waits, which is logged each minute.",
     ),
 ]
+
+
+# What a verb may leave out, as parameters with their defaults, in the order in which --help tells of them.
+_SHARED: Final = {
+    "version": (Version, None),
+    "cache": (CacheFolder, None),
+    "cache_size": (CacheSize, ""),
+    "resolver": (ResolverAddress, ""),
+    "offline": (Offline, False),
+    "require_fresh": (RequireFresh, False),
+    "state": (StateFolder, None),
+    "share_rtt": (ShareRtt, False),
+    "prefetch": (Prefetch, "auto"),
+    "read_deadline": (ReadDeadline, "30s"),
+}
+
+
+def client_verb(*without: str, **defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a verb SOURCE, NAME, --root and the session's options; it takes them as one,
+    `client: ClientOptions`, its first parameter.
+
+    `without`: shared options that mean nothing to it; `defaults`: those that have another default there.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(verb, localns={"ClientOptions": object}, include_extras=True)  # app is imported later
+        own = [each.replace(annotation=hints[each.name]) for each in inspect.signature(verb).parameters.values()][1:]
+        shared = {name: row for name, row in _SHARED.items() if name not in without}
+
+        def parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+            return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+
+        wanted = [each for each in own if each.default is inspect.Parameter.empty]
+        parameters = [
+            parameter("source", Source),
+            parameter("name", Name),
+            *wanted,
+            parameter("root", Root),
+            *(each for each in own if each not in wanted),
+            *(parameter(name, kind, defaults.get(name, default)) for name, (kind, default) in shared.items()),
+        ]
+
+        @functools.wraps(verb)
+        def run(**given: Any) -> None:
+            options = {name: given.pop(name) for name in ("source", "name", "root", *shared)}
+            verb(client_options(**options), **given)
+
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
 
 
 def client_options(

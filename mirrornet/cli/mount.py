@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mirrornet.cli.behind import leave
-from mirrornet.cli.client import (
-    CacheFolder,
-    CacheSize,
-    LogFile,
-    Name,
-    Offline,
-    Prefetch,
-    ReadDeadline,
-    RequireFresh,
-    ResolverAddress,
-    Root,
-    ShareRtt,
-    Source,
-    StateFolder,
-    Version,
-    client_options,
-)
+from mirrornet.cli.client import LogFile, client_verb
 from mirrornet.model.errors import InputError
 from mirrornet.model.names import suggest
+
+if TYPE_CHECKING:
+    from mirrornet.app.client.session import ClientOptions
 
 # Options of `mirrornet mount` as fstab writes them, and whether they take a value.
 _FSTAB = {
@@ -52,25 +39,14 @@ def register(app: typer.Typer) -> None:
     app.command(name="status")(status)
 
 
+@client_verb()
 def mount(
-    source: Source,
-    name: Name,
+    client: ClientOptions,
     mountpoint: Annotated[
         Path, typer.Argument(metavar="MOUNTPOINT", help="An empty folder; the image becomes MOUNTPOINT/NAME.raw.")
     ],
-    root: Root,
-    version: Version = None,
-    cache: CacheFolder = None,
-    cache_size: CacheSize = "",
-    resolver: ResolverAddress = "",
-    offline: Offline = False,
-    require_fresh: RequireFresh = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground and log to stderr.")] = False,
-    state: StateFolder = None,
     log: LogFile = None,
-    share_rtt: ShareRtt = False,
-    prefetch: Prefetch = "auto",
-    read_deadline: ReadDeadline = "30s",
     overlay: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Show the image's files instead, writable; DIR takes what is written."),
@@ -89,21 +65,6 @@ def mount(
     from mirrornet.app.client.overlay import Overlay, put_up, standing
     from mirrornet.app.folders import state_folder
 
-    client = client_options(
-        source,
-        name,
-        root,
-        version=version,
-        cache=cache,
-        cache_size=cache_size,
-        resolver=resolver,
-        offline=offline,
-        require_fresh=require_fresh,
-        state=state,
-        read_deadline=read_deadline,
-        share_rtt=share_rtt,
-        prefetch=prefetch,
-    )
     over = None
     if overlay is not None:
         if foreground:
@@ -111,7 +72,7 @@ def mount(
         over = Overlay(absolute(mountpoint), overlay.absolute())
     options = MountOptions(client, over.image if over else absolute(mountpoint))
     fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.mountpoint).stem}.log"
-    with standing(over, name) if over else nullcontext():
+    with standing(over, client.name) if over else nullcontext():
         leave(lambda ready: run(options, ready), foreground=foreground, log=log, fallback=fallback)
         if over:
             put_up(over)

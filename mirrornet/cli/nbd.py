@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mirrornet.cli.behind import Ready, leave
-from mirrornet.cli.client import (
-    CacheFolder,
-    CacheSize,
-    LogFile,
-    Name,
-    Offline,
-    Prefetch,
-    ReadDeadline,
-    RequireFresh,
-    ResolverAddress,
-    Root,
-    ShareRtt,
-    Source,
-    StateFolder,
-    Version,
-    client_options,
-)
+from mirrornet.cli.client import LogFile, client_verb
 from mirrornet.cli.mount import absolute
 from mirrornet.model.errors import InputError
+
+if TYPE_CHECKING:
+    from mirrornet.app.client.session import ClientOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -34,10 +21,9 @@ def register(app: typer.Typer) -> None:
     app.command(name="nbd")(nbd)
 
 
+@client_verb()
 def nbd(
-    source: Source,
-    name: Name,
-    root: Root,
+    client: ClientOptions,
     socket: Annotated[
         Path | None, typer.Option("--socket", metavar="PATH", help="Export on a unix socket, which is yours alone.")
     ] = None,
@@ -45,18 +31,8 @@ def nbd(
         str,
         typer.Option(metavar="ADDR:PORT", help="Export on TCP instead; whoever reaches that may read the image."),
     ] = "",
-    version: Version = None,
-    cache: CacheFolder = None,
-    cache_size: CacheSize = "",
-    resolver: ResolverAddress = "",
-    offline: Offline = False,
-    require_fresh: RequireFresh = False,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground and log to stderr.")] = False,
-    state: StateFolder = None,
     log: LogFile = None,
-    share_rtt: ShareRtt = False,
-    prefetch: Prefetch = "auto",
-    read_deadline: ReadDeadline = "30s",
 ) -> None:
     """Export an image, read-only, by NBD (network block device), from the nearest mirrors.
 
@@ -71,21 +47,6 @@ def nbd(
 
     if (socket is None) == (not listen):
         raise InputError("name one place to export at: --socket PATH, or --listen ADDR:PORT")
-    client = client_options(
-        source,
-        name,
-        root,
-        version=version,
-        cache=cache,
-        cache_size=cache_size,
-        resolver=resolver,
-        offline=offline,
-        require_fresh=require_fresh,
-        state=state,
-        read_deadline=read_deadline,
-        share_rtt=share_rtt,
-        prefetch=prefetch,
-    )
     options = NbdOptions(client, absolute(socket) if socket else None, parse_listen(listen) if listen else None)
     fallback = (client.state or state_folder()) / "log" / f"{socket_path(options.place).stem}.log"
 
@@ -93,10 +54,10 @@ def nbd(
         def told(warnings: list[str]) -> None:
             ready(warnings)
             if foreground:
-                typer.echo(options.uri(name))
+                typer.echo(options.uri(client.name))
 
         run(options, told)
 
     leave(work, foreground=foreground, log=log, fallback=fallback)
     if not foreground:
-        typer.echo(options.uri(name))
+        typer.echo(options.uri(client.name))

@@ -7,22 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mirrornet.cli.border import say
-from mirrornet.cli.client import (
-    CacheFolder,
-    CacheSize,
-    Name,
-    RequireFresh,
-    ResolverAddress,
-    Root,
-    Source,
-    StateFolder,
-    Version,
-    client_options,
-)
+from mirrornet.cli.client import client_verb
 from mirrornet.cli.publisher import progress
 
 if TYPE_CHECKING:
     from mirrornet.app.client.pull import Pulled
+    from mirrornet.app.client.session import ClientOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -30,11 +20,9 @@ def register(app: typer.Typer) -> None:
     app.command(name="pull")(pull)
 
 
+@client_verb("offline", "share_rtt", "prefetch", "read_deadline")
 def pull(
-    source: Source,
-    name: Name,
-    root: Root,
-    version: Version = None,
+    client: ClientOptions,
     profile_only: Annotated[
         bool, typer.Option("--profile-only", help="Only the blocks that a boot touches, as the profile says.")
     ] = False,
@@ -44,11 +32,6 @@ def pull(
             "--next", help="Of the newest version: its profile, and what the version mounted here does not have."
         ),
     ] = False,
-    cache: CacheFolder = None,
-    cache_size: CacheSize = "",
-    resolver: ResolverAddress = "",
-    require_fresh: RequireFresh = False,
-    state: StateFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report for programs.")] = False,
 ) -> None:
     """Fetch an image into the cache, so that it mounts and boots without a network.
@@ -63,19 +46,8 @@ def pull(
 
     from mirrornet.app.client.pull import PullOptions, run_pull
 
-    options = client_options(
-        source,
-        name,
-        root,
-        version=version,
-        cache=cache,
-        cache_size=cache_size,
-        resolver=resolver,
-        require_fresh=require_fresh,
-        state=state,
-    )
     with progress("fetching") as tell:
-        pulled = run_pull(PullOptions(options, profile_only, next), tell)
+        pulled = run_pull(PullOptions(client, profile_only, next), tell)
     for warning in pulled.warnings:
         say(f"warning: {warning}")
     print(json.dumps(dataclasses.asdict(pulled)) if as_json else _told(pulled, profile_only))
