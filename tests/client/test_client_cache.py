@@ -107,7 +107,7 @@ def test_a_corrupt_entry_is_discarded_and_unfinished_files_are_swept(
 
 def _fill(cache: Cache, seeds: range, now: float) -> None:
     for seed in seeds:
-        assert cache.put(*_block(seed), now + seed, wait=True), cache.figures.refused
+        assert cache.put(*_block(seed), now + seed), cache.figures.refused
 
 
 def test_the_quota_is_the_folders(tmp_path: Path) -> None:

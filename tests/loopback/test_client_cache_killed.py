@@ -59,7 +59,7 @@ def crowd(folder: Path, number: int, quota: int, count: int) -> None:
     cache = Cache(folder, quota)
     cache.measure(time.time())
     for seed in range(count):
-        if not cache.put(*block(1000 * number + seed), time.time(), wait=True):
+        if not cache.put(*block(1000 * number + seed), time.time()):
             sys.exit(f"not kept: {cache.figures.refused}")
 
 

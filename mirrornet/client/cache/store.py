@@ -41,7 +41,6 @@ log = logging.getLogger(__name__)
 RENEW: Final = 60.0  # seconds between two renewals of one file's time
 SUSPEND: Final = 60.0  # seconds without writing after the disk refused
 _NO_WAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)  # Linux 4.14
-BESIDE: Final = 0.05  # seconds that a writer waits for another thread to make room
 
 
 @dataclass(slots=True)
@@ -146,10 +145,10 @@ class Cache:
             path.unlink()
             self._give_back(size)
 
-    def put(self, ref: BlockRef, stored: bytes, now: float, *, wait: bool = False) -> bool:
+    def put(self, ref: BlockRef, stored: bytes, now: float) -> bool:
         """Keeps verified bytes.  False where they were not kept; never raises for a disk that refuses.
 
-        With `wait` it waits for other threads that make room; without, a reader's thread is soon free again.
+        It waits for other threads that make room or count what is there, so call it from a thread that no reader needs.
         """
         figures, size = self.figures, len(stored)
         if (self._quota is not None and size > self._quota) or _since(self._refused_at, now):
@@ -164,7 +163,7 @@ class Cache:
                 belongs(file.fileno(), self.folder)
                 os.ftruncate(file.fileno(), size)
                 _used_at(file.fileno(), now)
-                self._book(size, now, wait)
+                self._book(size, now)
                 booked = True
                 file.write(stored)
                 file.flush()
@@ -209,23 +208,21 @@ class Cache:
 
     # -- room
 
-    def _book(self, size: int, now: float, wait: bool) -> None:
+    def _book(self, size: int, now: float) -> None:
         """Books `size` bytes, and makes room for them if need be.  Raises _NoRoom, OSError."""
         while (over := self._try(size)) > 0:
             if size > self.figures.quota:
                 raise _NoRoom("a block is larger than the quota")
             if _since(self._barren_at, now) and self.pins.stamp() == self._pins_seen:
                 raise _NoRoom(self.figures.refused)  # not a look at all files for each block
-            if not self._room.acquire(timeout=-1 if wait else BESIDE):
-                raise _NoRoom  # another thread makes room: not this block, but the next
-            try:
+            with self._room:
+                if (over := self._try(size)) <= 0:
+                    return  # whoever was in here before us made room, or counted
                 if not self._trim(over, now, size):
                     self._barren_at = now
                     raise _NoRoom(
                         "all that is there is pinned, or not this user's to remove: give it more room (--cache-size)"
                     )
-            finally:
-                self._room.release()
 
     def _try(self, size: int) -> int:
         """As Account.over.  Raises OSError."""

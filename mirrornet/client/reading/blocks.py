@@ -17,7 +17,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,7 +30,7 @@ from mirrornet.image.format.block import BlockRef, block_path
 from mirrornet.image.format.index import Head, Place
 from mirrornet.model.errors import LocalError, MirrornetError, Unreachable
 
-WRITES: Final = 64  # blocks on their way to the disk cache; beyond that they are not kept
+UNWRITTEN: Final = 32 << 20  # bytes of blocks on their way to the disk cache; beyond that they are not kept
 STORED: Final = 8 << 20  # bytes of blocks as stored, for who reads them so: a read begins where the last one ended
 
 
@@ -102,6 +102,8 @@ class Blocks:
         self._passing: dict[bytes, asyncio.Task[bytes]] = {}
         self._disk: Disk[Flight] = Disk(cache, self._looked)
         self._keeping: set[asyncio.Task[None]] = set()
+        self._writer = ThreadPoolExecutor(1, "keep")  # of its own: it may wait for others who make room
+        self._unwritten = 0
 
     def held(self, ref: BlockRef) -> bytes | None:
         """The block, if it is in memory."""
@@ -268,11 +270,17 @@ class Blocks:
             flight.landing.exception()  # whoever waits has it; nobody waiting is no news
 
     def _keep(self, ref: BlockRef, stored: bytes) -> None:
-        if len(self._keeping) >= WRITES:
+        if self._unwritten + len(stored) > UNWRITTEN:
             return
+        self._unwritten += len(stored)
 
         async def keep() -> None:
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._cache.put, ref, stored, time.time())
+            try:
+                await asyncio.get_running_loop().run_in_executor(
+                    self._writer, self._cache.put, ref, stored, time.time()
+                )
+            finally:
+                self._unwritten -= len(stored)
 
         task = asyncio.create_task(keep())
         self._keeping.add(task)
@@ -306,6 +314,7 @@ class Blocks:
         for flight in flights:
             self._fail(flight, None)
         await self.settle()
+        self._writer.shutdown(wait=False)
 
 
 def _absent(ref: BlockRef) -> MirrornetError:

@@ -127,7 +127,7 @@ class Gather:
         return opened
 
     def _keep(self, ref: BlockRef, stored: bytes) -> bool:
-        return self._cache.put(ref, stored, time.time(), wait=True)
+        return self._cache.put(ref, stored, time.time())
 
     def _opened(self, ref: BlockRef) -> bytes | None:
         stored = self._cache.get(ref, time.time())
