@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 
 import pytest
 
@@ -32,7 +33,7 @@ def boot(blocks: list[int], *, at: float = 0.0, real: bool = True, pace: int = 1
 
 
 def test_a_recorder_keeps_first_touches_in_order() -> None:
-    recorder = Recorder(boot=True)
+    recorder = Recorder(boot=True, count=8192)
     recorder.touched(0, 50.0)  # the mount's own read, long before
     for place, number in enumerate([7, 0, 7, 3, *range(100, 140)]):
         recorder.touched(number, 100.0 + place)
@@ -42,7 +43,7 @@ def test_a_recorder_keeps_first_touches_in_order() -> None:
 
 
 def test_a_recorder_ends_after_its_time_and_at_its_size() -> None:
-    recorder = Recorder(boot=False)
+    recorder = Recorder(boot=True, count=8192)
     for number in range(FEWEST - 1):
         recorder.touched(number, 10.0)
     assert recorder.recording(0.0) is None  # who touches so few has not booted
@@ -51,10 +52,24 @@ def test_a_recorder_ends_after_its_time_and_at_its_size() -> None:
     recorder.touched(1001, 10.1 + LONGEST)
     recording = recorder.recording(0.0)
     assert recorder.full and recording is not None and len(recording.touches) == FEWEST
-    recorder = Recorder(boot=False)
+    recorder = Recorder(boot=True, count=8192)
     for number in range(2 * MOST):
         recorder.touched(number, 0.0)
     assert recorder.full and len(recorder.blocks) == MOST
+
+
+@pytest.mark.parametrize("boot", [True, False])
+def test_a_copy_is_nobodys_boot(boot: bool) -> None:
+    def taught(blocks: Iterable[int], count: int) -> bool:
+        recorder = Recorder(boot, count)
+        for number in blocks:
+            recorder.touched(number, 1.0)
+        return recorder.recording(0.0) is not None
+
+    scattered = [37 * number % 1000 for number in range(400)]
+    assert taught(scattered, 1000)
+    assert taught(scattered, 700) is boot, "most of the image"
+    assert taught(range(0, 900, 3), 10_000) is boot, "in order"
 
 
 def test_the_majority_decides_and_the_median_orders() -> None:

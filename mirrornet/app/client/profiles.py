@@ -108,7 +108,7 @@ class Profiles:
         self._reader, self._failover, self._fetcher, self._cache = reader, failover, fetcher, cache
         self._mode = mode
         self._hold, self._booted = hold, booted
-        self._recorder = Recorder(boots)
+        self._recorder = Recorder(boots, reader.head.block_count)
         self._likeness: Likeness | None = None
         self._at = 0.0
         self._saved = False

@@ -9,7 +9,8 @@ the whole disk (a check of the file system, say) adds nothing as soon as there i
 median of their places in the recordings.  Places, not times: a boot over a slow network is the same boot, later.
 
 Recordings of boots that `mirrornet boot` made count; those of other mounts, of which nobody knows what they were for,
-only where there are no boots.
+only where there are no boots.  A mount of which most was read, or that was read in order, is nobody's boot: whoever
+copies an image would teach the next mount to fetch all of it.
 
 A recording may be kept, sent and merged elsewhere, so it is a small JSON object of the profile's kind.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -28,6 +30,8 @@ from mirrornet.image.format.profile import MAX_PROFILE, Profile
 LONGEST: Final = 120.0  # seconds from the first touch
 MOST: Final = 16384  # blocks in a recording: 4 GiB in blocks of 256 KiB
 FEWEST: Final = 32  # blocks: whoever touches fewer has not booted
+COPY: Final = 0.8  # of a mount's steps from touch to touch that go on at the next blocks: then it was copied
+NEXT: Final = 16  # blocks forward that are still "next": the kernel reads ahead, and several reads pass each other
 KEPT: Final = 8  # recordings of one image version; the oldest goes
 _VERSION: Final = 1
 
@@ -131,8 +135,10 @@ def combined(known: Sequence[Recordings | Profile], block_size: int, count: int)
 class Recorder:
     """The first touches of one mount.  `now` is any clock that does not jump, in seconds."""
 
-    def __init__(self, boot: bool) -> None:
+    def __init__(self, boot: bool, count: int) -> None:
+        """`boot`: of a guest that boots; `count`: blocks of the image."""
         self.boot = boot
+        self._count = count
         self.full = False  # nothing is recorded any more
         self._first: float | None = None
         self._touches: dict[int, int] = {}
@@ -158,10 +164,17 @@ class Recorder:
         return tuple(self._touches)
 
     def recording(self, at: float) -> Recording | None:
-        """What was touched until now, in a mount whose first touch was `at` in Unix time; None where that is little."""
-        if len(self._touches) < FEWEST:
+        """What was touched until now, in a mount whose first touch was `at` in Unix time.
+
+        None where that is little, or a copy.
+        """
+        if len(self._touches) < FEWEST or (not self.boot and self._copied()):
             return None
         return Recording(at, self.boot, tuple(self._touches.items()))
+
+    def _copied(self) -> bool:
+        forward = sum(0 < after - before <= NEXT for before, after in pairwise(self._touches))
+        return 2 * len(self._touches) > self._count or forward > COPY * len(self._touches)
 
 
 def _run(fields: object) -> Recording:
