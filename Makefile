@@ -3,7 +3,8 @@ PYTHON = .venv/bin/python
 
 .PHONY: demo test lint setup clean fuzz-dns
 .PHONY: bench-dns bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot bench-read
-demo: setup
+demo:
+	@scripts/setup demo
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
 
 test: setup lint
