@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import random
 import re
 import signal
@@ -54,7 +55,11 @@ def rsync(one: world.Published, need: Callable[..., None], free_port: Callable[[
     """The repository behind an rsync daemon."""
     need("rsync")
     config, port = one.folder / "rsyncd.conf", free_port()
-    config.write_text(f"use chroot = no\nlock file = {one.folder}/lock\n[os]\npath = {one.repo}\nread only = yes\n")
+    # Its default user, nobody, may not enter the folder of the tests.
+    own = f"uid = {os.geteuid()}\ngid = {os.getegid()}\n"
+    config.write_text(
+        f"{own}use chroot = no\nlock file = {one.folder}/lock\n[os]\npath = {one.repo}\nread only = yes\n"
+    )
     process = subprocess.Popen(
         ["rsync", "--daemon", "--no-detach", "--address=127.0.0.1", f"--port={port}", f"--config={config}",
          f"--log-file={one.folder}/rsync.log"],
