@@ -126,8 +126,9 @@ def client_verb(*without: str, **defaults: str) -> Callable[[Callable[..., None]
 
         @functools.wraps(verb)
         def run(**given: Any) -> None:
-            options = {name: given.pop(name) for name in ("source", "name", "root", *shared)}
-            verb(client_options(**options), **given)
+            options = {name: given.pop(name) for name in ("source", "name", "root")}
+            options |= {name: given.pop(name, default) for name, (_, default) in _SHARED.items()}
+            verb(_client_options(**options), **given)
 
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -136,21 +137,21 @@ def client_verb(*without: str, **defaults: str) -> Callable[[Callable[..., None]
     return decorate
 
 
-def client_options(
+def _client_options(
+    *,
     source: str,
     name: str,
     root: str,
-    *,
-    version: int | None = None,
-    cache: Path | None = None,
-    cache_size: str = "",
-    resolver: str = "",
-    offline: bool = False,
-    require_fresh: bool = False,
-    state: Path | None = None,
-    read_deadline: str = "30s",
-    share_rtt: bool = False,
-    prefetch: str = "auto",
+    version: int | None,
+    cache: Path | None,
+    cache_size: str,
+    resolver: str,
+    offline: bool,
+    require_fresh: bool,
+    state: Path | None,
+    read_deadline: str,
+    share_rtt: bool,
+    prefetch: str,
 ) -> ClientOptions:
     """The options as the session wants them.  Raises InputError."""
     from mirrornet.app.client.profiles import MODES

@@ -60,7 +60,7 @@ class CacheFigures:
 
 
 class _NoRoom(Exception):
-    """Everything that is there is pinned, or larger than the quota, or somebody else is just making room."""
+    """Everything that is there is pinned, or the block is larger than the quota."""
 
 
 class Cache:

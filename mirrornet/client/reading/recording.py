@@ -24,8 +24,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
-from mirrornet.image.format.block import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE
-from mirrornet.image.format.profile import MAX_PROFILE, Profile
+from mirrornet.image.format.profile import Profile, opened
 
 LONGEST: Final = 120.0  # seconds from the first touch
 MOST: Final = 16384  # blocks in a recording: 4 GiB in blocks of 256 KiB
@@ -77,17 +76,8 @@ class Recordings:
     @classmethod
     def parse(cls, data: bytes) -> Recordings:
         """The recordings in `data`.  Raises ValueError with what is wrong."""
-        if len(data) > MAX_PROFILE:
-            raise ValueError(f"it is longer than {MAX_PROFILE} bytes")
-        try:
-            fields = json.loads(data)
-        except (ValueError, RecursionError):
-            raise ValueError("it is not JSON") from None
-        if not isinstance(fields, dict) or fields.get("mirrornet-recordings") != _VERSION:
-            raise ValueError('it has no "mirrornet-recordings": 1')
-        size, runs = fields.get("block_size"), fields.get("runs")
-        if type(size) is not int or not MIN_BLOCK_SIZE <= size <= MAX_BLOCK_SIZE or size & (size - 1):
-            raise ValueError("its block_size is no power of two from 65536 to 4194304")
+        size, fields = opened(data, "mirrornet-recordings")
+        runs = fields.get("runs")
         if not isinstance(runs, list) or len(runs) > KEPT:
             raise ValueError(f"its runs are no list of at most {KEPT}")
         return cls(size, tuple(_run(run) for run in runs))

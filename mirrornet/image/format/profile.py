@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from mirrornet.image.format.block import MAX_BLOCK_SIZE, MIN_BLOCK_SIZE
 
@@ -33,17 +33,8 @@ class Profile:
     @classmethod
     def parse(cls, data: bytes) -> Profile:
         """The profile in `data`.  Raises ValueError with what is wrong."""
-        if len(data) > MAX_PROFILE:
-            raise ValueError(f"it is longer than {MAX_PROFILE} bytes")
-        try:
-            fields = json.loads(data)
-        except (ValueError, RecursionError):
-            raise ValueError("it is not JSON") from None
-        if not isinstance(fields, dict) or fields.get("mirrornet-profile") != _VERSION:
-            raise ValueError('it has no "mirrornet-profile": 1')
-        size, blocks = fields.get("block_size"), fields.get("blocks")
-        if type(size) is not int or not MIN_BLOCK_SIZE <= size <= MAX_BLOCK_SIZE or size & (size - 1):
-            raise ValueError("its block_size is no power of two from 65536 to 4194304")
+        size, fields = opened(data, "mirrornet-profile")
+        blocks = fields.get("blocks")
         if not isinstance(blocks, list) or not all(type(each) is int and 0 <= each < 1 << 48 for each in blocks):
             raise ValueError("its blocks are no list of numbers")
         if not 0 < len(blocks) <= MAX_BLOCKS:
@@ -62,3 +53,22 @@ class Profile:
             if len(found) >= MAX_BLOCKS:
                 break
         return Profile(block_size, tuple(found)[:MAX_BLOCKS])
+
+
+def opened(data: bytes, kind: str) -> tuple[int, dict[str, Any]]:
+    """(block size, all fields) of the JSON object `data` of that kind: a profile, or what profiles are made of.
+
+    Raises ValueError with what is wrong.
+    """
+    if len(data) > MAX_PROFILE:
+        raise ValueError(f"it is longer than {MAX_PROFILE} bytes")
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(fields, dict) or fields.get(kind) != _VERSION:
+        raise ValueError(f'it has no "{kind}": {_VERSION}')
+    size = fields.get("block_size")
+    if type(size) is not int or not MIN_BLOCK_SIZE <= size <= MAX_BLOCK_SIZE or size & (size - 1):
+        raise ValueError("its block_size is no power of two from 65536 to 4194304")
+    return size, fields
