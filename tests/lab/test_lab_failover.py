@@ -13,15 +13,12 @@ from typing import Any
 import lab_addresses
 import lab_reader
 import pytest
-from contents import some_bytes
+from lab_images import published
 
 from mirrornet.client.mirrors.choice import HEDGE_BURST
-from mirrornet.image.publishing.publish import publish
-from mirrornet.image.trust.keys import keygen
 from mirrornet.lab.mirrors import MirrorServer
 from mirrornet.lab.network import Network
 
-UNIT = 262144
 BLOCKS = 700
 RATE = 200.0  # Mbit/s
 SITES = {
@@ -34,13 +31,7 @@ SITES = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("failover")
-    with (folder / "image").open("wb") as file:
-        for number in range(BLOCKS):
-            file.write(some_bytes(UNIT, number))
-    pin = keygen(folder / "keys", passphrase=None)
-    publish(folder / "image", "disk", folder / "repo", folder / "keys", now=time.time())
-    return folder / "repo", pin
+    return published(tmp_path_factory.mktemp("failover"), BLOCKS)
 
 
 class Place:

@@ -8,22 +8,18 @@ from __future__ import annotations
 import json
 import random
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lab_boot
 import pytest
-from contents import some_bytes
+from lab_images import UNIT, published
 
 from mirrornet.image.format.profile import Profile
-from mirrornet.image.publishing.publish import publish
-from mirrornet.image.trust.keys import keygen
 from mirrornet.lab.mirrors import MirrorServer
 from mirrornet.lab.network import Network
 
-UNIT = 262144
 BLOCKS = 400
 BOOT = tuple(random.Random(9).sample(range(0, BLOCKS, 2), 120))
 SITES = {"home": ["198.18.1.1"], "one": ["198.18.2.1"], "two": ["198.18.3.1"]}
@@ -32,14 +28,9 @@ LARGE = 12 << 20  # bytes of a file for curl
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("prefetch")
-    with (folder / "image").open("wb") as file:
-        for number in range(BLOCKS):
-            file.write(some_bytes(UNIT, number))
-    pin = keygen(folder / "keys", passphrase=None)
-    publish(folder / "image", "disk", folder / "repo", folder / "keys", now=time.time(), profile=Profile(UNIT, BOOT))
-    (folder / "repo" / "large").write_bytes(random.Random(1).randbytes(LARGE))
-    return folder / "repo", pin
+    repo, pin = published(tmp_path_factory.mktemp("prefetch"), BLOCKS, Profile(UNIT, BOOT))
+    (repo / "large").write_bytes(random.Random(1).randbytes(LARGE))
+    return repo, pin
 
 
 class Place:

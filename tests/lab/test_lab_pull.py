@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from contents import some_bytes
+from lab_images import published
 from lab_stage import command, kept
 
-from mirrornet.image.publishing.publish import publish
-from mirrornet.image.trust.keys import keygen
 from mirrornet.lab.mirrors import MirrorServer
 from mirrornet.lab.network import Network
 
-UNIT = 262144
 BLOCKS = 200
 SITES = {
     "home": ["198.18.1.1", "2001:db8:1::1"],
@@ -29,13 +25,7 @@ SITES = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("pull")
-    with (folder / "image").open("wb") as file:
-        for number in range(BLOCKS):
-            file.write(some_bytes(UNIT, number))
-    pin = keygen(folder / "keys", passphrase=None)
-    publish(folder / "image", "disk", folder / "repo", folder / "keys", now=time.time())
-    return folder / "repo", pin
+    return published(tmp_path_factory.mktemp("pull"), BLOCKS)
 
 
 @pytest.fixture
