@@ -75,6 +75,7 @@ class Cache:
         self._quota = quota  # until it is written down
         self._ledger = Ledger(folder)
         self._refused_at = -SUSPEND
+        self._refusals = 0
         self._barren_at = -SUSPEND  # when nothing was found that might leave
         self._room = threading.Lock()  # who makes room
         self._verdict = threading.Lock()  # who says whether the disk refuses
@@ -150,7 +151,7 @@ class Cache:
 
         It waits for other threads that make room or count what is there, so call it from a thread that no reader needs.
         """
-        figures, size = self.figures, len(stored)
+        figures, size, refusals = self.figures, len(stored), self._refusals
         if (self._quota is not None and size > self._quota) or _since(self._refused_at, now):
             return False
         path = self.folder / block_path(ref.hash)
@@ -177,16 +178,17 @@ class Cache:
             self._refuses(error, now)
             return False
         with self._verdict:
-            if not _since(self._refused_at, now):  # what was under way when the disk began to refuse proves nothing
+            if refusals == self._refusals:  # what was under way when the disk began to refuse proves nothing
                 figures.refused = ""
         return True
 
     def _refuses(self, error: OSError, now: float) -> None:
         """The disk refused: nothing is written for a while, and that is said once."""
         with self._verdict:
-            self._refused_at = now
             new = not self.figures.refused
             self.figures.refused = error.strerror or str(error)
+            self._refusals += 1
+            self._refused_at = now  # last: whoever is turned away by it finds the reason
         if new:
             log.warning("the cache %s refuses (%s): serving on without it", self.folder, error.strerror)
 
