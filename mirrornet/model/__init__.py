@@ -7,6 +7,7 @@
     rtt.py       a client's report of its round trips, as it travels
     zone.py      what a zone file means once proven sound
     verdict.py   what may be known of a mirror's health
+    override.py  what an operator says of one by hand
     table.py     the layout of world.table, its reader and encoder
     links.py     which AS is whose provider, whose peer
     sets.py      the layout of its as-sets and route-sets; expansion.py: all that is in one

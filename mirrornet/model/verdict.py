@@ -7,10 +7,11 @@ Two of the three lists of a ranking depend on `usable`; `lagging` mirrors stay a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mirrornet.model.address import Family
+from mirrornet.model.override import Override
 
 
 class State(StrEnum):
@@ -23,9 +24,12 @@ class State(StrEnum):
     DOWN = "down"
     STALE = "stale"  # lagging for longer, or its metadata is expired
     CORRUPT = "corrupt"  # a block or metadata that is not what was signed
+    DRAINED = "drained"  # emptied by hand, to the last address
+    FORCED_UP = "forced up"  # used by hand, whatever probes say
+    FORCED_DOWN = "forced down"  # out by hand, at once
 
 
-USABLE = frozenset({State.UP, State.LAGGING, State.SLOW})
+USABLE = frozenset({State.UP, State.LAGGING, State.SLOW, State.FORCED_UP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,11 @@ class Verdict:
     `serves_select`: whether it serves the repository under the select url, and so may stand in A and AAAA (None: not
     probed).  `holds`: images it was seen to hold (None: not known, taken as all).  `families`: over which it answers,
     where that differs from the whole (None: over all that it has); `usable` if over any.
+
+    `share`: the part of its weight that it may have, 0 to 1: less while it is drained or comes back slowly.
+    `override`: what was said by hand and holds.  `lag`: seconds it has been behind the newest timestamp.
+    `certificate_until`: Unix time at which its TLS certificate ends.  `barred`: askers for whom it is known to be out
+    of reach, in the words of a mirror's `never` (a prefix, `AS64500`, a country, `continent:EU`), each with the reason.
     """
 
     state: State
@@ -48,6 +57,11 @@ class Verdict:
     holds: frozenset[str] | None = None
     repository_version: int | None = None
     families: frozenset[Family] | None = None
+    share: float = 1.0
+    override: Override | None = None
+    lag: float = 0.0
+    certificate_until: float | None = None
+    barred: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def usable(self) -> bool:

@@ -47,6 +47,9 @@ _CLASS: Final = {
     State.DOWN: "poor",
     State.STALE: "poor",
     State.CORRUPT: "poor",
+    State.DRAINED: "fair",
+    State.FORCED_UP: "fair",
+    State.FORCED_DOWN: "poor",
 }
 _COUNTED: Final = {
     "udp": "Queries by UDP",

@@ -18,6 +18,8 @@ from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Zone
 
 Monitors = Mapping[str, Monitor]  # by zone name
+AllVerdicts = dict[str, Verdicts]  # by zone name, then mirror name
+Opinion = Callable[[AllVerdicts], AllVerdicts]
 
 
 class Probing:
@@ -28,10 +30,20 @@ class Probing:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()
         self.monitors: dict[str, Monitor] = {}
+        self.opinions: list[Opinion] = []  # who else has a say, in this order: other eyes, then the operator
 
-    def verdicts(self) -> dict[str, Verdicts]:
-        """By zone name, then mirror name."""
+    def own(self) -> AllVerdicts:
+        """What these probes alone say."""
         return {name: monitor.verdicts() for name, monitor in self.monitors.items()}
+
+    def verdicts(self) -> AllVerdicts:
+        """What is answered by: own probes, and then whoever else has a say."""
+        return self._weighed(self.own())
+
+    def _weighed(self, verdicts: AllVerdicts) -> AllVerdicts:
+        for opinion in self.opinions:
+            verdicts = opinion(verdicts)
+        return verdicts
 
     async def stage(self, zones: Sequence[Zone]) -> dict[str, Monitor]:
         """Monitors for `zones`, first rounds done; none is running that was not.  Raises InputError."""
@@ -46,13 +58,13 @@ class Probing:
         await asyncio.gather(*(monitor.first_round() for monitor in fresh))
         return staged
 
-    def foresee(self, staged: Monitors) -> dict[str, Verdicts]:
+    def foresee(self, staged: Monitors) -> AllVerdicts:
         """The verdicts as they would be if `staged` were swapped in now."""
         for name, monitor in staged.items():
             before = self.monitors.get(name)
             if before is not None and before is not monitor:
                 monitor.take_over(before)
-        return {name: monitor.verdicts() for name, monitor in staged.items()}
+        return self._weighed({name: monitor.verdicts() for name, monitor in staged.items()})
 
     async def swap(self, staged: Monitors, zones: Sequence[Zone]) -> None:
         """Ends the monitors that are not in `staged`, and starts those that are new, where their predecessors were."""

@@ -144,9 +144,10 @@ class Supervisor:
             ranges = sum(len(table.ranges[family].starts) for family in table.ranges)
             status = TableStatus(table.created, ranges, table.place_count, table.checksum)
         zones = {zone.name: ZoneStatus(zone, {}) for zone in self.world.zones}
+        verdicts = self.probing.verdicts()
         for monitor in self.probing.monitors.values():
             flips = {name: track.flips for name, track in monitor.tracks().items()}
-            zones[monitor.zone.name] = ZoneStatus(monitor.zone, monitor.verdicts(), flips, monitor.probes)
+            zones[monitor.zone.name] = ZoneStatus(monitor.zone, verdicts[monitor.zone.name], flips, monitor.probes)
         return Snapshot(
             now=time.time(),
             started=self.started,

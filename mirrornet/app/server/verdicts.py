@@ -9,23 +9,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Final
 
 from mirrornet.image.files import replacing
 from mirrornet.model.errors import InputError
+from mirrornet.model.override import Action, Override
 from mirrornet.model.verdict import State, Verdict, Verdicts
 
 FILE = "verdicts.json"
+_SETS: Final = ("holds", "families")
 
 
 def write(state: Path, verdicts: Mapping[str, Verdicts]) -> None:
     """Replaces the file.  `verdicts` is by zone name, then mirror name."""
-    told = {
-        zone: {
-            name: {**asdict(verdict), "holds": None if verdict.holds is None else sorted(verdict.holds)}
-            for name, verdict in mirrors.items()
-        }
-        for zone, mirrors in verdicts.items()
-    }
+    told = {zone: {name: _written(verdict) for name, verdict in mirrors.items()} for zone, mirrors in verdicts.items()}
     with replacing(state / FILE) as file:
         file.write(json.dumps(told, indent=1).encode())
 
@@ -35,20 +32,23 @@ def read(state: Path) -> dict[str, dict[str, Verdict]] | None:
     path = state / FILE
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            zone: {
-                name: Verdict(
-                    **{
-                        **fields,
-                        "state": State(fields["state"]),
-                        "holds": None if fields["holds"] is None else frozenset(fields["holds"]),
-                    }
-                )
-                for name, fields in mirrors.items()
-            }
-            for zone, mirrors in told.items()
-        }
+        return {zone: {name: _read(fields) for name, fields in mirrors.items()} for zone, mirrors in told.items()}
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: this is not what `mirrornet serve` writes ({error}): remove it") from None
+
+
+def _written(verdict: Verdict) -> dict[str, Any]:
+    fields = asdict(verdict)
+    for name in _SETS:
+        fields[name] = None if fields[name] is None else sorted(fields[name])
+    return fields
+
+
+def _read(fields: dict[str, Any]) -> Verdict:
+    sets = {name: None if fields[name] is None else frozenset(fields[name]) for name in _SETS}
+    override = fields["override"]
+    if override is not None:
+        override = Override(**{**override, "action": Action(override["action"])})
+    return Verdict(**{**fields, **sets, "state": State(fields["state"]), "override": override})

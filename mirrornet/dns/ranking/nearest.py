@@ -44,6 +44,7 @@ DEMOTED: Final = frozenset({State.LAGGING, State.SLOW})
 LAST_RESORTS: Final = (
     frozenset({State.STALE}),
     frozenset({State.UNKNOWN, State.DOWN}),
+    frozenset({State.DRAINED, State.FORCED_DOWN}),  # better than a liar, and somebody meant it
     frozenset({State.CORRUPT}),
 )
 
@@ -55,6 +56,8 @@ class Reason(StrEnum):
     STALE = "stale: its copy is too old"
     CORRUPT = "corrupt: it served bytes that were not signed"
     UNKNOWN = "not probed yet"
+    DRAINED = "drained by hand"
+    FORCED_DOWN = "forced down by hand"
     NO_IMAGE = "does not hold the image"
     NOT_ONLY = "serves only others (`only`)"
     NEVER = "never serves this place (`never`)"
@@ -75,6 +78,8 @@ _STATES = {
     State.STALE: Reason.STALE,
     State.CORRUPT: Reason.CORRUPT,
     State.UNKNOWN: Reason.UNKNOWN,
+    State.DRAINED: Reason.DRAINED,
+    State.FORCED_DOWN: Reason.FORCED_DOWN,
 }
 
 
