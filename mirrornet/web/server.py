@@ -3,23 +3,29 @@
 It runs in the supervisor's event loop and answers from one Snapshot, made when somebody asks.  GET and HEAD only; no
 request has a body; no path but these.  Every response, errors too, carries headers that leave a browser nothing to run
 and nobody a reason to frame it.
+
+The loop also probes mirrors, so nobody may keep it busy: connections come through a Listener (listener.py), heads are
+small, and one address may ask RATE times a second; what is over gets 429 and costs no Snapshot.  A connection that
+sends no request, or does not read its answer, is cut at its deadline.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import os
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
 
-from mirrornet.model.address import bracketed, parse_address
+from mirrornet.model.address import parse_address
 from mirrornet.model.errors import LocalError
+from mirrornet.web.listener import Limits, Listener
 from mirrornet.web.metrics import CONTENT_TYPE, Metrics
 from mirrornet.web.page import STYLE, render
+from mirrornet.web.rate import Rates
 from mirrornet.web.status import Snapshot, document
 
 _log = logging.getLogger(__name__)
@@ -34,50 +40,87 @@ _HEADERS: Final = {
     "Server": "mirrornet",
 }
 _GRACE: Final = 1.0  # seconds that `stop` waits for requests under way
-_IDLE: Final = 15.0  # seconds a connection may be kept alive
+LIMITS: Final = Limits(rate=50.0, burst=100.0, connections=128, each=64, deadline=15.0, held=32)
+RATE: Final = 20.0  # requests a second of one address: a page with its parts, and a scraper beside it
+BURST: Final = 60.0
+HEAD_LIMIT: Final = 4096  # bytes of one header line
+_SILENT: Final = logging.getLogger(f"{__name__}.http")  # what strangers get wrong fills no log
+_SILENT.setLevel(logging.CRITICAL + 1)
 
 
 class Window:
     """`snapshot` is called once a request, in the event loop, and should take no longer than a millisecond or two."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], limits: Limits = LIMITS) -> None:
         self._snapshot = snapshot
         self._metrics = Metrics(snapshot)
+        self._limits = limits
+        self._rates = Rates(RATE, BURST)
         self._runner: web.AppRunner | None = None
-        self._port = 0
+        self._listener: Listener | None = None
 
     @property
     def port(self) -> int:
         """The port really bound; 0 while stopped."""
-        return self._port
+        return 0 if self._listener is None else self._listener.port
 
     async def start(self, address: str, port: int) -> None:
         """Listens on `address`, an IP address, and `port`, 0 for any.  Raises LocalError where it cannot."""
-        app = web.Application(client_max_size=1024, middlewares=[_last_border])
+        app = web.Application(client_max_size=1024, middlewares=[self._border])
         app.on_response_prepare.append(_add_headers)
         app.router.add_get("/", self._page)
         app.router.add_get("/style.css", self._style)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/status.json", self._status)
         app.router.add_get("/metrics", self._text)
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=_IDLE, shutdown_timeout=_GRACE)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            logger=_SILENT,
+            keepalive_timeout=self._limits.deadline,
+            shutdown_timeout=_GRACE,
+            max_line_size=HEAD_LIMIT,
+            max_field_size=HEAD_LIMIT,
+            lingering_time=0,
+        )
         await runner.setup()
+        assert runner.server is not None
+        listener = Listener(runner.server, self._limits)
         try:
-            await web.TCPSite(runner, address, port).start()
-        except OSError as error:
+            what, remedy = "the status page cannot listen", "end that, or give another --http"
+            listener.start(parse_address(address), port, what, remedy)
+        except LocalError:
             await runner.cleanup()
-            where = bracketed(parse_address(address))
-            raise LocalError(
-                f"{where}:{port}: the status page cannot listen ({_short(error)}): end that, or give another --http"
-            ) from None
-        self._runner = runner
-        self._port = int(runner.addresses[0][1])
+            raise
+        self._runner, self._listener = runner, listener
 
     async def stop(self) -> None:
         """Closes all connections.  May be called twice, and without a start."""
-        runner, self._runner, self._port = self._runner, None, 0
+        listener, self._listener = self._listener, None
+        runner, self._runner = self._runner, None
+        if listener is not None:
+            await listener.stop()
         if runner is not None:
             await runner.cleanup()
+
+    @web.middleware
+    async def _border(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Who asks too often waits; a bug of ours is one line in the log and a 500 without a traceback."""
+        if self._listener is not None:
+            self._listener.renew(request.transport)
+        wait = self._rates.wait(request.remote, time.monotonic())
+        if wait:
+            text = f"one address may ask {RATE:.0f} times a second\n"
+            return web.Response(status=429, text=text, headers={"Retry-After": str(math.ceil(wait))})
+        try:
+            return await handler(request)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            _log.error("%s cannot be shown: %s: %s", request.path, type(error).__name__, error)
+            return web.Response(status=500, text="this cannot be shown just now; the log says why\n")
 
     async def _page(self, request: web.Request) -> web.Response:
         return web.Response(text=render(self._snapshot()), content_type="text/html")
@@ -97,24 +140,5 @@ class Window:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-def _short(error: OSError) -> str:
-    known = {errno.EADDRINUSE: "the port is in use", errno.EADDRNOTAVAIL: "this machine has no such address"}
-    return known.get(error.errno or 0) or (os.strerror(error.errno) if error.errno else str(error))
-
-
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
-
-
-@web.middleware
-async def _last_border(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """A bug of ours is one line in the log and a 500 without a traceback."""
-    try:
-        return await handler(request)
-    except web.HTTPException:
-        raise
-    except Exception as error:
-        _log.error("%s cannot be shown: %s: %s", request.path, type(error).__name__, error)
-        return web.Response(status=500, text="this cannot be shown just now; the log says why\n")

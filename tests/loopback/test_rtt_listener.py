@@ -6,14 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from mirrornet.model.address import Address, parse_address
 from mirrornet.model.errors import LocalError
 from mirrornet.model.rtt import RttReport
-from mirrornet.web import reports
-from mirrornet.web.reports import ReportListener
+from mirrornet.web.reports import LIMITS, ReportListener
 
 BODY = json.dumps({"v": 1, "select": "select.zone.test", "rtt": {"tokyo": 41.5, "paris": 240}}).encode()
 HOME = parse_address("127.0.0.1")
@@ -22,10 +22,11 @@ HOME = parse_address("127.0.0.1")
 class Box:
     """A listener and what it took."""
 
-    def __init__(self) -> None:
+    def __init__(self, **limits: float) -> None:
         self.taken: list[tuple[Address, RttReport]] = []
         self.status = 204
-        self.listener = ReportListener(self.take)
+        # The tests are quicker than any client; the one of the bucket sets its own.
+        self.listener = ReportListener(self.take, replace(LIMITS, **({"rate": 1e6, "burst": 1e6} | limits)))
 
     def take(self, client: Address, report: RttReport) -> int:
         if self.status == 500:
@@ -59,11 +60,8 @@ def status(reply: bytes) -> int:
 
 
 @pytest.fixture
-async def box(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Box]:
-    # The tests are quicker than any client; the one of the bucket sets its own.
-    monkeypatch.setattr(reports, "RATE", 1e6)
-    monkeypatch.setattr(reports, "BURST", 1e6)
-    running = Box()
+async def box(request: pytest.FixtureRequest) -> AsyncIterator[Box]:
+    running = Box(**getattr(request, "param", {}))
     await running.listener.start(HOME, 0)
     yield running
     await running.listener.stop()
@@ -125,8 +123,8 @@ async def test_one_request_a_connection(box: Box) -> None:
     assert reply.count(b"HTTP/1.1") == 1 and len(box.taken) == 1
 
 
-async def test_who_is_slow_is_cut(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "DEADLINE", 0.2)
+@pytest.mark.parametrize("box", [{"deadline": 0.5}], indirect=True)
+async def test_who_is_slow_is_cut(box: Box) -> None:
     head = b"POST /v1/rtt HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{"
     replies = await asyncio.gather(*(box.raw(octets) for octets in (b"", b"P", head, head[:30])))
     assert all(b"204" not in reply for reply in replies) and not box.taken
@@ -138,14 +136,13 @@ async def test_a_body_that_ends_early_is_refused(box: Box) -> None:
     assert status(await box.raw(head, end=True)) in (0, 400) and not box.taken
 
 
-async def test_a_flood_of_silent_connections_is_bounded_and_passes(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "DEADLINE", 0.3)
-    monkeypatch.setattr(reports, "CONNECTIONS", 8)
+@pytest.mark.parametrize("box", [{"deadline": 0.5, "connections": 8}], indirect=True)
+async def test_a_flood_of_silent_connections_is_bounded_and_passes(box: Box) -> None:
     silent = [asyncio.create_task(box.raw(b"")) for _ in range(24)]
     try:
         worst = 0
         while not all(task.done() for task in silent):
-            worst = max(worst, len(box.listener._open))
+            worst = max(worst, box.listener.open)
             await asyncio.sleep(0.02)
         assert 0 < worst <= 8
     finally:
@@ -154,10 +151,8 @@ async def test_a_flood_of_silent_connections_is_bounded_and_passes(box: Box, mon
     assert await box.post() == 204
 
 
-async def test_connections_are_accepted_by_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "RATE", 20.0)
-    monkeypatch.setattr(reports, "BURST", 2.0)
-    box = Box()
+async def test_connections_are_accepted_by_a_bucket() -> None:
+    box = Box(rate=20.0, burst=2.0)
     await box.listener.start(HOME, 0)
     try:
         begun = time.monotonic()
