@@ -21,6 +21,7 @@ from aiohttp import web
 
 from mirrornet.model.address import Address, parse_address
 from mirrornet.model.rtt import BODY_LIMIT, PATH, RttReport, parse_report
+from mirrornet.web.handler import HEADERS, handlers
 from mirrornet.web.listener import Limits, Listener
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ log = logging.getLogger(__name__)
 # 50 connections a second are some 2 % of a processor, and 180,000 reports an hour.
 LIMITS: Final = Limits(rate=50.0, burst=100.0, connections=128, each=64, deadline=5.0)
 HEAD_LIMIT: Final = 2048  # bytes of one header line
-_SILENT: Final = logging.getLogger(f"{__name__}.http")  # what strangers get wrong fills no log
-_SILENT.setLevel(logging.CRITICAL + 1)
 
 Take = Callable[[Address, RttReport], int]  # the HTTP status: 204, 404 or 429
 
@@ -56,15 +55,8 @@ class ReportListener:
 
     async def start(self, address: Address, port: int) -> None:
         """Listens on `address` and `port`, 0 for any.  Raises LocalError where it cannot."""
-        server = web.Server(
-            self._handle,
-            access_log=None,
-            logger=_SILENT,
-            max_line_size=HEAD_LIMIT,
-            max_field_size=HEAD_LIMIT,
-            lingering_time=0,
-        )
-        listener = Listener(server, self._limits)
+        server = web.Server(self._handle)
+        listener = Listener(handlers(server, HEAD_LIMIT, self._limits.deadline), self._limits)
         listener.start(address, port, "reports cannot be taken", "end that, or change `server: rtt`")
         self._listener, self._server = listener, server
 
@@ -80,7 +72,7 @@ class ReportListener:
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         status, text = await self._answer(request)
         self.counts[str(status)] = self.counts.get(str(status), 0) + 1
-        headers = {"Connection": "close", "Cache-Control": "no-store", "Server": "mirrornet"}
+        headers = {**HEADERS, "Connection": "close"}
         if status == 429:
             headers["Retry-After"] = "3600"
         response = web.Response(status=status, text=f"{text}\n" if text else None, headers=headers)

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from mirrornet.model.address import parse_address
 from mirrornet.model.errors import LocalError
+from mirrornet.web.handler import HEADERS, handlers
 from mirrornet.web.listener import Limits, Listener
 from mirrornet.web.metrics import CONTENT_TYPE, Metrics
 from mirrornet.web.page import STYLE, render
@@ -29,23 +30,11 @@ from mirrornet.web.rate import Rates
 from mirrornet.web.status import Snapshot, document
 
 _log = logging.getLogger(__name__)
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Server": "mirrornet",
-}
 _GRACE: Final = 1.0  # seconds that `stop` waits for requests under way
 LIMITS: Final = Limits(rate=50.0, burst=100.0, connections=128, each=64, deadline=15.0, held=32)
 RATE: Final = 20.0  # requests a second of one address: a page with its parts, and a scraper beside it
 BURST: Final = 60.0
 HEAD_LIMIT: Final = 4096  # bytes of one header line
-_SILENT: Final = logging.getLogger(f"{__name__}.http")  # what strangers get wrong fills no log
-_SILENT.setLevel(logging.CRITICAL + 1)
 
 
 class Window:
@@ -73,19 +62,10 @@ class Window:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/status.json", self._status)
         app.router.add_get("/metrics", self._text)
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            logger=_SILENT,
-            keepalive_timeout=self._limits.deadline,
-            shutdown_timeout=_GRACE,
-            max_line_size=HEAD_LIMIT,
-            max_field_size=HEAD_LIMIT,
-            lingering_time=0,
-        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
         await runner.setup()
         assert runner.server is not None
-        listener = Listener(runner.server, self._limits)
+        listener = Listener(handlers(runner.server, HEAD_LIMIT, self._limits.deadline), self._limits)
         try:
             what, remedy = "the status page cannot listen", "end that, or give another --http"
             listener.start(parse_address(address), port, what, remedy)
@@ -141,4 +121,4 @@ class Window:
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
+    response.headers.update(HEADERS)
