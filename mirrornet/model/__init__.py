@@ -11,6 +11,7 @@
     table.py     the layout of world.table, its reader and encoder
     links.py     which AS is whose provider, whose peer
     sets.py      the layout of its as-sets and route-sets; expansion.py: all that is in one
+    regions.py   whom each mirror serves
     names.py     what may name an image; which known name was meant
     problem.py   one fault of a text somebody wrote
     errors.py    whose fault it is, and the exit code

@@ -12,13 +12,16 @@ import pytest
 from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.planning.planfile import Ranges
 from mirrornet.dns.ranking.estimate import estimate
+from mirrornet.dns.ranking.nearest import FAMILIES
 from mirrornet.dns.simulate.compare import moves, simulate
+from mirrornet.dns.simulate.regions import regions
 from mirrornet.dns.simulate.scopes import world_scopes
 from mirrornet.dns.simulate.sides import Side
 from mirrornet.dns.simulate.space import of_clients, space
 from mirrornet.dns.simulate.text import percent, text
 from mirrornet.model.address import parse_prefix
 from mirrornet.model.place import UNKNOWN, Place
+from mirrornet.model.regions import Regions
 from mirrornet.model.table import WorldTable, encode_place
 from mirrornet.model.table import encode as encode_table
 from mirrornet.model.verdict import State, Verdict
@@ -194,6 +197,34 @@ def test_scopes_are_those_that_single_addresses_get(family: int, bits: int, code
     assert {length: scope.blocks for length, scope in found.items()} == blocks
     for length, count in blocks.items():
         assert found[length].share == pytest.approx(count / 2**length)
+
+
+def served(one: Side) -> Regions:
+    return regions(one, {family: space(family, (one.table,), (one.zone,)) for family in FAMILIES})
+
+
+def test_regions_are_the_loads_by_country() -> None:
+    found = served(side())
+    assert found.shares[4] == {"tokyo": 0.5, "paris": 0.5}  # a quarter each is near, and half of what has no place
+    assert found.shares[6] == {"tokyo": 1.0}  # the only one with an IPv6 address
+    assert found.countries["JP"] == {"tokyo": 0.25} and found.countries["FR"] == {"paris": 0.25}
+    assert found.countries[""] == {"tokyo": 0.25, "paris": 0.25}
+    assert found.of("paris") == [("", 0.5), ("FR", 1.0)] and found.chief("JP") == "tokyo"
+    assert found.chief("BR") == "" and found.of("oslo") == []
+
+
+def test_regions_follow_a_mirror_that_goes_down_and_count_as_simulate_does() -> None:
+    after = side(tokyo=DOWN)
+    found = served(after)
+    assert found.shares[4] == {"paris": 1.0} and found.chief("JP") == "paris"
+    one, six = simulate(after, after).families
+    assert {load.mirror: load.after for load in one.loads if load.after} == found.shares[4]
+    assert {load.mirror: load.after for load in six.loads if load.after} == found.shares[6]
+
+
+def test_regions_without_a_table() -> None:
+    found = served(side(world=None))
+    assert found.shares[4] == {"tokyo": 0.5, "paris": 0.5} and list(found.countries) == [""]
 
 
 def test_the_text_fits_a_narrow_terminal_and_tells_who_moves() -> None:

@@ -3,6 +3,7 @@
 space.py      which addresses count, and how much
 sides.py      one plan as columns: what each address gets, and how far that is
 compare.py    what moves from where to where, the load of each mirror, the estimates
+regions.py    whom each mirror serves, for the status page
 scopes.py     how many answers and scopes a resolver has to keep
 text.py       the same for a person
 
