@@ -9,12 +9,14 @@ Keys may be added; none changes its meaning.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mirrornet import __version__
+from mirrornet.model.override import Override
 from mirrornet.model.place import Place
+from mirrornet.model.regions import Regions
 from mirrornet.model.verdict import State, Verdict, Verdicts
 from mirrornet.model.zone import Mirror, Zone
 
@@ -43,16 +45,37 @@ class TableStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a mirror's state in the past: when (Unix time), to what, and why."""
+
+    at: float
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneStatus:
-    """One zone: what its file says, what probes say, and how often each mirror's `usable` has changed, by name."""
+    """One zone: what its file says, what probes say, and how often each mirror's `usable` has changed, by name.
+
+    By mirror, too: `changes`, the last ones of its state, the newest last; `places`, where it is as the ranking has it
+    (the zone file's word, else looked up by address); `asked`, its share of the answers that were given.  `regions`: by
+    select name, whom each mirror serves; none while that is being reckoned.
+    """
 
     zone: Zone
     verdicts: Verdicts
     flips: Mapping[str, int] = field(default_factory=dict)
     probes: int = 0
+    changes: Mapping[str, Sequence[Change]] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    regions: Mapping[str, Regions] = field(default_factory=dict)
+    asked: Mapping[str, float] = field(default_factory=dict)
 
     def verdict(self, mirror: Mirror) -> Verdict:
         return self.verdicts.get(mirror.name, _NEVER_SEEN)
+
+    def place(self, mirror: Mirror) -> Place:
+        return self.places.get(mirror.name, mirror.place)
 
     @property
     def usable(self) -> int:
@@ -150,20 +173,38 @@ def _mirror(snapshot: Snapshot, status: ZoneStatus, mirror: Mirror) -> dict[str,
         "name": mirror.name,
         "url": mirror.url,
         "addresses": [str(address) for address in mirror.addresses],
-        "place": _place(mirror.place),
+        "place": _place(status.place(mirror)),
         "weight": mirror.weight,
+        "share": round(verdict.share, 4),
+        "override": _override(verdict.override),
         "state": str(verdict.state),
         "usable": verdict.usable,
         "since": verdict.since or None,
         "for_seconds": _age(snapshot, verdict.since) if verdict.since else None,
         "reason": verdict.reason,
         "rtt_ms": _finite(verdict.rtt_ms),
+        "lag_seconds": _finite(verdict.lag),
         "promise_seconds": _finite(verdict.promise),
         "serves_select": verdict.serves_select,
         "holds": None if verdict.holds is None else sorted(verdict.holds),
         "repository_version": verdict.repository_version,
         "flips": status.flips.get(mirror.name, 0),
+        "changes": [
+            {"at": change.at, "state": str(change.state), "reason": change.reason}
+            for change in status.changes.get(mirror.name, ())
+        ],
+        "address_share": {name: _addresses(regions, mirror.name) for name, regions in status.regions.items()},
+        "query_share": _finite(status.asked.get(mirror.name, 0.0)) if status.asked else None,
     }
+
+
+def _override(override: Override | None) -> dict[str, Any] | None:
+    return None if override is None else {**asdict(override), "action": str(override.action)}
+
+
+def _addresses(regions: Regions, mirror: str) -> dict[str, float]:
+    """The mirror's share of the addresses of each family, from 0 to 1."""
+    return {f"ipv{family}": round(shares.get(mirror, 0.0), 6) for family, shares in regions.shares.items()}
 
 
 def _place(place: Place) -> dict[str, Any]:
