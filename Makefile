@@ -1,7 +1,7 @@
 # What a newcomer needs: `make demo` and `make test`.  Both set up all they need (scripts/setup).
 PYTHON = .venv/bin/python
 
-.PHONY: demo test lint setup clean fuzz-dns
+.PHONY: demo test lint setup clean fuzz-dns soak
 .PHONY: bench-dns bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot bench-read
 demo:
 	@scripts/setup demo
@@ -32,6 +32,10 @@ fuzz-dns: setup
 	@$(PYTHON) bench/fuzz_dns.py
 	@$(PYTHON) bench/fuzz_step.py
 	@$(PYTHON) bench/equal_dns.py
+
+# Ten minutes in a lab: load, readers, and a fault every five seconds (mirrornet/lab/soak); SEED=7 is the same day again.
+soak: setup
+	@$(PYTHON) -m mirrornet.lab.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 # Six minutes: how long a dead mirror stays in what resolvers give, ours beside gdnsd's (bench/failover.py).
 bench-failover: setup

@@ -20,6 +20,8 @@ and for an operator's own zone, `mirrornet lab`:
     trial.py        all mount and read, a mirror is cut off, all read on
     report.py       what each client got, before and after                                    (pure)
 
+    soak/           load, readers and faults for minutes on end, and a judge
+
 Decisions
 ---------
 - 2026-11-23: no kernel on our machines has netem, and a test must not depend on one that has.  A process that forwards

@@ -116,7 +116,8 @@ class MirrorServer:
         (self.home / "disk").mkdir(parents=True)
         (self.home / "tmp").mkdir()
         self.disk = Disk(network, self.home / "disk", disk) if disk else None
-        shutil.copytree(repository, self.folder, copy_function=os.link if linked else shutil.copy2)
+        self._copy_file = os.link if linked else shutil.copy2
+        shutil.copytree(repository, self.folder, copy_function=self._copy_file)
         self.url = url or self._usual_url()
         parts = urlsplit(self.url)
         self.host, self.path = parts.hostname or "", unquote(parts.path).rstrip("/") + "/"
@@ -228,7 +229,7 @@ class MirrorServer:
             return
         fresh, before = self.home / "disk" / "fresh", self.home / "disk" / "before"
         try:
-            shutil.copytree(repository, fresh)
+            shutil.copytree(repository, fresh, copy_function=self._copy_file)
         except OSError as error:
             shutil.rmtree(fresh, ignore_errors=True)
             why = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
@@ -263,8 +264,11 @@ class MirrorServer:
         beside.rename(path)
 
 
-def wait_for(holds: Callable[[], object]) -> None:
-    """Returns when `holds()`, or after START_SECONDS."""
+def wait_for(holds: Callable[[], object]) -> bool:
+    """Returns when `holds()`, or after START_SECONDS; whether it held."""
     end = time.monotonic() + START_SECONDS
-    while not holds() and time.monotonic() < end:
+    while not holds():
+        if time.monotonic() > end:
+            return False
         time.sleep(0.01)
+    return True

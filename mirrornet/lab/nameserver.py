@@ -81,6 +81,11 @@ class NameServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def log(self) -> str:
         """What it has said so far."""
         return (self.home / "log").read_text("utf-8", "replace")
@@ -93,8 +98,8 @@ class NameServer:
                 self.site, command, cwd=self.home, stdout=out, stderr=out, env={**os.environ, **environment}
             )
         self._process = process
-        wait_for(lambda: process.poll() is not None or self.healthy())
-        if process.poll() is not None or not self.healthy():
+        ready = wait_for(lambda: process.poll() is not None or self.healthy())
+        if process.poll() is not None or not ready:
             raise LocalError(f"lab: {self.site}: serve does not start: {self.log.strip().splitlines()[-1]}")
 
     def healthy(self) -> bool:
