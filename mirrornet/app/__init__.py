@@ -6,6 +6,7 @@ copying.py    `sync` and `audit`: the client's ways to mirrors, lent to the imag
 refresh.py    `refresh`: a copy of an image, its own upgrade, a check, a publish
 lab.py        `lab`: a zone of the operator's, tried on this machine
 control.py    the socket on which a running process is asked
+notify.py     what the service manager is told, and what it keeps for us
 daemon.py     leaving a process behind, and hearing from it until it is ready
 folders.py    where state, cache and sockets live
 lock.py       one process a folder

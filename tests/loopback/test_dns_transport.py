@@ -19,7 +19,7 @@ import dns.name
 import pytest
 from dns_sockets import exact
 
-from mirrornet.app.server.workers import open_sockets
+from mirrornet.app.server.sockets import open_all
 from mirrornet.dns.serving import batch, counters, step
 from mirrornet.dns.serving.answer import Responder
 from mirrornet.dns.serving.transport import Limits, serve
@@ -71,7 +71,8 @@ def start() -> Iterator[Callable[..., Server]]:
 
     def begin(hosts: list[str] = HOSTS, limits: Limits | None = None) -> Server:
         server = Server()
-        (sockets,), bound = open_sockets([(ip_address(host), 0) for host in hosts], 1)
+        opened = open_all([(ip_address(host), 0) for host in hosts])
+        sockets, bound = opened.slots[0], opened.addresses
         server.ports.update((str(address), port) for address, port in bound)
         responder = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"test", counts=server.counts)
         compiled = step.load(STEPS[0], server.counts) if STEPS else None

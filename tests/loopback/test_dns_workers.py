@@ -22,7 +22,8 @@ import dns.rcode
 import pytest
 
 from mirrornet.app.server.inherit import left_behind
-from mirrornet.app.server.workers import Workers, open_sockets
+from mirrornet.app.server.sockets import open_all
+from mirrornet.app.server.workers import Workers
 from mirrornet.dns.message.manners import Manners
 from mirrornet.dns.planning.planfile import encode
 from mirrornet.model.errors import LocalError
@@ -303,7 +304,7 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path):
             with pytest.raises(LocalError, match=f"^cannot listen on 127.0.0.1 port {port} .*another program has it"):
                 await Workers([(address, port)], tmp_path, 1).start()
     with pytest.raises(LocalError, match="no such address"):
-        open_sockets([(address, 0), (ip_address("192.0.2.1"), 0)], 1)
+        open_all([(address, 0), (ip_address("192.0.2.1"), 0)])
 
 
 async def test_a_state_folder_that_is_a_file(tmp_path):

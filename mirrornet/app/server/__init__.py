@@ -1,11 +1,12 @@
 """`mirrornet serve` and what belongs to it: the supervisor, its workers, what they are told, what is kept of it.
 
 serve.py        the supervisor of `mirrornet serve`: health, planner, workers, window
-workers.py      the worker processes and their sockets
+workers.py      the worker processes
+sockets.py      the sockets they read, opened or taken from the service manager
 answering.py    from a world and its verdicts to answers
 probing.py      the monitors of all zones, and how one set follows another
 verdicts.py     what `serve` knows of the mirrors, for `explain`
-inherit.py      how a new supervisor follows one that was killed
+inherit.py      how a new supervisor follows one that was killed or restarted
 files.py        when the files are worth reading again
 manners.py      from `server:` in a zone file to what workers are told
 measuring.py    from clients' reports of round trips to the plan

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from mirrornet.app.notify import Manager
+from mirrornet.app.server.sockets import Endpoint, Sockets, open_all
 from mirrornet.app.server.trouble import Trouble
 from mirrornet.app.server.verdicts import FILE, write
-from mirrornet.app.server.workers import Endpoint, Workers, open_secure, open_sockets
+from mirrornet.app.server.workers import Workers
 from mirrornet.app.server.world import World
 from mirrornet.dns.message.manners import Keeper, Manners
 from mirrornet.dns.planning import planfile
@@ -51,15 +52,22 @@ class Engine(Protocol):
     def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None: ...
     def counters(self) -> dict[str, int]: ...
     async def stop(self) -> None: ...
+    async def leave(self) -> None: ...
 
 
 class FastEngine:
     """Worker processes over a mapped plan."""
 
     def __init__(
-        self, listen: Sequence[Endpoint], state: Path, count: int, manners: Manners, secure: Sequence[Endpoint] = ()
+        self,
+        listen: Sequence[Endpoint],
+        state: Path,
+        count: int,
+        manners: Manners,
+        secure: Sequence[Endpoint] = (),
+        manager: Manager | None = None,
     ) -> None:
-        self._workers = Workers(listen, state, count, manners, secure)
+        self._workers = Workers(listen, state, count, manners, secure, manager=manager)
 
     @property
     def addresses(self) -> list[Endpoint]:
@@ -84,15 +92,25 @@ class FastEngine:
     async def stop(self) -> None:
         await self._workers.stop()
 
+    async def leave(self) -> None:
+        await self._workers.leave()
+
 
 class ReferenceEngine:
     """dns/reference.py behind the workers' own transport, in one thread of this process."""
 
-    def __init__(self, listen: Sequence[Endpoint], manners: Manners, secure: Sequence[Endpoint] = ()) -> None:
+    def __init__(
+        self,
+        listen: Sequence[Endpoint],
+        manners: Manners,
+        secure: Sequence[Endpoint] = (),
+        manager: Manager | None = None,
+    ) -> None:
         self._listen = listen
         self._secure = secure
+        self._manager = manager
         self._keeper = Keeper(manners, log.warning)
-        self._sockets: list[socket.socket] = []
+        self._sockets = Sockets([], [])
         self._thread: threading.Thread | None = None
         self._counts = [0] * len(counters.NAMES)
         self._world: World | None = None
@@ -102,12 +120,11 @@ class ReferenceEngine:
         self.secure_addresses: list[Endpoint] = []
 
     async def start(self) -> None:
-        slots, self.addresses = open_sockets(self._listen, 1)
-        secure: list[socket.socket] = []
-        self.secure_addresses = open_secure(self._secure, [secure])
-        self._sockets = slots[0] + secure
+        self._sockets = open_all(self._listen, self._secure, manager=self._manager)
+        self.addresses, self.secure_addresses = self._sockets.addresses, self._sockets.secure_addresses
+        plain, secure = self._sockets.slots[0], self._sockets.secure[0]
         how = {"counts": self._counts, "secure": secure, "tls": self._keeper.tls}
-        self._thread = threading.Thread(target=serve, args=(slots[0], self._current), kwargs=how, daemon=True)
+        self._thread = threading.Thread(target=serve, args=(plain, self._current), kwargs=how, daemon=True)
         self._thread.start()
 
     def _current(self) -> Respond | None:
@@ -143,9 +160,11 @@ class ReferenceEngine:
         self._respond = None
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 3)
-        for sock in self._sockets:
-            sock.close()
-        self._sockets = []
+        self._sockets.close()
+
+    async def leave(self) -> None:
+        """A thread cannot outlive its process: it ends."""
+        await self.stop()
 
 
 def _finder(world: World) -> Callable[[Address], Match]:

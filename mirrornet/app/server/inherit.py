@@ -1,12 +1,17 @@
-"""What a supervisor that was killed leaves behind: workers that go on answering, and how the next one follows it.
+"""What a supervisor leaves behind that was killed, or restarted: workers that go on answering, and how they end.
 
 A worker whose lifeline ends (dns/serving/worker.py) answers on from its last plan, for the planner's death is no reason
 to be silent.  It does so for a minute: longer than any service manager takes to start a new supervisor, shorter than a
-dead mirror should go unnoticed, since nobody probes meanwhile.  A supervisor that starts in the same state folder ends
-them first: they hold the sockets, and two plans at once would give two answers.
+dead mirror should go unnoticed, since nobody probes meanwhile.
 
-Rejected: planning in a child of a smaller supervisor (the same minute of old answers, one more process, and the smaller
-one can be killed as well); sockets handed from the old to the new (nobody is there to hand them over).
+The supervisor that starts next in the same state folder ends them.  Where the service manager kept the sockets
+(app/notify.py), it does so when its own workers have a plan: a restart takes seconds, in which tables are read and
+mirrors probed, and nobody is without an answer.  Elsewhere it does so at once: they hold the ports.
+
+They are found by their command lines, which name the state folder; a list of their ids was rejected, since of two
+supervisors that die one after the other the second one's list would hide the first one's workers.  Rejected, too:
+planning in a child of a smaller supervisor (the same minute of old answers, one more process, and the smaller one can
+be killed as well).
 """
 
 from __future__ import annotations
@@ -20,9 +25,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from mirrornet.dns.serving.control import ControlPage
-from mirrornet.model.errors import LocalError
-
 log = logging.getLogger(__name__)
 
 GRACE: Final = 60.0  # seconds that workers answer on without a supervisor
@@ -31,42 +33,47 @@ _MODULE: Final = b"mirrornet.dns.serving.worker"
 
 
 def left_behind(state: Path) -> list[int]:
-    """Process ids of the workers that still answer from the folder `state`.
-
-    Their ids stand in the control page; whether such a process is one of them, its command line says.
-    """
+    """Process ids of the workers that still answer from the folder `state`."""
     try:
-        page = ControlPage.open(state)
-    except (LocalError, OSError):
+        found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    except OSError:  # this is no Linux, where a worker left behind ends by itself
         return []
-    try:
-        pids = [page.counters(row)["pid"] for row in range(page.rows)]
-    finally:
-        page.close()
-    return [pid for pid in pids if pid > 1 and _is_worker(pid, state)]
+    wanted = os.fsencode(f'"{state.absolute()}"')
+    return [pid for pid in found if any(wanted in word for word in _words(pid)) and _ours(pid)]
 
 
-def _is_worker(pid: int, state: Path) -> bool:
+def _words(pid: int) -> list[bytes]:
+    """The command line of a worker; nothing for every other process, and for one that has ended."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:  # it has ended; or this is no Linux, where a worker left behind ends by itself
+    except OSError:
+        return []
+    return words if _MODULE in words else []
+
+
+def _ours(pid: int) -> bool:
+    """Whether it is no other user's, and not in a container, where the same path is another folder."""
+    try:
+        if os.geteuid() not in (0, Path(f"/proc/{pid}").stat().st_uid):
+            return False
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
         return False
-    return _MODULE in words and any(os.fsencode(f'"{state}"') in word for word in words)
+    return all(len(line.split()) == 2 for line in lines if line.startswith("NSpid:"))
 
 
-async def take_over(state: Path) -> None:
-    """Ends the workers that a killed supervisor left in the folder `state`.  Does nothing where there are none."""
-    pids = left_behind(state)
+async def end(pids: list[int]) -> None:
+    """Ends these workers, which a supervisor before us has left.  Does nothing where there are none."""
     if not pids:
         return
-    log.warning("a supervisor was killed; its workers (%s) have answered on and end now", ", ".join(map(str, pids)))
+    log.info("the last server's workers (%s) have answered on and end now", ", ".join(map(str, pids)))
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in pids:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
-        end = time.monotonic() + _PATIENCE
-        while pids and time.monotonic() < end:
-            pids = [pid for pid in pids if _is_worker(pid, state)]
+        limit = time.monotonic() + _PATIENCE
+        while pids and time.monotonic() < limit:
+            pids = [pid for pid in pids if _words(pid)]
             await asyncio.sleep(0.005)
         if not pids:
             return

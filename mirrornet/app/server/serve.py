@@ -10,7 +10,8 @@ with the verdicts of mirrors that stay as they stand, and only then do probes fo
 fails the old world stays, whole, and the log says why, once.  What only a start can change (sockets, workers) is said.
 
 A plan that cannot be written, for a disk is full, leaves the last one in force and is tried again every few seconds.
-SIGTERM and Ctrl-C stop workers first, then probes, then the window.
+SIGTERM and Ctrl-C stop workers first, then probes, then the window.  After SIGUSR2 they leave the workers, which answer
+on: the unit in deploy/ sends it when it is a restart that ends us (inherit.py).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 
 from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import only_server
+from mirrornet.app.notify import Manager, attend
 from mirrornet.app.server.answering import Answering, Engine, FastEngine, ReferenceEngine
 from mirrornet.app.server.files import LOOK_EVERY, Files, Moving
 from mirrornet.app.server.manners import manners_of
@@ -64,9 +66,11 @@ class Options:
 class Supervisor:
     """One running name server."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, manager: Manager | None = None) -> None:
         """Reads all files.  Raises ConfigError or InputError; nothing is started."""
         self.options = options
+        self.manager = manager or Manager()
+        self.leaving = False  # the workers are to answer on when we have ended
         self.state = options.state or state_folder()
         self.files = Files(options.zones)
         self.world = self.files.load()
@@ -79,9 +83,9 @@ class Supervisor:
         count = options.workers or (settings.workers if settings else None) or os.cpu_count() or 1
         secure = settings.tls.listen if settings and settings.tls else ()
         manners = manners_of(settings, self.state, 1 if options.engine == "reference" else count)
-        engine: Engine = FastEngine(listen, self.state, count, manners, secure)
+        engine: Engine = FastEngine(listen, self.state, count, manners, secure, self.manager)
         if options.engine == "reference":
-            engine = ReferenceEngine(listen, manners, secure)
+            engine = ReferenceEngine(listen, manners, secure, self.manager)
         self.answering = Answering(self.world, engine, self.state)
         self.started = time.time()
         self.not_ready = "the first round of probes is not over"  # empty once answers are given
@@ -93,6 +97,10 @@ class Supervisor:
         self.probing = Probing(self.state, self._changed.set)
         self.rtt = settings.rtt if settings else None
         self.measuring: Measuring | None = None  # once the state folder is ours
+
+    def leave(self) -> None:
+        """When we end, the workers stay: somebody follows who takes over from them."""
+        self.leaving = True
 
     async def run(self, reload: asyncio.Event) -> None:
         """Serves until cancelled.  Everything that was started is stopped on the way out, whatever happens."""
@@ -121,7 +129,10 @@ class Supervisor:
                 log.info("answering on %s port %d", address, port)
             for address, port in self.answering.engine.secure_addresses:
                 log.info("answering on %s port %d, inside TLS", address, port)
+            names = ", ".join(zone.name for zone in self.world.zones)
+            self.manager.ready(f"answering for {names}")
             async with asyncio.TaskGroup() as group:
+                group.create_task(attend(self.manager))
                 group.create_task(self._replan_on_change())
                 group.create_task(self._refresh_ttls())
                 group.create_task(self._reload_on(reload))
@@ -133,7 +144,7 @@ class Supervisor:
                 await listener.stop()
             if self.measuring:
                 await self.measuring.save()
-            await self.answering.engine.stop()
+            await (self.answering.engine.leave() if self.leaving else self.answering.engine.stop())
             await self.probing.stop()
             await window.stop()
 
@@ -255,14 +266,18 @@ def run(options: Options) -> None:
     """The verb: serves until SIGTERM or Ctrl-C.  Raises MirrornetError in one line where it cannot start."""
 
     async def main() -> None:
-        supervisor = Supervisor(options)
+        supervisor = Supervisor(options, Manager.of(os.environ))
         loop = asyncio.get_running_loop()
         reload = asyncio.Event()
         running = asyncio.create_task(supervisor.run(reload))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, running.cancel)
         loop.add_signal_handler(signal.SIGHUP, reload.set)
+        loop.add_signal_handler(signal.SIGUSR2, supervisor.leave)
         with contextlib.suppress(asyncio.CancelledError):
             await running
+        if supervisor.leaving:
+            logging.shutdown()
+            os._exit(0)  # on its way out asyncio kills the children it has not seen end
 
     asyncio.run(main())

@@ -1,22 +1,20 @@
 """The supervisor's side of the workers: their sockets, their processes, the plan they answer from.
 
-A worker slot owns one UDP and one TCP socket for each listen address (SO_REUSEPORT: the kernel deals the queries out
-among the slots).  The supervisor opens them, hands them to the slot's worker alone and keeps them: what arrives while
-a dead worker is being replaced waits in the socket and is answered by its successor.
+The supervisor opens the sockets of a worker slot (sockets.py), hands them to the slot's worker alone and keeps them:
+what arrives while a dead worker is being replaced waits in the socket and is answered by its successor.
 
-SO_REUSEPORT would also let a second mirrornet of the same user steal half of the queries in silence, so each address
-is first bound without it, which fails where anybody else has it.
+Where a supervisor before this one left workers that still answer, and the service manager kept their sockets, they go
+on until the first plan of this one is out; then ours begin on the same sockets, and when they have the plan, the others
+end.  Between the two not one query is without somebody who reads it (inherit.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import json
 import logging
 import os
-import socket
+import signal
 import subprocess
 import sys
 import time
@@ -26,121 +24,25 @@ from pathlib import Path
 from typing import Final
 
 import mirrornet
+from mirrornet.app.notify import Manager
 from mirrornet.app.server import inherit
+from mirrornet.app.server.sockets import Endpoint, Sockets, offered, open_all
 from mirrornet.dns.message.manners import Manners
 from mirrornet.dns.serving import step
 from mirrornet.dns.serving.control import ControlPage, plan_path
 from mirrornet.dns.serving.counters import GAUGES, NAMES
 from mirrornet.dns.serving.worker import Assignment
-from mirrornet.model.address import Address
 from mirrornet.model.errors import LocalError
 
 log = logging.getLogger(__name__)
 
-_BUFFER: Final = 16 << 20  # bytes a UDP socket may hold while its worker is replaced; the kernel may give less
-_SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h: beyond net.core.rmem_max, for who has CAP_NET_ADMIN
-_BACKLOG: Final = 1024  # connections
 _QUICK: Final = 1.0  # seconds: a worker that lived no longer did not really start
 _PATIENCE: Final = 5.0  # seconds from SIGTERM to SIGKILL
-_IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT = 10, 5  # linux/in.h: a forged "too big" must not make us send fragments
+_READ_PLAN: Final = 10.0  # seconds after which new workers that still have no plan get no more help from old ones
 
 _ROOT: Final = str(Path(mirrornet.__file__).parents[1])  # where a worker finds this very package
 
 _PLAIN: Final = Manners()
-
-Endpoint = tuple[Address, int]
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET if address.version == 4 else socket.AF_INET6
-
-
-def _bind(address: Address, port: int, kind: socket.SocketKind, share: bool) -> socket.socket:
-    sock = socket.socket(_family(address), kind)
-    try:
-        if address.version == 6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if kind == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-            if address.version == 4:
-                sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT)
-        if share:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((str(address), port))
-        if share and kind == socket.SOCK_STREAM:
-            sock.listen(_BACKLOG)
-    except OSError as error:
-        sock.close()
-        protocol = "TCP" if kind == socket.SOCK_STREAM else "UDP"
-        raise LocalError(f"cannot listen on {address} port {port} ({protocol}): {_advice(error)}") from error
-    return sock
-
-
-def _advice(error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return "another program has it; `ss -lunpt` shows which one"
-        case errno.EACCES | errno.EPERM:
-            return "no right to; start as root, or give the program CAP_NET_BIND_SERVICE"
-        case errno.EADDRNOTAVAIL:
-            return "this machine has no such address"
-        case errno.EAFNOSUPPORT:
-            return "this machine does not speak IPv6"
-    return error.strerror or str(error)
-
-
-def open_sockets(listen: Sequence[Endpoint], count: int) -> tuple[list[list[socket.socket]], list[Endpoint]]:
-    """For each of `count` slots a UDP and a TCP socket per endpoint, and the endpoints really bound (port 0: chosen).
-
-    All are close-on-exec.  Raises LocalError, with nothing left open.
-    """
-    slots: list[list[socket.socket]] = [[] for _ in range(count)]
-    bound: list[Endpoint] = []
-    try:
-        for address, wanted in listen:
-            port = _free(address, wanted)
-            for sockets in slots:
-                sockets.append(_bind(address, port, socket.SOCK_DGRAM, True))
-                sockets.append(_bind(address, port, socket.SOCK_STREAM, True))
-            bound.append((address, port))
-    except LocalError:
-        for sockets in slots:
-            for sock in sockets:
-                sock.close()
-        raise
-    return slots, bound
-
-
-def open_secure(listen: Sequence[Endpoint], slots: Sequence[list[socket.socket]]) -> list[Endpoint]:
-    """Adds to each of `slots` a TCP socket per endpoint, for TLS; the endpoints really bound.  Raises LocalError."""
-    bound: list[Endpoint] = []
-    for address, wanted in listen:
-        with _bind(address, wanted, socket.SOCK_STREAM, False) as probe:
-            port: int = probe.getsockname()[1]
-        for sockets in slots:
-            sockets.append(_bind(address, port, socket.SOCK_STREAM, True))
-        bound.append((address, port))
-    return bound
-
-
-def _free(address: Address, wanted: int) -> int:
-    """A port that nobody holds, by UDP and TCP: `wanted`, or for 0 one the kernel picks.  Raises LocalError."""
-    attempts = 1 if wanted else 20
-    while True:
-        attempts -= 1
-        with _bind(address, wanted, socket.SOCK_DGRAM, False) as udp:
-            port: int = udp.getsockname()[1]
-            try:
-                _bind(address, port, socket.SOCK_STREAM, False).close()
-            except LocalError:
-                if not attempts:
-                    raise
-                continue
-            return port
 
 
 class Workers:
@@ -157,16 +59,21 @@ class Workers:
         manners: Manners = _PLAIN,
         secure: Sequence[Endpoint] = (),
         grace: float = inherit.GRACE,
+        manager: Manager | None = None,
     ) -> None:
         self._listen = tuple(listen)
-        self._state = state
+        self._state = state.absolute()  # a successor finds our workers by it
         self._count = count
         self._manners = manners
         self._secure = tuple(secure)
         self._grace = grace
+        self._manager = manager or Manager()
         self._page: ControlPage | None = None
-        self._slots: list[list[socket.socket]] = []
-        self._secure_slots: list[list[socket.socket]] = []
+        self._sockets = Sockets([], [])
+        self._before: list[int] = []  # process ids of the workers that answer until ours do
+        self._first_plan = asyncio.Event()
+        self._succession: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._lifelines: list[int] = []
         self._processes: list[asyncio.subprocess.Process | None] = []
         self._keepers: list[asyncio.Task[None]] = []
@@ -178,16 +85,17 @@ class Workers:
     async def start(self) -> None:
         """Opens the sockets and starts the workers, which answer SERVFAIL until the first plan.  Raises LocalError.
 
-        Workers that a killed predecessor left behind end first (app/server/inherit.py).
+        Workers that a predecessor left behind end first; or, if the service manager has kept all sockets, once ours
+        have a plan (app/server/inherit.py).
         """
-        await inherit.take_over(self._state)
-        self._slots, self.addresses = open_sockets(self._listen, self._count)
-        self._secure_slots = [[] for _ in range(self._count)]
-        try:
-            self.secure_addresses = open_secure(self._secure, self._secure_slots)
-        except LocalError:
-            self._close()
-            raise
+        self._loop = asyncio.get_running_loop()
+        self._before = inherit.left_behind(self._state)
+        if not offered(self._listen, self._secure, self._manager):
+            await inherit.end(self._before)
+            self._before = []
+            self._open()
+        else:
+            self.addresses, self.secure_addresses = list(self._listen), list(self._secure)
         try:
             self._state.mkdir(parents=True, exist_ok=True)
             self._page = ControlPage.create(self._state, self._count)
@@ -197,15 +105,44 @@ class Workers:
         hindrance = await asyncio.to_thread(step.build, self._state)
         if hindrance:
             log.info("without the compiled step: %s", hindrance)
+        if self._before:
+            log.info("the last server's workers answer until the first plan is ready")
+            self._succession = asyncio.create_task(self._succeed(), name="succession")
+            return
+        await self._begin()
+
+    def _open(self) -> None:
+        self._sockets = open_all(self._listen, self._secure, self._count, self._manager)
+        self.addresses, self.secure_addresses = self._sockets.addresses, self._sockets.secure_addresses
+
+    async def _begin(self) -> None:
+        """Starts the workers of all slots, and what replaces them.  Raises LocalError, with nothing left running."""
         self._lifelines = [-1] * self._count
         self._processes = [None] * self._count
         try:
+            if not self._sockets.slots:
+                self._open()
             for slot in range(self._count):
                 await self._spawn(slot)
         except LocalError:
             await self.stop()
             raise
         self._keepers = [asyncio.create_task(self._keep(slot), name=f"worker {slot}") for slot in range(self._count)]
+
+    async def _succeed(self) -> None:
+        """Ours in place of those before, once there is a plan for them; in between both read the same sockets."""
+        await self._first_plan.wait()
+        try:
+            await self._begin()
+        except LocalError as error:  # those before end by themselves: somebody has to start us anew
+            log.critical("%s", error)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        end = time.monotonic() + _READ_PLAN
+        while not self.counters()["generation"] and time.monotonic() < end:  # noqa: ASYNC110 (other processes)
+            await asyncio.sleep(0.01)
+        await inherit.end(self._before)
+        self._before = []
 
     def publish(self, pieces: Sequence[bytes], generation: int, ttls: Sequence[int]) -> None:
         """Makes `pieces` (planfile.encode) the plan of all workers.  Raises LocalError or OSError: the old one stays.
@@ -229,6 +166,8 @@ class Workers:
         page.raise_generation(generation)
         before, self._generation = self._generation, generation
         self._wake()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._first_plan.set)
         keep = {plan_path(self._state, number).name for number in (before, generation)}
         for old in self._state.glob("plan.*"):
             if old.name not in keep:
@@ -259,10 +198,9 @@ class Workers:
 
     async def stop(self) -> None:
         """Ends all workers (SIGTERM, after five seconds SIGKILL) and closes the sockets.  May be called twice."""
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        self._keepers = []
+        await self._let_be()
+        await inherit.end(self._before)
+        self._before = []
         running = [process for process in self._processes if process is not None and process.returncode is None]
         for process in running:
             process.terminate()
@@ -277,14 +215,24 @@ class Workers:
             await asyncio.gather(*(process.wait() for process in running))
         self._close()
 
+    async def leave(self) -> None:
+        """Looks after the workers no longer, but lets them answer: their grace begins when this process has ended."""
+        await self._let_be()
+
+    async def _let_be(self) -> None:
+        own = asyncio.current_task()
+        tasks = [task for task in (*self._keepers, self._succession) if task is not None and task is not own]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._keepers, self._succession = [], None
+
     def _close(self) -> None:
-        for sockets in (*self._slots, *self._secure_slots):
-            for sock in sockets:
-                sock.close()
+        self._sockets.close()
         for lifeline in self._lifelines:
             if lifeline >= 0:
                 os.close(lifeline)
-        self._slots, self._secure_slots, self._lifelines, self._processes = [], [], [], []
+        self._lifelines, self._processes = [], []
         if self._page is not None:
             self._page.close()
             self._page = None
@@ -304,8 +252,8 @@ class Workers:
     async def _spawn(self, slot: int) -> None:
         far, near = os.pipe()
         os.set_blocking(near, False)
-        sockets = [sock.fileno() for sock in self._slots[slot]]
-        secure = [sock.fileno() for sock in self._secure_slots[slot]]
+        sockets = [sock.fileno() for sock in self._sockets.slots[slot]]
+        secure = [sock.fileno() for sock in self._sockets.secure[slot]]
         task = Assignment(str(self._state), slot, sockets, secure, far, self._grace, asdict(self._manners))
         try:
             process = await asyncio.create_subprocess_exec(
