@@ -106,6 +106,22 @@ def register(app: typer.Typer) -> None:
                 show_default=False,
             ),
         ] = None,
+        fetch: Annotated[
+            str | None,
+            typer.Option(
+                metavar="URL",
+                help="Take a finished table that another server of yours made, path or URL; no dump is read.",
+                show_default=False,
+            ),
+        ] = None,
+        checksum: Annotated[
+            str | None,
+            typer.Option(
+                metavar="URL",
+                help="Where its SHA-256 is, path or URL.  Default: the table's, with .sha256 behind it.",
+                show_default=False,
+            ),
+        ] = None,
         rollback: Annotated[
             bool, typer.Option("--rollback", help="Bring the table before this one back; three are kept.")
         ] = False,
@@ -124,6 +140,7 @@ def register(app: typer.Typer) -> None:
         keeps its former ones until you --confirm it.
 
             mirrornet import-radb radb.db.gz --delegated delegated-extended --out world.table
+            mirrornet import-radb --fetch https://ns1.example/world.table --out world.table
             mirrornet import-radb --rollback --out world.table
         """
         from mirrornet.model.errors import InputError
@@ -133,6 +150,14 @@ def register(app: typer.Typer) -> None:
             if dumps:
                 raise InputError("--rollback brings the last table back and reads no dump: name no dump with it")
             _roll_back(out)
+            return
+        if fetch or checksum:
+            others = (delegated, anycast, sources, vrps, geofeed, mmdb, as_rel, report, confirm, bogons)
+            if not fetch or dumps or any(others):
+                raise InputError(
+                    "--fetch takes a finished table and reads nothing else: give it only --checksum, --force"
+                )
+            _fetch(fetch, out, checksum or "", force)
             return
         if not dumps:
             raise InputError("no dump is named, so there is nothing to import: name one, such as radb.db.gz")
@@ -166,6 +191,20 @@ def register(app: typer.Typer) -> None:
         for line in done.summary():
             typer.echo(line)
         typer.echo(f"{out} stays as it is" if done.nothing_new else f"{out} is ready")
+
+
+def _fetch(name: str, out: Path, checksum: str, force: bool) -> None:
+    from mirrornet.radb.ready import fetch_table
+
+    with progress() as tell:
+        done = fetch_table(name, out, checksum=checksum, force=force, progress=tell)
+    for warning in done.warnings:
+        typer.echo(f"warning: {warning}")
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(done.created))
+    if done.nothing_new:
+        typer.echo(f"nothing new since {made}: {out} stays as it is")
+    else:
+        typer.echo(f"{out} is the table made {made} ({done.bytes_written / 1e6:.1f} MB)")
 
 
 def _roll_back(out: Path) -> None:

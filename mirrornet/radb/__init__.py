@@ -5,6 +5,7 @@ say in which country a block of addresses was registered; inetnum objects say it
 lays all of that over each other, once, at import, so that a name server only ever bisects a sorted array.
 
     importer.py   the shell: all inputs → a table on disk
+    ready.py      a finished table from another server, in place of an import
     inputs.py     what was named for what, read into one pile; whether anything of it is new
     guard.py      whether a new table may take the place of the old one
     generations.py  the tables before this one, and the way back
@@ -46,6 +47,9 @@ Decisions
 - 2026-11-23: a source that vanished is told and not refused, a table that lost its countries is refused (guard.py).
 - 2026-11-23: a rollback keeps what it replaces as .undone, and does not stop the next import from fetching the same
   dumps again: who rolls back stops his timer, or says what was wrong with them.
+- 2026-11-23: a finished table is fetched with a SHA-256 beside it, not with a signature: https says who made it, the
+  sum that it is whole and whether it is new.  One that is older than ours is refused, as one that shrank: a cache on
+  the way must not undo a night's import (ready.py).
 - 2026-11-23: an mmdb without a radius gets 100 km: two such databases differ by 54 km in the median.
 - 2026-11-23: a zero-padded octet is mended where it reads the same in octal or can only be decimal, else rejected.
 - 2026-11-23: reserved space and private AS numbers never enter, unless `--bogons` asks for them (laboratories).
