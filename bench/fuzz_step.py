@@ -54,7 +54,7 @@ def main(millions: float = 2, seed: int = 1) -> int:
     world: dict[str, Any] = runpy.run_path(str(fuzz_dns.VECTORS / "plan.py"))
     truth = Responder(world["PLAN"], world["TTLS"], gate=gate())
     rest = Responder(world["PLAN"], world["TTLS"], gate=gate())
-    quick = step.Step(Path(os.environ[WATCHED]), rest.counts)
+    quick = step.Step(Path(os.environ[WATCHED]))
     quick.equip(rest, world["TTLS"])
     quick.mind(rest.gate)
     dice, corpus, taken = random.Random(seed), fuzz_dns.seeds(), 0

@@ -264,7 +264,20 @@ def test_counts():
         ask(name, responder=responder)
     ask("mail.example.org", "TXT", responder=responder)
     ask("select.example.org", responder=responder, options=[dns.edns.ECSOption("10.1.0.0", 16)])
+    ask("mail.example.org", responder=responder)
+    ask("select.example.org", responder=responder, options=[dns.edns.ECSOption("0.0.0.0", 0)])
+    ask("_http._tcp.select.example.org", "URI", responder=responder)
+    responder.settle()
     named = dict(zip(counters.NAMES, responder.counts, strict=True))
-    assert {name: count for name, count in named.items() if count} == dict.fromkeys(
-        ("nxdomain", "nodata", "referral", "refused", "ecs"), 1
-    )
+    assert {name: count for name, count in named.items() if count} == {
+        "nxdomain": 1,
+        "nodata": 1,
+        "referral": 1,
+        "refused": 1,
+        "ecs": 2,
+        "type_a": 7,
+        "type_txt": 1,
+        "type_uri": 1,
+    } | {kind: named[kind] for kind in ("static", "tailored", "anywhere")}
+    assert (named["static"], named["tailored"], named["anywhere"]) == (2, 3, 2)
+    assert sum(responder.hits) == named["tailored"]

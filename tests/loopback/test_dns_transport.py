@@ -75,7 +75,7 @@ def start() -> Iterator[Callable[..., Server]]:
         sockets, bound = opened.slots[0], opened.addresses
         server.ports.update((str(address), port) for address, port in bound)
         responder = Responder(WORLD["PLAN"], WORLD["TTLS"], nsid=b"test", counts=server.counts)
-        compiled = step.load(STEPS[0], server.counts) if STEPS else None
+        compiled = step.load(STEPS[0]) if STEPS else None
         if compiled is not None:
             compiled.equip(responder, WORLD["TTLS"])
         lifeline, end = os.pipe()

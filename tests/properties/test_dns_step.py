@@ -56,14 +56,19 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def pair(library: Path, plan=PLAN, ttls=TTLS, cookies: bool = True, rate: float = 0) -> tuple[step.Step, Responder]:
-    """A step and the responder it must agree with, each with a gate of its own."""
+def pair(
+    library: Path, plan=PLAN, ttls=TTLS, cookies: bool = True, rate: float = 0, rest: list[Responder] | None = None
+) -> tuple[step.Step, Responder]:
+    """A step and the responder it must agree with, each with a gate of its own.  `rest`: gets the step's responder."""
     gates = [
         Gate(Cookies(SECRETS) if cookies else None, Limiter(rate, b"k" * 16) if rate else None, NOW) for _ in range(2)
     ]
-    fast = step.load(library, [0] * len(counters.NAMES))
+    fast = step.load(library)
     assert fast is not None
-    fast.equip(Responder(plan, ttls, nsid=b"here", gate=gates[0]), ttls)
+    own = Responder(plan, ttls, nsid=b"here", gate=gates[0])
+    if rest is not None:
+        rest.append(own)
+    fast.equip(own, ttls)
     fast.mind(gates[0])
     return fast, Responder(plan, ttls, nsid=b"here", gate=gates[1])
 
@@ -159,6 +164,32 @@ def test_the_common_packet_is_answered_here_and_not_left(library: Path) -> None:
         assert fast.answer(query.to_wire(), PEERS[0], NOW) is not None
 
 
+def test_both_count_alike(library: Path) -> None:
+    """What the step answers and what it leaves are together counted as if Python had answered all of it."""
+    for rate in (0.0, 3.0):
+        rest: list[Responder] = []
+        fast, truth = pair(library, rate=rate, rest=rest)
+        answered = 0
+
+        @settings(max_examples=400)
+        @given(queries())
+        def ask(case: tuple[bytes, bytes]) -> None:
+            nonlocal answered
+            said = fast.answer(*case, NOW)  # noqa: B023
+            answered += said is not None
+            if said is None:
+                said = rest[0].respond(*case, 0)  # noqa: B023
+            assert said == truth.respond(*case, 0)  # noqa: B023
+
+        ask()
+        truth.settle()
+        rest[0].settle()
+        together = [mine + its for mine, its in zip(rest[0].counts, fast.row, strict=True)]
+        assert dict(zip(counters.NAMES, together, strict=True)) == dict(zip(counters.NAMES, truth.counts, strict=True))
+        assert rest[0].hits.tolist() == truth.hits.tolist(), "answers by class: one array for both"
+        assert answered and sum(truth.hits)
+
+
 def test_random_maps(library: Path) -> None:
     """Ranges whose scopes are reckoned (255), of both families, read in place from the encoded plan."""
     dice = random.Random(5)
@@ -216,11 +247,10 @@ def test_ttls_change_without_a_new_plan(library: Path) -> None:
 def test_a_library_that_others_may_write_is_not_loaded(library: Path, tmp_path: Path) -> None:
     for path in library.glob("answer-*.so"):
         shutil.copy(path, tmp_path)
-    counts = [0] * len(counters.NAMES)
-    assert step.load(tmp_path, counts) is not None
+    assert step.load(tmp_path) is not None
     for path in tmp_path.glob("answer-*.so"):
         path.chmod(0o666)
-    assert step.load(tmp_path, counts) is None
+    assert step.load(tmp_path) is None
 
 
 def test_no_compiler_is_told_and_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +258,7 @@ def test_no_compiler_is_told_and_no_harm(tmp_path: Path, monkeypatch: pytest.Mon
     assert "no C compiler" in step.build(tmp_path)
     monkeypatch.setenv("CC", "false")
     assert "failed" in step.build(tmp_path)
-    assert step.load(tmp_path, [0] * len(counters.NAMES)) is None
+    assert step.load(tmp_path) is None
     monkeypatch.setenv(step.SWITCH, "off")
     assert "switched off" in step.build(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -30,8 +30,26 @@ enum {
     BETWEEN = 255,  /* planfile.py: the scope is reckoned from the range's borders */
     FRESH = 1800,   /* cookies.py, seconds */
     AHEAD = 300,    /* likewise */
+    SAMPLES = 128,  /* kept of a worker: samples.py */
+    SAMPLED = 336,  /* octets kept of a query */
+    RING_HEAD = 64,
     LEFT = -1,      /* this packet is Python's */
     NXDOMAIN = 3,
+};
+
+enum { /* counters.py; step.py compares */
+    C_UDP = 0,
+    C_ECS = 3,
+    C_NXDOMAIN = 4,
+    C_NODATA = 5,
+    C_UNSENT = 17,
+    C_TAILORED = 18,
+    C_ANYWHERE = 19,
+    C_STATIC = 21,
+    C_TYPE_A = 22,
+    C_TYPE_OTHER = 31,
+    C_LATENCY = 32,
+    C_LATENCY_NS = 43,
 };
 
 /* ---- tables; dns/serving/step.py has the same structures ---- */
@@ -78,6 +96,7 @@ struct gate { /* cookies.py, rate.py */
 struct port {
     int32_t file, family, anywhere, count; /* count: datagrams of the batch */
     int32_t lengths[BATCH], sizes[BATCH];  /* of queries; of replies, 0 for silence, LEFT for Python's */
+    double began;                          /* when the batch was read, Unix seconds */
     struct sockaddr_in6 names[BATCH];      /* large enough for either family */
     uint8_t controls[BATCH][CONTROL];
     uint64_t control_sizes[BATCH];
@@ -90,7 +109,12 @@ struct step {
     const struct gate *gate;
     struct port *ports[PORTS];
     int32_t port_count, left; /* left: the port whose batch waits for Python, or -1 */
-    uint64_t udp, ecs, unsent, nodata, nxdomain;
+    uint64_t *counts, *hits;  /* a row of the control page: counters.py; answers by TTL slot: hits.py */
+    uint8_t *ring;            /* samples.py */
+    double rate, credit, last; /* samples a second; how many may be taken, as of when */
+    uint32_t every, until;     /* one of so many answers is a sample, 0: none; how many are left until the next */
+    uint32_t generation;       /* of the plan */
+    int32_t slot;              /* of the last answer, or -1 */
 };
 
 /* ---- SipHash-2-4 (Aumasson and Bernstein, 2012) ---- */
@@ -340,6 +364,14 @@ static int admitted(const struct gate *g, const uint8_t *peer, size_t peer_size,
     return 1;
 }
 
+/* Where a query of this type is counted: counters.of_type(). */
+static inline uint32_t kind(uint32_t type)
+{
+    static const uint8_t kinds[257] = {[1] = 1, [28] = 2, [2] = 3, [6] = 4, [16] = 5, [33] = 6,
+                                       [256] = 7, [65] = 8, [255] = 9};
+    return type > 256 || !kinds[type] ? C_TYPE_OTHER : C_TYPE_A + kinds[type] - 1;
+}
+
 /* The answer to `in` at `out` (REPLY octets of room) and its size, or LEFT.  `peer` has 4 or 16 octets. */
 int step_answer(struct step *s, const uint8_t *in, size_t size, const uint8_t *peer, size_t peer_size, double now,
                 uint8_t *out)
@@ -438,12 +470,19 @@ int step_answer(struct step *s, const uint8_t *in, size_t size, const uint8_t *p
     put_two(out + (negative ? 8 : 6), a->count);
     uint8_t *to = out + at;
     memcpy(to, t->records + a->at, a->size);
-    if (a->slot >= 0)
+    s->slot = a->slot;
+    s->counts[kind(two(in + at - 4))]++;
+    if (a->slot >= 0) {
         for (uint8_t *record = to; record < to + a->size; record += 12 + two(record + 10))
             put_four(record + 6, t->ttls[a->slot]);
+        s->hits[a->slot]++;
+        s->counts[C_TAILORED]++;
+        s->counts[C_ANYWHERE] += p && !number;
+    } else if (!negative)
+        s->counts[C_STATIC]++;
     if (negative) { /* its owner is the zone, which ends the question's name */
         put_two(to, (uint32_t)(0xc000 | (at - 4 - (size_t)e->partition)));
-        *(rcode ? &s->nxdomain : &s->nodata) += 1;
+        s->counts[rcode ? C_NXDOMAIN : C_NODATA]++;
     }
     to += a->size;
     if (edns) {
@@ -456,7 +495,7 @@ int step_answer(struct step *s, const uint8_t *in, size_t size, const uint8_t *p
             memcpy(to, o.subnet - 4, carried);
             to[7] = (uint8_t)scope;
             to += carried;
-            s->ecs++;
+            s->counts[C_ECS]++;
         }
         if (cookie) {
             memcpy(to, "\0\x0a\0\x18", 4);
@@ -466,7 +505,69 @@ int step_answer(struct step *s, const uint8_t *in, size_t size, const uint8_t *p
     return (int)total;
 }
 
+/* ---- samples (samples.py) ---- */
+
+struct sample {
+    uint64_t number; /* from 1; written last */
+    double at;
+    uint32_t generation;
+    int32_t slot;
+    uint16_t size, reply_size, flags; /* octets of the query and of the reply; the reply's flags */
+    uint8_t transport, peer_size;
+    uint8_t peer[16];
+    uint8_t query[SAMPLED];
+};
+
+static void take_sample(struct step *s, const uint8_t *in, size_t size, const uint8_t *peer, size_t peer_size,
+                        const uint8_t *out, int reply_size, double now)
+{
+    s->until = s->every;
+    if (now > s->last || now < s->last - 1)
+        s->credit += now > s->last ? (now - s->last) * s->rate : 0, s->last = now;
+    if (s->credit > s->rate)
+        s->credit = s->rate;
+    if (s->credit < 1)
+        return;
+    s->credit -= 1;
+    uint64_t *head = (uint64_t *)s->ring, number = *head + 1;
+    struct sample *one = (struct sample *)(s->ring + RING_HEAD) + number % SAMPLES;
+    __atomic_store_n(&one->number, 0, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    one->at = now;
+    one->generation = s->generation;
+    one->slot = s->slot;
+    one->size = (uint16_t)size;
+    one->reply_size = (uint16_t)reply_size;
+    one->flags = (uint16_t)two(out + 2);
+    one->transport = 0;
+    one->peer_size = (uint8_t)peer_size;
+    memcpy(one->peer, peer, peer_size);
+    memcpy(one->query, in, size < SAMPLED ? size : SAMPLED);
+    __atomic_store_n(&one->number, number, __ATOMIC_RELEASE);
+    __atomic_store_n(head, number, __ATOMIC_RELEASE);
+}
+
 /* ---- batches ---- */
+
+static double seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+/* Counts the latency of a batch: counters.took(). */
+static void took(struct step *s, int count, double passed)
+{
+    static const double bounds[] = {10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 5e-3, 25e-3, 100e-3};
+    uint32_t place = 0;
+    if (passed < 0)
+        passed = 0; /* a clock that was set back */
+    while (place < sizeof bounds / sizeof *bounds && passed > bounds[place])
+        place++;
+    s->counts[C_LATENCY + place] += (uint64_t)count;
+    s->counts[C_LATENCY_NS] += (uint64_t)(passed * 1e9) * (uint64_t)count;
+}
 
 /* Sends what has a size, from the address that was asked. */
 void step_send(struct step *s, struct port *p)
@@ -492,9 +593,10 @@ void step_send(struct step *s, struct port *p)
     while (done < count) {
         int now = sendmmsg(p->file, all + done, (unsigned)(count - done), MSG_DONTWAIT);
         if (now <= 0)
-            now = 1, s->unsent++;
+            now = 1, s->counts[C_UNSENT]++;
         done += now;
     }
+    took(s, p->count, seconds() - p->began);
     p->count = 0;
 }
 
@@ -527,11 +629,10 @@ static int batch(struct step *s, struct port *p, int *left)
     *left = 0;
     if (count <= 0)
         return 0; /* drained, or an error that an earlier reply met */
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    double now = (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-    s->udp += (uint64_t)count;
+    double now = seconds();
+    s->counts[C_UDP] += (uint64_t)count;
     p->count = count;
+    p->began = now;
     for (int i = 0; i < count; i++) {
         const struct sockaddr_in *old = (const struct sockaddr_in *)(p->names + i);
         const uint8_t *peer = p->family == AF_INET ? (const uint8_t *)&old->sin_addr : p->names[i].sin6_addr.s6_addr;
@@ -540,7 +641,11 @@ static int batch(struct step *s, struct port *p, int *left)
             echo_info(p, i, &all[i].msg_hdr);
         p->sizes[i] = step_answer(s, p->queries[i], all[i].msg_len, peer, p->family == AF_INET ? 4 : 16, now,
                                   p->replies[i]);
-        *left += p->sizes[i] == LEFT;
+        if (p->sizes[i] == LEFT)
+            *left += 1;
+        else if (s->every && !--s->until)
+            take_sample(s, p->queries[i], all[i].msg_len, peer, p->family == AF_INET ? 4 : 16, p->replies[i],
+                        p->sizes[i], now);
     }
     if (!*left)
         step_send(s, p);
@@ -583,14 +688,15 @@ void step_run(struct step *s, int other, int timeout)
     }
 }
 
-/* What step.py compares with its own idea of the structures. */
-void step_sizes(uint32_t sizes[7])
+/* What step.py compares with its own idea of the structures, and with counters.py. */
+void step_sizes(uint32_t sizes[20])
 {
-    sizes[0] = sizeof(struct answer);
-    sizes[1] = sizeof(struct partition);
-    sizes[2] = sizeof(struct entry);
-    sizes[3] = sizeof(struct table);
-    sizes[4] = sizeof(struct gate);
-    sizes[5] = sizeof(struct port);
-    sizes[6] = sizeof(struct step);
+    const uint32_t own[20] = {
+        sizeof(struct answer), sizeof(struct partition), sizeof(struct entry), sizeof(struct table),
+        sizeof(struct gate),   sizeof(struct port),      sizeof(struct step),  sizeof(struct sample),
+        C_UDP,                 C_ECS,                    C_NXDOMAIN,           C_NODATA,
+        C_UNSENT,              C_TAILORED,               C_ANYWHERE,           C_STATIC,
+        C_TYPE_A,              C_TYPE_OTHER,             C_LATENCY,            C_LATENCY_NS,
+    };
+    memcpy(sizes, own, sizeof own);
 }

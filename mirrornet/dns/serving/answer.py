@@ -2,7 +2,7 @@
 
 Nearly every query is one of a few thousand questions we can foresee, bare or with an OPT record that holds nothing or
 one ECS option.  So a question's octets, together with the section counts before them, are the key of a dictionary
-whose value (`_Hot`) keeps the answer written out from the flags to the last record, one per answer of the partition.
+whose value (`Hot`) keeps the answer written out from the flags to the last record, one per answer of the partition.
 What is left to do is to read the address in place, to bisect the ranges, and to join id, answer and ECS option.
 
 Everything else takes the road through `wire.parse`, `lookup.Tree.find` and `wire.compose`: other spellings of a name
@@ -28,15 +28,9 @@ from mirrornet.dns.message.wire import EMPTY, Malformed, Query, Section
 from mirrornet.dns.planning.lookup import ANY_ANSWER, Found, Kind, Tree
 from mirrornet.dns.planning.planfile import BETWEEN, Entry, Plan, ZoneInfo
 from mirrornet.dns.serving import counters
+from mirrornet.dns.serving.tally import Hot, Tally
 from mirrornet.model.address import Family, key
 
-_BY_RCODE = {wire.FORMERR: counters.FORMERR, wire.NOTIMP: counters.NOTIMP, wire.BADVERS: counters.BADVERS}
-_BY_KIND = {
-    Kind.NXDOMAIN: counters.NXDOMAIN,
-    Kind.NODATA: counters.NODATA,
-    Kind.REFERRAL: counters.REFERRAL,
-    Kind.REFUSED: counters.REFUSED,
-}
 _MAX_NSID = 128  # octets; so that OPT and question always fit 512
 
 _BARE = b"\0\x01\0\0\0\0\0\0"  # one question
@@ -51,21 +45,6 @@ _CLEAN4 = tuple((1 << (32 - n)) - 1 for n in range(33))
 _CLEAN6 = tuple((1 << (64 - n)) - 1 for n in range(65))
 
 
-class _Hot:
-    """One foreseen question, with its answers as far as they have been asked for, by RD and answer number."""
-
-    __slots__ = ("edns", "entry", "question", "ranges4", "ranges6", "tails")
-
-    def __init__(self, question: bytes, edns: bool, entry: Entry, plan: Plan) -> None:
-        self.question = question
-        self.edns = edns
-        self.entry = entry
-        self.tails: tuple[dict[int, bytes], ...] = ({}, {}, {}, {})  # by RD + 2 * DO
-        partition = plan.partitions[entry.partition] if entry.partition >= 0 else None
-        self.ranges4 = None if partition is None else partition.ranges4
-        self.ranges6 = None if partition is None else partition.ranges6
-
-
 class Responder:
     """Answers from one plan."""
 
@@ -76,29 +55,32 @@ class Responder:
         *,
         nsid: bytes = b"",
         counts: list[int] | None = None,
+        hits: memoryview | None = None,
         gate: Gate | None = None,
     ) -> None:
         """`ttls`: seconds, one per TTL slot; `nsid`: at most 128 octets, given to who asks for it (RFC 5001).
 
-        `counts`: where to count, as in counters.py.  `gate`: cookies and limits; None: neither of them.  Raises
-        ValueError where the NSID is too long.
+        `counts`, `hits` (u64): where to count, as in counters.py, and by TTL slot.  `gate`: cookies and limits; None:
+        neither of them.  Raises ValueError where the NSID is too long.
         """
         if len(nsid) > _MAX_NSID:
             raise ValueError(f"an NSID has at most {_MAX_NSID} octets, and this one has {len(nsid)}")
         self.plan = plan
         self.counts = [0] * len(counters.NAMES) if counts is None else counts
+        self.hits = memoryview(bytearray(8 * max(1, plan.slot_count))).cast("Q") if hits is None else hits
+        self._tally = Tally(self.counts, self.hits)
         self._ttls = list(ttls)
         self._nsid = edns.nsid_option(nsid) if nsid else b""
         self.gate = Gate() if gate is None else gate
         self._tree = Tree(plan.zones, plan.nodes)
-        self._hot: dict[bytes, _Hot] = {}
+        self._hot: dict[bytes, Hot] = {}
         for name, node in plan.nodes.items():
             for rtype, entry in node.entries.items():
                 if self._tree.find(name, rtype).kind is not Kind.ANSWER or entry.last_resort:
                     continue  # glue, or what a delegation hides; or there is something to be said beside the answer
                 question = name + rtype.to_bytes(2, "big") + CLASS_IN.to_bytes(2, "big")
                 for before, with_opt in ((_BARE, False), (_EDNS, True)):
-                    self._hot[before + question] = _Hot(question, with_opt, entry, plan)
+                    self._hot[before + question] = Hot(question, with_opt, entry, plan)
 
     def foreseen(self) -> Iterator[tuple[bytes, Entry]]:
         """(question, entry) for all that the quick road answers: name in lower case, type, class."""
@@ -110,6 +92,23 @@ class Responder:
         for hot in self._hot.values():
             for tails in hot.tails:
                 tails.clear()
+
+    def settle(self) -> None:
+        """Brings `counts` and `hits` up to date: what the quick road has answered is counted by question till then."""
+        self._tally.settle(self._hot.values())
+
+    def slot_of(self, data: bytes, peer: bytes) -> int:
+        """The TTL slot of the answer to `data` from `peer`: its answer class; -1: it has none."""
+        try:
+            query = wire.parse(data)
+        except Malformed:
+            return -1
+        if query is None or not query.question:
+            return -1
+        found = self._tree.ask(query.name, query.qtype, query.qclass)
+        if found.kind is not Kind.ANSWER or found.entry is None:
+            return -1
+        return found.entry.slots[self._choose(found.entry, query, peer)[0]]
 
     def respond(self, data: bytes, peer: bytes, transport: int) -> bytes | None:
         """The reply to the octets `data` from `peer` (4 or 16 packed octets), or None: say nothing.  Never raises.
@@ -134,7 +133,7 @@ class Responder:
     # The quick road: UDP, a foreseen question in lower case, an OPT with nothing or a COOKIE or ECS, or none.
     # None: take the other one.  No octets: silence.
 
-    def _quick(self, hot: _Hot, data: bytes, at: int, peer: bytes) -> bytes | None:
+    def _quick(self, hot: Hot, data: bytes, at: int, peer: bytes) -> bytes | None:
         recursion = data[2]  # QR, opcode, AA and TC are clear if this is 0 or 1
         if recursion > 1:
             return None
@@ -148,7 +147,8 @@ class Responder:
             if not 0 < len(tail) <= wire.UDP_MINIMUM - 2:
                 return None
             if self.gate.limiter is not None and (verdict := self.gate.limiter.admit(peer, self.gate.now)):
-                return self._cut_short(data, verdict)
+                return self._cut_short(hot, data, verdict)
+            hot.given[answer] += 1
             return data[:2] + tail
         extra = size - at
         if extra == _OPT_FIXED or (extra in _WITH_COOKIE and data[at + 12] == 10):
@@ -170,7 +170,8 @@ class Responder:
             if not valid and self.gate.limiter is not None:
                 verdict = self.gate.limiter.admit(peer, self.gate.now)
                 if verdict:
-                    return self._cut_short(data, verdict, cookie)
+                    return self._cut_short(hot, data, verdict, cookie)
+            hot.given[answer] += 1
             return data[:2] + tail + (b"\0\x1c" + cookie if cookie else b"\0\0")
         if size < at + _TO_SCOPE + 1 or data[at]:
             return None
@@ -212,17 +213,18 @@ class Responder:
         if not tail or len(tail) + 4 + length > (512 if room < 512 else room if room < 1232 else 1232):
             return None
         if self.gate.limiter is not None and (verdict := self.gate.limiter.admit(peer, self.gate.now)):
-            return self._cut_short(data, verdict)
+            return self._cut_short(hot, data, verdict)
         self.counts[counters.ECS] += 1
+        hot.given[answer] += 1
         return data[:2] + tail + data[at + 9 : at + _TO_SCOPE] + _SCOPES[width] + address
 
-    def _cut_short(self, data: bytes, verdict: int, cookie: bytes = b"") -> bytes:
+    def _cut_short(self, hot: Hot, data: bytes, verdict: int, cookie: bytes = b"") -> bytes:
         """The limited reply to a packet that the quick road has read; no octets for silence."""
-        self.counts[counters.LIMITED] += 1
+        self._tally.limited(verdict, cookie, hot.kind)
         query = None if verdict == SILENCE else wire.parse(data)
         return b"" if query is None else short(query, wire.UDP, verdict, cookie) or b""
 
-    def _tail(self, hot: _Hot, kind: int, answer: int) -> bytes:
+    def _tail(self, hot: Hot, kind: int, answer: int) -> bytes:
         """What follows the id, up to and without the length of our OPT's options; kept for the next time.
 
         `kind`: RD + 2 * DO.  Empty where the answer is NODATA.
@@ -243,28 +245,29 @@ class Responder:
         try:
             query = wire.parse(data)
         except Malformed as fault:
-            self.counts[_BY_RCODE[fault.rcode]] += 1
             if self.gate.count(peer, transport) != SILENCE:
+                self._tally.refused(fault.rcode)
                 return fault.reply()
-            self.counts[counters.LIMITED] += 1
+            self._tally.limited(SILENCE)
             return None
         if query is None:
             self.counts[counters.DROPPED] += 1
             return None
         verdict, cookie = self.gate.admit(query, peer, transport)
         if verdict != ANSWER:
-            self.counts[counters.LIMITED] += 1
+            self._tally.limited(verdict, cookie, counters.of_type(query.qtype) if query.question else None)
             return short(query, transport, verdict, cookie)
         if not query.question:
-            return self.gate.without_question(query, peer, transport, cookie)
+            reply = self.gate.without_question(query, peer, transport, cookie)
+            self._tally.refused(reply[3] & 15)
+            return reply
         found = self._tree.ask(query.name, query.qtype, query.qclass)
         subnet = query.edns.subnet if query.edns else None
         self.counts[counters.ECS] += subnet is not None
         answer, scope = (0, 0) if found.entry is None else self._choose(found.entry, query, peer)
         if found.kind is Kind.ANSWER and found.entry is not None and found.entry.rrsets[answer] is None:
             found, scope = Found(Kind.NODATA, found.zone), 0
-        if found.kind in _BY_KIND:
-            self.counts[_BY_KIND[found.kind]] += 1
+        self._tally.found(query.qtype, found, answer)
         options = subnet.reply(scope) if subnet else b""
         options += edns.courtesies(query.edns, transport != wire.UDP, self._nsid) + cookie
         if found.error is not None:

@@ -20,6 +20,7 @@ import ctypes
 import socket
 import sys
 from ctypes import POINTER, Structure, c_char, c_int, c_size_t, c_uint, c_void_p
+from time import perf_counter
 from typing import Any, Final
 
 from mirrornet.dns.serving import counters
@@ -140,6 +141,7 @@ def turn(sock: socket.socket, counts: list[int]) -> Turn:
         number = receive(file, queries.address, BATCH, socket.MSG_DONTWAIT, None)
         if number <= 0:  # drained; or an error that an earlier reply met, which is not ours to mend
             return
+        began = perf_counter()
         counts[counters.UDP] += number
         ready = place = 0
         slot = -1
@@ -167,6 +169,7 @@ def turn(sock: socket.socket, counts: list[int]) -> Turn:
                 counts[counters.UNSENT] += 1
                 done = 1
             sent += done
+        counters.took(counts, number, perf_counter() - began)
 
     def point(ready: int, slot: int) -> None:
         source[ready] = slot

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final
 
 from mirrornet.dns.serving import counters
@@ -66,6 +67,7 @@ def _bound(sock: socket.socket, counts: list[int]) -> Turn:
                 data, address = receive(QUERY)
             except OSError:  # drained; or an error that an earlier reply met, which is not ours to mend
                 return
+            began = perf_counter()
             counts[counters.UDP] += 1
             reply = respond(data, to_octets(address[0]), False)
             if reply is not None:
@@ -73,6 +75,7 @@ def _bound(sock: socket.socket, counts: list[int]) -> Turn:
                     send(reply, address)
                 except OSError:
                     counts[counters.UNSENT] += 1
+            counters.took(counts, 1, perf_counter() - began)
 
     return one_turn
 
@@ -90,14 +93,15 @@ def _anywhere(sock: socket.socket, counts: list[int]) -> Turn:
                 data, ancillary, _flags, address = sock.recvmsg(QUERY, space)
             except OSError:
                 return
+            began = perf_counter()
             counts[counters.UDP] += 1
             reply = respond(data, packed(address[0]), False)
-            if reply is None:
-                continue
-            own = [(*wanted, echoed(info)) for level, kind, info in ancillary if (level, kind) == wanted]
-            try:
-                sock.sendmsg([reply], own, 0, address)
-            except OSError:
-                counts[counters.UNSENT] += 1
+            if reply is not None:
+                own = [(*wanted, echoed(info)) for level, kind, info in ancillary if (level, kind) == wanted]
+                try:
+                    sock.sendmsg([reply], own, 0, address)
+                except OSError:
+                    counts[counters.UNSENT] += 1
+            counters.took(counts, 1, perf_counter() - began)
 
     return one_turn

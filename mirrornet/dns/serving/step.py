@@ -29,7 +29,7 @@ from typing import Any, Final
 from mirrornet.dns.message.gate import Gate
 from mirrornet.dns.planning.lookup import Tree
 from mirrornet.dns.planning.planfile import Plan
-from mirrornet.dns.serving import counters
+from mirrornet.dns.serving import counters, samples
 from mirrornet.dns.serving.answer import Responder
 from mirrornet.dns.serving.datagrams import BATCH, QUERY, Respond, anywhere
 
@@ -39,16 +39,6 @@ _ODD, _CONTROL, _PORTS, _REPLY = 64, 64, 64, 2048
 _LEFT: Final = -1
 _NONE: Final = 0xFFFFFFFF
 _COMPILE: Final = 60  # seconds
-
-
-# What the step counts, and where that is added.
-_COUNTED: Final = {
-    "udp": counters.UDP,
-    "ecs": counters.ECS,
-    "unsent": counters.UNSENT,
-    "nodata": counters.NODATA,
-    "nxdomain": counters.NXDOMAIN,
-}
 
 
 class _Answer(Structure):
@@ -91,6 +81,7 @@ class _Port(Structure):
         *((name, c_int32) for name in ("file", "family", "anywhere", "count")),
         ("lengths", c_int32 * BATCH),
         ("sizes", c_int32 * BATCH),
+        ("began", c_double),
         ("names", c_uint8 * 28 * BATCH),
         ("controls", c_uint8 * _CONTROL * BATCH),
         ("control_sizes", c_uint64 * BATCH),
@@ -106,11 +97,30 @@ class _Step(Structure):
         ("ports", POINTER(_Port) * _PORTS),
         ("port_count", c_int32),
         ("left", c_int32),
-        *((name, c_uint64) for name in _COUNTED),
+        *((name, c_void_p) for name in ("counts", "hits", "ring")),
+        *((name, c_double) for name in ("rate", "credit", "last")),
+        *((name, c_uint32) for name in ("every", "until", "generation")),
+        ("slot", c_int32),
     )
 
 
-_STRUCTURES = (_Answer, _Partition, _Entry, _Table, _Gate, _Port, _Step)
+# What answer.c says of itself: sizes of its structures, and where it counts.
+_AGREED: Final = (
+    *map(ctypes.sizeof, (_Answer, _Partition, _Entry, _Table, _Gate, _Port, _Step)),
+    samples.SLOT,
+    counters.UDP,
+    counters.ECS,
+    counters.NXDOMAIN,
+    counters.NODATA,
+    counters.UNSENT,
+    counters.TAILORED,
+    counters.ANYWHERE,
+    counters.STATIC,
+    counters.TYPE_A,
+    counters.TYPE_OTHER,
+    counters.LATENCY,
+    counters.LATENCY_NS,
+)
 
 
 def wanted() -> bool:
@@ -157,8 +167,11 @@ def build(state: Path) -> str:
     return ""
 
 
-def load(state: Path, counts: list[int]) -> Step | None:
-    """The step that was built into `state`; None where there is none, or somebody else could have put it there."""
+def load(state: Path, row: Any = None, ring: Any = None) -> Step | None:
+    """The step that was built into `state`; None where there is none, or somebody else could have put it there.
+
+    `row`, `ring`: as for Step.
+    """
     if not wanted():
         return None
     path = _library(state)
@@ -166,17 +179,19 @@ def load(state: Path, counts: list[int]) -> Step | None:
         found = path.stat()
         if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
             return None
-        return Step(path, counts)
+        return Step(path, row, ring)
     except OSError:
         return None
 
 
 class Step:
-    """The loaded step.  `counts`: as in counters.py; brought up to date whenever `wait` returns."""
+    """The loaded step.  What it counts (counters.py) it writes into `row` itself, and samples into `ring`."""
 
-    def __init__(self, path: Path, counts: list[int]) -> None:
-        """Raises OSError where the library cannot be loaded or is not of this source."""
-        self.counts = counts
+    def __init__(self, path: Path, row: Any = None, ring: Any = None) -> None:
+        """`row`, `ring`: writable octets of the control page; None: room of its own.
+
+        Raises OSError where the library cannot be loaded or is not of this source.
+        """
         patient, quick = ctypes.CDLL(str(path)), ctypes.PyDLL(str(path))  # only `run` waits, and frees the interpreter
         self._run, self._send, self._index, self._answer = (
             patient.step_run,
@@ -184,11 +199,14 @@ class Step:
             quick.step_index,
             quick.step_answer,
         )
-        sizes = (c_uint32 * len(_STRUCTURES))()
-        quick.step_sizes(sizes)
-        if list(sizes) != [ctypes.sizeof(structure) for structure in _STRUCTURES]:
+        said = (c_uint32 * len(_AGREED))()
+        quick.step_sizes(said)
+        if tuple(said) != _AGREED:
             raise OSError(f"{path}: its structures are not those of {__name__}")
-        self._step = _Step()
+        self.row = memoryview(bytearray(8 * len(counters.NAMES)) if row is None else row).cast("B").cast("Q")
+        room = [_held(self.row), _held(bytearray(samples.SIZE) if ring is None else ring)]
+        self._step = _Step(counts=ctypes.addressof(room[0]), ring=ctypes.addressof(room[1]))
+        self._room = room
         self._gate = _Gate()
         self._step.gate = ctypes.pointer(self._gate)
         self._ports: list[_Port] = []
@@ -208,7 +226,7 @@ class Step:
         return True
 
     def equip(self, responder: Responder, ttls: Sequence[int]) -> None:
-        """From now on answers are those of `responder`."""
+        """From now on answers are those of `responder`, and counted where it counts them by TTL slot."""
         keys, records = bytearray(), []
         entries, answers = array("I"), array("I")
         size = answer_count = entry_count = 0
@@ -255,6 +273,8 @@ class Step:
             mask=mask - 1,
         )
         self._index(byref(table))
+        self._step.hits = held(responder.hits)
+        self._step.generation = responder.plan.generation
         self._table, self._kept = table, kept
         self.retime(ttls)
         self._step.table = ctypes.pointer(table)
@@ -285,10 +305,12 @@ class Step:
     def wait(self, other: int, seconds: float) -> None:
         """Answers for `seconds`, or until `other` is readable, a signal comes, or something is left for `rest`."""
         self._run(byref(self._step), other, int(seconds * 1000))
-        for name, number in _COUNTED.items():
-            if count := getattr(self._step, name):
-                self.counts[number] += count
-                setattr(self._step, name, 0)
+
+    def sample(self, every: int, rate: float) -> None:
+        """From now on one answer of `every` is a sample (0: none), at most `rate` a second."""
+        if (every, rate) != (self._step.every, self._step.rate):
+            self._step.every = self._step.until = every
+            self._step.rate = self._step.credit = rate
 
     def rest(self, respond: Respond) -> None:
         """What was left of the batch is answered by `respond`, and the batch sent."""

@@ -22,7 +22,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Final
 
 from mirrornet.dns.message import wire
@@ -145,6 +145,7 @@ class Streams:
         if sock.fileno() < 0:  # dropped earlier in this turn
             return
         stuck = 0  # what TLS itself waits for
+        began, before = perf_counter(), self.counts[counters.TCP]
         try:
             try:
                 if connection.shaking and isinstance(sock, ssl.SSLSocket):
@@ -161,6 +162,8 @@ class Streams:
                 with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                     del connection.outbox[: sock.send(connection.outbox)]
                     self._refresh(connection)
+            if self.counts[counters.TCP] > before:
+                counters.took(self.counts, self.counts[counters.TCP] - before, perf_counter() - began)
         except (OSError, ValueError):  # the peer has gone, or does not speak TLS
             self._drop(connection)
             return
@@ -196,6 +199,7 @@ class Streams:
                 whole = True
                 break
             self.counts[counters.TCP] += 1
+            self.counts[counters.TLS] += connection.transport == wire.TLS
             reply = respond(bytes(inbox[at + 2 : end]), connection.peer, connection.transport)
             if reply is None:  # who sends answers, or less than a header, is not a resolver
                 return None

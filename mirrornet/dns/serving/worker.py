@@ -21,6 +21,7 @@ import resource
 import signal
 import socket
 import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,13 @@ from mirrornet.dns.planning import planfile
 from mirrornet.dns.serving import counters, step
 from mirrornet.dns.serving.answer import Responder, not_ready
 from mirrornet.dns.serving.control import ControlPage, plan_path
+from mirrornet.dns.serving.samples import Picker
 from mirrornet.dns.serving.transport import Limits, Respond, serve
 from mirrornet.model.errors import LocalError, MirrornetError
 
 __all__ = ["Assignment", "Limits", "Worker", "main", "serve"]
 
+_SETTLE = 1.0  # seconds between two times that the quick road's answers are counted
 _RETRY = 1.0  # seconds until a plan file that could not be read is tried again
 
 
@@ -62,13 +65,17 @@ class Worker:
         self.keeper = Keeper(manners, _say)
         self._nsid = manners.nsid.encode()
         self._page = ControlPage.open(state)
-        self._row = self._page.row(slot)
-        self.counts: list[int] = self._row[: len(counters.NAMES)].tolist()  # goes on where its predecessor ended
+        self._row = self._page.row(slot)[: len(counters.NAMES)]
+        self.counts: list[int] = self._row.tolist()  # goes on where its predecessor ended
+        self._hits = self._page.hits(slot)
+        self._ring = self._page.ring(slot)
+        self._picker = Picker()
+        self._settled = 0.0  # on the gate's clock
         self.counts[counters.PID] = os.getpid()
         self.counts[counters.TCP_OPEN] = 0
         self.stopped = False
         self.until: float | None = None  # the end of an orphan's life, on the monotonic clock
-        self.step = step.load(state, self.counts)
+        self.step = step.load(state, self._page.row(slot, step=True), self._ring.room)
         self._respond: Respond = not_ready
         self._responder: Responder | None = None
         self._generation = 0
@@ -85,12 +92,31 @@ class Worker:
             self._take_up(page.generation)
         elif page.sequence != self._sequence:
             self._retime()
-        row = self._row
-        for number, count in enumerate(self.counts):
-            row[number] = count
+        now = self.keeper.gate.now
+        if self._responder is not None and (not 0 <= now - self._settled < _SETTLE or self.stopped):
+            self._settled = now
+            self._responder.settle()
+        if page.sampled != (self._picker.every, self._picker.rate):
+            self._want_samples(*page.sampled)
+        self._row[:] = memoryview(array("Q", self.counts))
         if self.until is not None and monotonic() >= self.until:
             return None
-        return None if self.stopped else self._respond
+        if self.stopped:
+            return None
+        return self._respond_and_sample if self._picker.every else self._respond
+
+    def _want_samples(self, every: int, rate: int) -> None:
+        self._picker.want(every, rate)
+        if self.step is not None:
+            self.step.sample(every, rate)
+
+    def _respond_and_sample(self, data: bytes, peer: bytes, transport: int) -> bytes | None:
+        reply = self._respond(data, peer, transport)
+        now = self.keeper.gate.now
+        if self._picker.picks(now):
+            slot = -1 if self._responder is None else self._responder.slot_of(data, peer)
+            self._ring.put(now, self._generation, slot, transport, peer, data, reply)
+        return reply
 
     def _take_up(self, generation: int) -> None:
         if monotonic() < self._retry:
@@ -103,7 +129,8 @@ class Worker:
             plan = _map(plan_path(self._state, generation))
             if plan.generation != generation or plan.slot_count > len(ttls):
                 raise LocalError(f"it is the plan of generation {plan.generation}, or its TTLs are missing")
-            responder = Responder(plan, ttls, nsid=self._nsid, counts=self.counts, gate=self.keeper.gate)
+            hits = self._hits.begin(generation, plan.slot_count)
+            responder = Responder(plan, ttls, nsid=self._nsid, counts=self.counts, hits=hits, gate=self.keeper.gate)
             if self.step is not None:
                 self.step.equip(responder, ttls)
         except (MirrornetError, OSError, ValueError, LookupError, TypeError) as error:
@@ -112,6 +139,10 @@ class Worker:
             path = plan_path(self._state, generation)
             _say(f"{path}: {error}; the old plan stays")
             return
+        if self._responder is not None:
+            self._responder.settle()
+        if hits is not None:
+            self._hits.use()
         self._responder = responder
         self._respond = responder.respond
         self._generation, self._sequence = generation, sequence
