@@ -18,11 +18,13 @@ from typing import Any, Final
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.dns.message import rrset
 from mirrornet.dns.ranking import estimate as est
+from mirrornet.dns.ranking.barring import barring_of
+from mirrornet.dns.ranking.closing import NO_LIMITS, Limits
 from mirrornet.dns.ranking.estimate import Estimate, located
 from mirrornet.dns.ranking.nearest import FAMILIES, Ranking, rank, under_url, verdict_of
 from mirrornet.dns.ranking.policy import Policy, policy_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
-from mirrornet.dns.ranking.reasons import sentence, told
+from mirrornet.dns.ranking.reasons import outside, sentence, shedding, told
 from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.dns.records.rdata import named_url, srv_port
 from mirrornet.model.address import Address, Family, Prefix, fold, key, mask
@@ -51,7 +53,8 @@ class Line:
 
     `stands_in`: the types that hold it; `absent`: why it is in none of A or AAAA, by type.  `policy`: what `only`,
     `prefer`, `never` and pins did to it, and by which prefix, origin and set ("" nothing).  `parts`: the terms of the
-    estimate one by one, as ranking/estimate.py has them.
+    estimate one by one, as ranking/estimate.py has them.  `shed`: what a mirror that is up and yet not for everybody
+    does here: it is drained, comes back, is full, or cannot be reached from here.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Line:
     stands_in: tuple[str, ...]
     absent: Mapping[str, str]
     policy: str = ""
+    shed: str = ""
     parts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -126,17 +130,21 @@ def explain(
     assumed_up: bool = False,
     terms: Terms = NO_TERMS,
     policy: Policy | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Explanation:
     """Why `address`, of which `match` (whereabouts()) is known, gets what it gets under `select`.
 
     `mirrors`: placed_mirrors().  `assumed_up`: there were no verdicts, so all were taken as up.  `terms`: terms_of().
-    `policy`: policy_of(); None: as where no table has sets.
+    `policy`: policy_of(); None: as where no table has sets.  `limits`: of the mirrors that are full.
     """
     place = located(match.place)
     policy = policy_of(zone, None) if policy is None else policy
     held = policy.of(match.place, address)
-    ranking = rank(match.place, select, mirrors, verdicts, held, terms)
+    barring = barring_of(mirrors, verdicts)
+    ranking = rank(match.place, select, mirrors, verdicts, held, terms, barring.of(match.place, address), limits)
     said = {m.name: sentence(m, ranking, policy, held, match, address) for m in mirrors}
+    shed = {m.name: shedding(m.name, ranking, verdicts, limits) for m in mirrors}
+    shed |= {m.name: why for m in mirrors if (why := outside(m.name, ranking, verdicts, barring, match, address))}
     carried = fold(address)
     country = COUNTRIES.get(place.country)
     return Explanation(
@@ -158,7 +166,9 @@ def explain(
         anywhere=ranking.anywhere,
         last_resort=ranking.last_resort,
         assumed_up=assumed_up,
-        mirrors=tuple(replace(m, policy=said[m.name]) for m in _lines(place, ranking, mirrors, verdicts)),
+        mirrors=tuple(
+            replace(m, policy=said[m.name], shed=shed[m.name]) for m in _lines(place, ranking, mirrors, verdicts)
+        ),
         answers=tuple(_answers(zone, select, address, ranking, mirrors, verdicts, scopes)),
         sets=tuple(told(policy)),
         rpki_valid=Mark.RPKI_VALID in match.marks,

@@ -77,6 +77,8 @@ def _notes(e: Explanation) -> Iterable[tuple[str, str]]:
         yield "WARNING", "no mirror is usable: the best of the others are answered anyway, with the shortest TTL"
     if e.assumed_up:
         yield "NOTE", "no verdicts found (is `mirrornet serve` running with this state?): all taken as up"
+    for number, line in enumerate(f"{m.name} {m.shed}" for m in e.mirrors if m.shed):
+        yield "" if number else "shifted", line
     policy = [f"{m.name} {m.policy}" for m in e.mirrors if m.policy] + [f"NOTE {fact}" for fact in e.sets]
     for number, line in enumerate(policy):
         yield "" if number else "policy", line

@@ -13,14 +13,16 @@ The reference asks here for every query; the planner (plan.py) has the same name
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from dnslib.dns import AAAA, RD, SRV, TXT, A, DNSBuffer
 
 from mirrornet.dns.message import rrset
 from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.ranking.barring import Names, barring_of
+from mirrornet.dns.ranking.closing import NO_LIMITS, Limits
 from mirrornet.dns.ranking.nearest import rank, under_url, verdict_of
 from mirrornet.dns.ranking.policy import Held, Policy
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
@@ -32,6 +34,7 @@ from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Mirror, Select, Zone
 
 Key = tuple[bytes, int]  # a name in lower-case wire form, and a type
+Asker = tuple[Place, Held, Names]  # where he is, what policy says of his address, and whom he cannot reach
 _FAMILIES: Final[dict[int, Family]] = {rrset.A: 4, rrset.AAAA: 6}
 
 
@@ -39,7 +42,7 @@ _FAMILIES: Final[dict[int, Family]] = {rrset.A: 4, rrset.AAAA: 6}
 class Question:
     """One (name, type) that a ranking answers.  `mirrors`: all of the zone, placed.  `tls`: of those with TLS only.
 
-    `around`: the mirrors near this one, whoever asks.
+    `around`: the mirrors near this one, whoever asks.  `limits`: of the mirrors that are full (ranking/closing.py).
     """
 
     zone: Zone
@@ -50,10 +53,11 @@ class Question:
     tls: bool = False
     around: Mirror | None = None
     terms: Terms = NO_TERMS
+    limits: Limits = field(default_factory=dict)
 
-    def answer(self, place: Place, ward: Held, verdicts: Verdicts) -> RRset:
-        """The records for an asker at `place` in `ward`, with their TTL; without records it means NODATA."""
-        family, chosen = _FAMILIES.get(self.rtype), self._chosen(place, ward, verdicts)
+    def answer(self, asker: Asker, verdicts: Verdicts) -> RRset:
+        """The records for `asker`, with their TTL; without records it means NODATA."""
+        family, chosen = _FAMILIES.get(self.rtype), self._chosen(asker, verdicts)
         inside = [verdict_of(m.name, verdicts) for m in chosen]
         others = [verdict_of(n, verdicts) for n in waiting(self.select, self.mirrors, verdicts, family)]
         ttl = answer_ttl(self.select.ttl, inside, others)
@@ -62,18 +66,19 @@ class Question:
             return RRset(self.rtype, ttl, tuple(dict.fromkeys(packed(_address(address)) for address in addresses)))
         return RRset(self.rtype, ttl, tuple(self._listed(priority, m) for priority, m in enumerate(chosen, 1)))
 
-    def last_resort(self, place: Place, ward: Held, verdicts: Verdicts) -> bool:
+    def last_resort(self, asker: Asker, verdicts: Verdicts) -> bool:
         """Whether all mirrors of that answer are down (fail open)."""
-        chosen = self._chosen(place, ward, verdicts)
+        chosen = self._chosen(asker, verdicts)
         return bool(chosen) and not any(verdict_of(m.name, verdicts).usable for m in chosen)
 
-    def _chosen(self, place: Place, ward: Held, verdicts: Verdicts) -> list[Mirror]:
+    def _chosen(self, asker: Asker, verdicts: Verdicts) -> list[Mirror]:
         if self.around:
-            place = self.around.place
-            held = self.policy.of(place, next(iter(self.around.addresses), None))
+            place, address = self.around.place, next(iter(self.around.addresses), None)
+            held, barred = self.policy.of(place, address), barring_of(self.mirrors, verdicts).of(place, address)
         else:
+            place, ward, barred = asker
             held = self.policy.held(place, ward)
-        ranking = rank(place, self.select, self.mirrors, verdicts, held, self.terms)
+        ranking = rank(place, self.select, self.mirrors, verdicts, held, self.terms, barred, self.limits)
         family = _FAMILIES.get(self.rtype)
         by_name = {mirror.name: mirror for mirror in self.mirrors}
         chosen = [by_name[name] for name in (ranking.near[family] if family else ranking.ordered)]
@@ -92,25 +97,33 @@ class Question:
 
 
 def questions(
-    zone: Zone, mirrors: Sequence[Mirror], policy: Policy, terms: Terms = NO_TERMS
+    zone: Zone,
+    mirrors: Sequence[Mirror],
+    policy: Policy,
+    terms: Terms = NO_TERMS,
+    full: Mapping[str, Limits] | None = None,
 ) -> Iterable[tuple[Key, Question]]:
-    """All of `zone`; `mirrors` are its placed mirrors, `policy` whom they serve, `terms` what estimates go by."""
+    """All of `zone`; `mirrors` are its placed mirrors, `policy` whom they serve, `terms` what estimates go by.
+
+    `full`: the limits of mirrors that are full, by the select's name.
+    """
     for select in zone.select:
+        told = (terms, (full or {}).get(select.name, NO_LIMITS))
         name = zone.select_fqdn(select)
         candidates = zone.candidates(select)
         services = {"_http._tcp": False} | ({"_https._tcp": True} if any(m.tls for m in candidates) else {})
         for rtype in (rrset.A, rrset.AAAA, rrset.TXT):
-            yield (name_to_wire(name), rtype), Question(zone, mirrors, policy, select, rtype, terms=terms)
+            yield (name_to_wire(name), rtype), Question(zone, mirrors, policy, select, rtype, False, None, *told)
         for service, tls in services.items():
             at = name_to_wire(f"{service}.{name}")
             if not tls:
-                yield (at, rrset.URI), Question(zone, mirrors, policy, select, rrset.URI, terms=terms)
-            yield (at, rrset.SRV), Question(zone, mirrors, policy, select, rrset.SRV, tls, terms=terms)
+                yield (at, rrset.URI), Question(zone, mirrors, policy, select, rrset.URI, False, None, *told)
+            yield (at, rrset.SRV), Question(zone, mirrors, policy, select, rrset.SRV, tls, None, *told)
             for mirror in mirrors:
                 if any(mirror.name == candidate.name for candidate in candidates):
                     at = name_to_wire(f"{service}.{mirror.name}.{name}")
                     for rtype in (rrset.URI, rrset.SRV):
-                        yield (at, rtype), Question(zone, mirrors, policy, select, rtype, tls, mirror, terms)
+                        yield (at, rtype), Question(zone, mirrors, policy, select, rtype, tls, mirror, *told)
 
 
 def own_addresses(zone: Zone) -> Iterable[tuple[Key, RRset]]:

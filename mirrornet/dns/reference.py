@@ -26,13 +26,15 @@ from mirrornet.dns.message.rrset import RRset, name_to_wire
 from mirrornet.dns.planning.hops import graph_of, terms_of
 from mirrornet.dns.planning.lookup import ANY_ANSWER, Found, Kind, Tree
 from mirrornet.dns.planning.planfile import Entry, Node, ZoneInfo
-from mirrornet.dns.question import Key, Question, own_addresses, questions
-from mirrornet.dns.ranking.policy import NOTHING, Held, Policy, policy_of
+from mirrornet.dns.question import Asker, Key, Question, own_addresses, questions
+from mirrornet.dns.ranking.barring import NOBODY, Barring, barring_of
+from mirrornet.dns.ranking.closing import Limits
+from mirrornet.dns.ranking.policy import NOTHING, Policy, policy_of
 from mirrornet.dns.ranking.terms import Measured
 from mirrornet.dns.ranking.whereabouts import CARRIERS, TUNNELS, Find, placed_mirrors, whereabouts
 from mirrornet.dns.records.rdata import SOA_TIMERS, STATIC_WINS, static_sets
 from mirrornet.model.address import Address, Family, Prefix, key, mask, width
-from mirrornet.model.place import UNKNOWN, Place
+from mirrornet.model.place import UNKNOWN
 from mirrornet.model.sets import SECTION, Sets
 from mirrornet.model.table import WorldTable
 from mirrornet.model.verdict import Verdicts
@@ -40,12 +42,15 @@ from mirrornet.model.zone import Zone
 
 FOUR: Family = 4
 SIX: Family = 6
-Asker = tuple[Place, Held]  # where he is, and what policy says of his address
 Records = list[tuple[bytes, RRset]]  # owner, and its records
 
 
 class Reference:
-    """Answers for `zones`; `find` is the look-up in the trie made of `table`; `records` and `verdicts` by zone name."""
+    """Answers for `zones`; `find` is the look-up in the trie made of `table`; `records` and `verdicts` by zone name.
+
+    `full`: which mirrors are full, by zone name and select name (planning/crowding.py, for it is a matter of all places
+    at once).
+    """
 
     def __init__(
         self,
@@ -58,12 +63,14 @@ class Reference:
         nsid: bytes = b"",
         gate: Gate | None = None,
         measured: Mapping[str, Measured] | None = None,
+        full: Mapping[str, Mapping[str, Limits]] | None = None,
     ) -> None:
         self.table, self.find, self.verdicts = table, find, verdicts
         self.nsid = edns.nsid_option(nsid) if nsid else b""
         self.gate = Gate() if gate is None else gate
         self.questions: dict[Key, Question] = {}
         self.policies: dict[str, Policy] = {}
+        self.barrings: dict[str, Barring] = {}
         sets, graph = Sets.read(table.section(SECTION)), graph_of(table)
         nodes: dict[bytes, dict[int, Entry]] = {}
         zone_infos = {}
@@ -72,7 +79,8 @@ class Reference:
             self.policies[zone.name] = policy
             mirrors = placed_mirrors(zone, find)
             terms = terms_of(zone, mirrors, graph, (measured or {}).get(zone.name))
-            asked = dict(questions(zone, mirrors, policy, terms))
+            asked = dict(questions(zone, mirrors, policy, terms, (full or {}).get(zone.name)))
+            self.barrings[zone.name] = barring_of(mirrors, verdicts.get(zone.name, {}))
             fixed = dict(own_addresses(zone))
             static = static_sets(zone, records.get(zone.name, {}))
             for name, types in static.items():
@@ -122,7 +130,7 @@ class Reference:
     def _tailored(self, question: Question, subnet: edns.ClientSubnet | None, peer: bytes) -> tuple[int, RRset, bool]:
         """(scope, records, whether all of their mirrors are down) for who asks."""
         if question.around or (subnet and not subnet.source):
-            nobody = (UNKNOWN, NOTHING)
+            nobody = (UNKNOWN, NOTHING, NOBODY)
             return 0, self._answer(question, nobody), self._last_resort(question, nobody)
         family, value = subnet.locate() if subnet else key(ip_address(peer))
         asker = self._asker(question.zone, family, value)
@@ -132,14 +140,15 @@ class Reference:
         return subnet.scope(self._scope(question, family, value, answer)), answer, down
 
     def _last_resort(self, question: Question, asker: Asker) -> bool:
-        return question.last_resort(*asker, self.verdicts.get(question.zone.name, {}))
+        return question.last_resort(asker, self.verdicts.get(question.zone.name, {}))
 
     def _asker(self, zone: Zone, family: Family, value: int) -> Asker:
         place = whereabouts(zone, self.find, _somebody(family, value)).place
-        return place, self.policies[zone.name].ward(family, value)
+        barred = self.barrings[zone.name].at(place, family, value)
+        return place, self.policies[zone.name].ward(family, value), barred
 
     def _answer(self, question: Question, asker: Asker) -> RRset:
-        return question.answer(*asker, self.verdicts.get(question.zone.name, {}))
+        return question.answer(asker, self.verdicts.get(question.zone.name, {}))
 
     def _scope(self, question: Question, family: Family, value: int, answer: RRset) -> int:
         """The shortest prefix around `value` in which everybody gets `answer`; 0 only if the whole world does."""
@@ -164,8 +173,9 @@ class Reference:
     def _points(self, zone: Zone, block: Prefix) -> Iterator[int]:
         """An address of each place and ward within `block`: its first, and wherever one may end and another begin."""
         yield block.value
-        for first, last in self.policies[zone.name].blocks(block.family):
-            yield from (edge for edge in (first, last + 1) if _outside(edge, block))
+        for policy in (self.policies[zone.name], self.barrings[zone.name].policy):
+            for first, last in policy.blocks(block.family):
+                yield from (edge for edge in (first, last + 1) if _outside(edge, block))
         edges = [o.prefix for o in zone.places if o.prefix.family == block.family]
         edges += [carrier for carrier in CARRIERS if carrier.family == block.family]
         yield from (edge for prefix in edges for edge in (prefix.value, prefix.last + 1) if _outside(edge, block))

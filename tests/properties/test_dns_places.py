@@ -22,6 +22,7 @@ from mirrornet.dns.message.rrset import RRset, name_to_wire
 from mirrornet.dns.planning.hops import graph_of, terms_of
 from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.planning.planfile import Plan, decode, encode
+from mirrornet.dns.ranking.barring import barring_of
 from mirrornet.dns.ranking.estimate import located
 from mirrornet.dns.ranking.nearest import rank
 from mirrornet.dns.ranking.policy import policy_of
@@ -198,8 +199,16 @@ def random_verdicts(dice: random.Random, zone: Zone) -> dict[str, Verdict]:
                 serves_select=dice.choice([None, True, True, False]),
                 holds=dice.choice([None, None, frozenset({"debian", "other"}), frozenset()]),
                 families=dice.choice([None, None, None, frozenset({4}), frozenset({6})]),
+                share=dice.choice([1.0, 1.0, 1.0, 0.9, 0.5, 0.1, 0.0]),
+                barred=dict.fromkeys(random_items(dice), "a vantage says so") if dice.random() < 0.3 else {},
             )
     return found
+
+
+def random_items(dice: random.Random) -> list[str]:
+    """What may bar a mirror; the last two mean nobody."""
+    items = ["AS64500", "JP", "continent:EU", "AS3", "RADB::AS-ONE", "10.0.0.1/8"]
+    return dice.sample([*items, str(random_prefix(dice)), str(random_prefix(dice))], dice.choice([1, 2, 3]))
 
 
 def random_values(dice: random.Random, table: WorldTable, family: Family, count: int) -> list[int]:
@@ -210,9 +219,10 @@ def random_values(dice: random.Random, table: WorldTable, family: Family, count:
     return [value for value in dice.sample(around, min(len(around), count)) + drawn if 0 <= value <= top]
 
 
-def edges(zone: Zone, family: Family) -> list[int]:
-    """On both sides of where a pin or a prefix item begins and ends."""
+def edges(zone: Zone, family: Family, verdicts: dict[str, Verdict] | None = None) -> list[int]:
+    """On both sides of where a pin or a prefix item begins and ends, in the zone or in what is barred."""
     written = {i for m in zone.mirrors for i in (*m.only, *m.prefer, *m.never) if "/" in i}
+    written |= {i for verdict in (verdicts or {}).values() for i in verdict.barred if "/" in i} - {"10.0.0.1/8"}
     prefixes = [p for p in (*map(parse_prefix, written), *(pin.prefix for pin in zone.pins)) if p.family == family]
     around = {value for p in prefixes for value in (p.value - 1, p.value, p.last, p.last + 1)}
     return sorted(value for value in around if 0 <= value < 1 << width(family))
@@ -258,15 +268,17 @@ def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
     by_name = {m.name: m for m in placed}
     policy = policy_of(zone, Sets.read(table.section(SECTION)))
     terms = terms_of(zone, placed, graph_of(table), measured)
+    barring = barring_of(placed, verdicts)
     for select in zone.select:
         fqdn = zone.select_fqdn(select)
         for family in (4, 6):
-            for value in random_values(dice, table, family, 8) + edges(zone, family):
+            for value in random_values(dice, table, family, 8) + edges(zone, family, verdicts):
                 address = as_address(family, value)
                 if family == 6 and fold(address) != address:
                     continue
                 place = whereabouts(zone, table.match, address).place
-                ranking = rank(place, select, placed, verdicts, policy.of(place, address), terms)
+                barred = barring.of(place, address)
+                ranking = rank(place, select, placed, verdicts, policy.of(place, address), terms, barred)
                 ordered = [by_name[name] for name in ranking.ordered]
                 expected = set(rdata.Scribe(zone, select, placed).uri(ordered).rdatas)
                 records, slot, _ = planned(plan, f"_http._tcp.{fqdn}", rrset.URI, family, value)

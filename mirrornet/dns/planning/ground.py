@@ -12,8 +12,9 @@ Without a table all addresses are one range of the unknown place.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
@@ -127,6 +128,7 @@ class Ground:
     columns: Columns
     layers: dict[Family, Layer]
     wards: tuple[Held, ...] = (NOTHING,)
+    number: int = field(default_factory=itertools.count().__next__)  # no two have the same
 
 
 def ground(table: WorldTable | None, zone: Zone, wards: Wards | None = None) -> Ground:
@@ -147,7 +149,8 @@ def ground(table: WorldTable | None, zone: Zone, wards: Wards | None = None) -> 
         layers[family] = layer
     found = columns(encode_place(UNKNOWN) if table is None else table.place_records, list(extra))
     if wards is not None and len(wards.held) > 1:
-        found, layers = _warded(found, layers, wards)
+        layers, rows, theirs = cut(len(found), layers, wards)
+        found = found.warded(rows, theirs)
     held = (NOTHING,) if wards is None else wards.held
     return Ground(found, {family: _joined(layer) for family, layer in layers.items()}, held)
 
@@ -158,23 +161,25 @@ def _joined(layer: Layer) -> Layer:
     return Layer(layer.starts[keep], layer.places[keep])
 
 
-def _warded(found: Columns, layers: dict[Family, Layer], wards: Wards) -> tuple[Columns, dict[Family, Layer]]:
-    """`layers` cut along `wards`, and the columns with a row for every place in every ward it lies in."""
-    cut: dict[Family, tuple[Keys, Numbers]] = {}
+def cut(count: int, layers: dict[Family, Layer], wards: Wards) -> tuple[dict[Family, Layer], Numbers, Numbers]:
+    """`layers`, whose places are below `count`, cut along `wards`: (layers, the place and the ward of each new one).
+
+    New places are numbered from `count` on.
+    """
+    found: dict[Family, tuple[Keys, Numbers]] = {}
     for family, layer in layers.items():
         borders = wards.borders[family]
         starts = np.union1d(layer.starts, borders.starts)
         places = layer.places[np.searchsorted(layer.starts, starts, side="right") - 1]
         ward = borders.wards[np.searchsorted(borders.starts, starts, side="right") - 1]
-        cut[family] = starts, ward * len(found) + places  # one number for both; below len(found): in no ward
-    pairs = np.unique(np.concatenate([both for _, both in cut.values()]))
-    pairs = pairs[pairs >= len(found)]
-    count = len(found)
+        found[family] = starts, ward * count + places  # one number for both; below count: in no ward
+    pairs = np.unique(np.concatenate([both for _, both in found.values()]))
+    pairs = pairs[pairs >= count]
     result = {
-        family: Layer(starts, np.where(both < count, both, count + np.searchsorted(pairs, both)))
-        for family, (starts, both) in cut.items()
+        family: _joined(Layer(starts, np.where(both < count, both, count + np.searchsorted(pairs, both))))
+        for family, (starts, both) in found.items()
     }
-    return found.warded(pairs % count, pairs // count), result
+    return result, pairs % count, pairs // count
 
 
 def _overlaid(

@@ -16,32 +16,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mirrornet.dns.message import rrset
 from mirrornet.dns.message.rrset import RRset, ancestors, name_to_text, name_to_wire
+from mirrornet.dns.planning.field import Field
 from mirrornet.dns.planning.ground import Ground, Numbers, columns, ground
 from mirrornet.dns.planning.hops import graph_of, terms_of
+from mirrornet.dns.planning.lists import List, Lists, arranged, indices, near_lists, ranked_lists
 from mirrornet.dns.planning.partition import partition
 from mirrornet.dns.planning.planfile import Entry, Node, Partition, Plan, ZoneInfo
-from mirrornet.dns.planning.rows import Rows, distinct_rows
-from mirrornet.dns.planning.spots import Spots, Standing
+from mirrornet.dns.planning.spots import Spots
+from mirrornet.dns.planning.standing import standing_of
 from mirrornet.dns.planning.wards import wards_of
-from mirrornet.dns.ranking import rendezvous
-from mirrornet.dns.ranking.nearest import (
-    DEMOTED,
-    FAMILIES,
-    LAST_RESORTS,
-    has_family,
-    holds_images,
-    rank,
-    unable,
-    under_url,
-    verdict_of,
-)
+from mirrornet.dns.ranking.barring import NOBODY, Names, barred_items
+from mirrornet.dns.ranking.closing import Limits
+from mirrornet.dns.ranking.nearest import FAMILIES, Ranking, has_family, rank, under_url, verdict_of
 from mirrornet.dns.ranking.policy import NOTHING, Held, Policy, policy_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
 from mirrornet.dns.ranking.terms import Measured, Terms
@@ -51,14 +43,12 @@ from mirrornet.model.address import Address, Family, key
 from mirrornet.model.place import UNKNOWN
 from mirrornet.model.sets import SECTION, Sets
 from mirrornet.model.table import Match, WorldTable
-from mirrornet.model.verdict import State, Verdicts
+from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Mirror, Select, Zone
 
 TYPE_NAMES = {rrset.A: "A", rrset.AAAA: "AAAA", rrset.TXT: "TXT", rrset.URI: "URI", rrset.SRV: "SRV"}
 
 NODATA = Entry((None,), (-1,))
-
-List = tuple[int, ...]  # mirrors of one answer, as indices
 
 
 @dataclass(slots=True)
@@ -68,9 +58,8 @@ class _Territory:
     zone: Zone
     mirrors: tuple[Mirror, ...]
     policy: Policy
-    ground: Ground
-    spots: Spots
-    around: Spots  # the mirrors' own places, for the lists near each of them
+    field: Field
+    around: Field  # the mirrors' own places, for the lists near each of them
     static: dict[bytes, dict[int, RRset]]
 
 
@@ -97,20 +86,6 @@ class _Draft:
     numbers: dict[bytes, int] = field(default_factory=dict)  # of partitions, by their maps
     slots: dict[tuple[str, str, Family | None, tuple[str, ...]], int] = field(default_factory=dict)
     answers: dict[str, list[list[str]]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Lists:
-    """The answers of one kind under one select: `of_place` numbers the `lists`, of which the first is `anywhere`."""
-
-    lists: list[List]
-    of_place: Numbers
-
-    def mapped(self, change: Callable[[List], List]) -> _Lists:
-        """The same with each list changed, and those that became equal made one."""
-        numbers: dict[List, int] = {}
-        translated = [numbers.setdefault(change(one), len(numbers)) for one in self.lists]
-        return _Lists(list(numbers), np.array(translated, np.int64)[self.of_place])
 
 
 class Planner:
@@ -145,7 +120,7 @@ class Planner:
             terms = terms_of(zone, mirrors, graph, (measured or {}).get(zone.name))
             spots = Spots(own.columns, mirrors, policy, own.wards, terms)
             around = _around(mirrors, policy, terms)
-            self._territories.append(_Territory(zone, mirrors, policy, own, spots, around, static))
+            self._territories.append(_Territory(zone, mirrors, policy, Field(own, spots), around, static))
         self._kept: dict[bytes, Partition] = {}  # the last plan's partitions by their maps
 
     def plan(self, verdicts: Mapping[str, Verdicts], generation: int) -> Plan:
@@ -197,42 +172,50 @@ class Planner:
     def survey(self, zone: str) -> Survey:
         """What the plans of the zone of this name are made of."""
         territory = next(one for one in self._territories if one.zone.name == zone)
-        spots = territory.spots
-        return Survey(territory.mirrors, territory.ground, spots.spot_of, spots.estimates)
+        spots = territory.field.spots
+        return Survey(territory.mirrors, territory.field.ground, spots.spot_of, spots.estimates)
 
     def _select(self, draft: _Draft, territory: _Territory, select: Select, verdicts: Verdicts) -> None:
         """All names of one select."""
-        zone, mirrors, spots = territory.zone, territory.mirrors, territory.spots
-        standing = _standing(select, mirrors, verdicts)
+        zone, mirrors = territory.zone, territory.mirrors
+        standing = standing_of(select, mirrors, verdicts)
+        items = barred_items(mirrors, verdicts)
+        sight, around = territory.field.sight(items), territory.around.sight(items)
+        limits: Limits = {}
+        dealt = territory.field.deal(select, standing, sight, limits)
+        beside_dealt = territory.around.deal(select, standing, around, limits)
         # Places that say nothing about distance, once for each kind; the unknown place is answer 0.
-        nobody = territory.policy.held(UNKNOWN)
-        unplaced = [rank(UNKNOWN, select, mirrors, verdicts, held) for held in (nobody, *spots.kinds)]
+        nobody = territory.policy.held(UNKNOWN), NOBODY
         index = {m.name: i for i, m in enumerate(mirrors)}
         fqdn = zone.select_fqdn(select)
         name = name_to_wire(fqdn)
 
-        ranked = _ranked(spots, standing, [_indices(r.ordered, index) for r in unplaced])
-        around = territory.around
-        ranks = [rank(UNKNOWN, select, mirrors, verdicts, held) for held in (nobody, *around.kinds)]
-        beside = _ranked(around, standing, [_indices(r.ordered, index) for r in ranks])
+        def unplaced(kinds: Sequence[tuple[Held, Names]]) -> list[Ranking]:
+            return [
+                rank(UNKNOWN, select, mirrors, verdicts, held, barred=barred, limits=limits)
+                for held, barred in (nobody, *kinds)
+            ]
+
+        ranks = unplaced(sight.kinds)
+        ranked = ranked_lists(dealt, sight, [indices(r.ordered, index) for r in ranks])
+        others = [indices(r.ordered, index) for r in unplaced(around.kinds)]
+        beside = ranked_lists(beside_dealt, around, others)
 
         usable = [verdict_of(m.name, verdicts).usable for m in mirrors]
 
         def down(one: Iterable[int]) -> bool:
             return not any(usable[i] for i in one)
 
-        def put(at: bytes, lists: _Lists, make: Callable[[list[Mirror]], RRset], family: Family | None = None) -> None:
+        def put(at: bytes, lists: Lists, make: Callable[[list[Mirror]], RRset], family: Family | None = None) -> None:
             resorts = frozenset(number for number, one in enumerate(lists.lists) if one and down(one))
-            self._put(draft, territory, select, at, lists, make, family, resorts)
+            self._put(draft, territory, select, sight.ground, at, lists, make, family, resorts)
 
         scribe = rdata.Scribe(zone, select, mirrors)
         draft.entries.setdefault(name, {})
 
         for family in FAMILIES:
-            within = 4 if family == 6 and select.ipv6 == "near" else 0
-            sets, of_place = spots.near(standing, family, select.answers, within)
-            near = _lists(sets, of_place, spots, [tuple(sorted(_indices(r.near[family], index))) for r in unplaced])
-            near = near.mapped(lambda one: _arranged(one, mirrors))
+            theirs = [tuple(sorted(indices(r.near[family], index))) for r in ranks]
+            near = near_lists(dealt, sight, family, theirs).mapped(lambda one: arranged(one, mirrors))
             put(name, near, _addresses(family, scribe), family)
         put(name, ranked, scribe.txt)
         services = [("_http._tcp", False)]
@@ -273,8 +256,9 @@ class Planner:
         draft: _Draft,
         territory: _Territory,
         select: Select,
+        ground: Ground,
         name: bytes,
-        lists: _Lists,
+        lists: Lists,
         make: Callable[[list[Mirror]], RRset],
         family: Family | None,
         last_resort: frozenset[int],
@@ -288,22 +272,23 @@ class Planner:
         sets = tuple(make([mirrors[i] for i in one]) if one else None for one in lists.lists)
         slots = tuple(_slot(draft, territory, select, family, one) if one else -1 for one in lists.lists)
         answers = lists.of_place.astype(np.int32).tobytes()
-        key = hashlib.blake2b(answers, digest_size=16, key=id(territory.ground).to_bytes(8, "big")).digest()
+        key = hashlib.blake2b(answers, digest_size=16, key=ground.number.to_bytes(8, "big")).digest()
         number = draft.numbers.get(key)
         if number is None:
-            draft.partitions.append(self._kept.get(key) or partition(territory.ground, lists.of_place))
+            draft.partitions.append(self._kept.get(key) or partition(ground, lists.of_place))
             number = draft.numbers[key] = len(draft.partitions) - 1
         draft.entries[name][rtype] = Entry(sets, slots, number, last_resort)
         owner = f"{name_to_text(name)} {TYPE_NAMES[rtype]}"
         draft.answers[owner] = [[mirrors[i].name for i in one] for one in lists.lists]
 
 
-def _around(mirrors: Sequence[Mirror], policy: Policy, terms: Terms) -> Spots:
+def _around(mirrors: Sequence[Mirror], policy: Policy, terms: Terms) -> Field:
     """The mirrors' own places, each in the ward of its first address."""
     numbers: dict[Held, int] = {NOTHING: 0}
     wards = [policy.ward(*key(m.addresses[0])) if m.addresses else NOTHING for m in mirrors]
     rows = np.array([numbers.setdefault(ward, len(numbers)) for ward in wards], np.int64)
-    return Spots(replace(columns(b"", [m.place for m in mirrors]), wards=rows), mirrors, policy, list(numbers), terms)
+    places = replace(columns(b"", [m.place for m in mirrors]), wards=rows)
+    return Field(Ground(places, {}), Spots(places, mirrors, policy, list(numbers), terms), around=True)
 
 
 def _addresses(family: Family, scribe: rdata.Scribe) -> Callable[[list[Mirror]], RRset]:
@@ -316,56 +301,9 @@ def _srv_filter(mirrors: Sequence[Mirror], tls: bool, verdicts: Verdicts) -> Cal
     return lambda one: tuple(i for i in one if able[i])
 
 
-def _indices(names: Iterable[str], index: Mapping[str, int]) -> List:
-    return tuple(index[name] for name in names)
-
-
-def _arranged(one: List, mirrors: Sequence[Mirror]) -> List:
-    order = rendezvous.arranged([mirrors[i].name for i in one], [mirrors[i].weight for i in one])
-    return tuple(one[i] for i in order)
-
-
-def _lists(rows: Rows, of_place: Numbers, spots: Spots, unplaced: Sequence[List]) -> _Lists:
-    """Joins the spots' `rows` with the lists of places without a spot: `unplaced[0]` unknown, then by kind."""
-    numbers: dict[List, int] = {unplaced[0]: 0}
-    of_row = [numbers.setdefault(tuple(i for i in row if i >= 0), len(numbers)) for row in rows.tolist()]
-    of_kind = [numbers.setdefault(one, len(numbers)) for one in unplaced[1:]]
-    answers = np.array(of_kind, np.int64)[spots.kind_of]
-    placed = spots.spot_of >= 0
-    if placed.any():
-        answers[placed] = np.array(of_row, np.int64)[of_place[placed]]
-    return _Lists(list(numbers), answers)
-
-
-def _ranked(spots: Spots, standing: Standing, unplaced: Sequence[List]) -> _Lists:
-    """The ranked list of every place that `spots` were made of."""
-    rows, numbers = distinct_rows(spots.ranked(standing))
-    of_place = np.full(len(spots.spot_of), -1, np.int64)
-    placed = spots.spot_of >= 0
-    of_place[placed] = numbers[spots.spot_of[placed]]
-    return _lists(rows, of_place, spots, unplaced)
-
-
 def _slot(draft: _Draft, territory: _Territory, select: Select, family: Family | None, one: List) -> int:
     names = tuple(sorted(territory.mirrors[i].name for i in one))
     return draft.slots.setdefault((territory.zone.name, select.name, family, names), len(draft.slots))
-
-
-def _standing(select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> Standing:
-    known = [verdict_of(m.name, verdicts) for m in mirrors]
-    resorts = [next((n for n, group in enumerate(LAST_RESORTS) if v.state in group), -1) for v in known]
-
-    def flags(values: Iterable[bool]) -> Any:
-        return np.array(list(values), np.bool_)
-
-    return Standing(
-        holds=flags(holds_images(m, select, v) for m, v in zip(mirrors, known, strict=True)),
-        usable=flags(v.usable for v in known),
-        demoted=flags(v.state in DEMOTED for v in known),
-        slow=flags(v.state is State.SLOW for v in known),
-        resort=np.array(resorts, np.int64),
-        able={f: flags(unable(m, v, f) is None for m, v in zip(mirrors, known, strict=True)) for f in FAMILIES},
-    )
 
 
 def _tree(apex: bytes, entries: Mapping[bytes, dict[int, Entry]]) -> dict[bytes, Node]:

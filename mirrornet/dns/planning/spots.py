@@ -5,6 +5,9 @@ radius, and AS and country where a mirror shares or names them.  Estimates per s
 verdict that flips only sorts them anew.  Choices among near-equals depend on the whole place and are made per place,
 for the spots that have more near-equals than answers.
 
+Where a mirror is barred or closed to some places of a spot and not to others, the spot is split for as long as that
+lasts: a View (views.py) says how.
+
 Work goes in slices of spots or places, so that memory stays bounded with any number of mirrors.  Places that say
 nothing about distance (unknown, anycast) are not here: plan.py asks nearest.rank() for those, once for each kind.
 
@@ -14,19 +17,20 @@ Rejected: an order of mirrors per place kept between plans (twice the memory, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from mirrornet.dns.planning.distances import apart, distances
-from mirrornet.dns.planning.ground import Columns, Flags, Floats, Numbers, mix
+from mirrornet.dns.planning.ground import Columns, Flags, Floats, Keys, Numbers, mix
 from mirrornet.dns.planning.kinds import kinds_of
 from mirrornet.dns.planning.rows import Rows, distinct, distinct_rows
+from mirrornet.dns.planning.standing import Standing
+from mirrornet.dns.planning.views import View, unpacked
 from mirrornet.dns.ranking import estimate as est
 from mirrornet.dns.ranking import rendezvous
-from mirrornet.dns.ranking.nearest import LIST_LENGTH
+from mirrornet.dns.ranking.nearest import LAST_RESORTS, LIST_LENGTH, SILENT
 from mirrornet.dns.ranking.policy import Held, Policy, tier
 from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.model.zone import Mirror
@@ -37,27 +41,12 @@ _OUT: Final = 1 << 60  # not in the pool
 _INDEX: Final = (1 << 16) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The mirrors under one select and one set of verdicts, one element per mirror (sorted by name).
-
-    `holds`: has the select's images.  `usable`, `demoted` (lagging or slow), `slow`; `resort`: number of its group in
-    nearest.LAST_RESORTS.  `able`: for each family, may stand in A or AAAA.
-    """
-
-    holds: Flags
-    usable: Flags
-    demoted: Flags
-    slow: Flags
-    resort: Numbers
-    able: dict[int, Flags]
-
-
 class Spots:
     """The spots of `columns` as `mirrors` (placed, sorted by name) see them.
 
     `kind_of[place]`: the number of the place's kind, that is what policy says of it; `kinds`: what that is.
-    `spot_of[place]` is -1 where distance means nothing.
+    `spot_of[place]` is -1 where distance means nothing.  `tiers[kind, mirror]`: policy.tier().  `keys`: of the places,
+    `mirror_keys`: of the mirrors, for the rendezvous hash.
     """
 
     def __init__(
@@ -73,29 +62,28 @@ class Spots:
         self.kinds, self.kind_of = kinds_of(columns, policy, wards)
         self._allowed = np.array([[_allowed(m, held) for m in mirrors] for held in self.kinds], np.bool_)
         tiers = np.array([tier(m, held) for held in self.kinds for m in mirrors], np.int64)
-        tiers = tiers.reshape(len(self.kinds), len(mirrors))
+        self.tiers = tiers = tiers.reshape(len(self.kinds), len(mirrors))
         self._tiers = (tiers - tiers.min(axis=1, keepdims=True, initial=_INDEX)) * _TIER
         self._tiered = bool(self._tiers.any())
 
         own = np.array(sorted({m.place.asn for m in mirrors} - {0}), np.int64)
         near_asns = np.where(np.isin(columns.asns, own), columns.asns, 0)
-        self._keys = columns.keys
-        self._mirror_keys = np.array([rendezvous.name_key(m.name) for m in mirrors], np.uint64)
+        self.keys = columns.keys
+        self.mirror_keys = np.array([rendezvous.name_key(m.name) for m in mirrors], np.uint64)
         self._weights = np.array([m.weight for m in mirrors], np.float64)
         self._has = {f: np.array([any(a.version == f for a in m.addresses) for m in mirrors]) for f in (4, 6)}
         self._asns = np.array([m.place.asn for m in mirrors], np.int64)
 
-        self.placed = np.flatnonzero(columns.known & bool(mirrors))  # without mirrors nothing is worth sorting
+        placed = np.flatnonzero(columns.known & bool(mirrors))  # without mirrors nothing is worth sorting
         self.spot_of = np.full(len(columns), -1, np.int64)
-        self.first = self.placed
-        if len(self.placed):
+        self.first = placed
+        if len(placed):
             told = apart(columns, mirrors, terms)
             keys = (columns.latitudes, columns.longitudes, columns.radii, near_asns, self.kind_of, *told)
-            first, numbers = distinct([key[self.placed] for key in keys])
-            self.first = self.placed[first]
-            self.spot_of[self.placed] = numbers
-            self.placed = self.placed[np.argsort(numbers, kind="stable")]
-        self._kind = self.kind_of[self.first]
+            first, numbers = distinct([key[placed] for key in keys])
+            self.first = placed[first]
+            self.spot_of[placed] = numbers
+        self.kind = self.kind_of[self.first]  # of each spot
         self._units = np.zeros((len(self.first), len(mirrors)), np.uint16)
         for rows in self._slices(len(self.first)):
             self._units[rows] = distances(columns, self.first[rows], mirrors, terms)
@@ -113,26 +101,42 @@ class Spots:
         for start in range(0, count, step):
             yield slice(start, min(count, start + step))
 
-    def _pool(self, rows: slice, standing: Standing) -> Flags:
-        allowed = self._allowed[self._kind[rows]] & standing.holds
+    def pool(self, rows: slice, standing: Standing, view: View) -> Flags:
+        """Who may serve the spots `rows` of `view`: nearest._admit()."""
+        allowed = self._allowed[self.kind[view.spots[rows]]] & standing.holds
+        barred = None if view.barred is None else unpacked(view.barred[rows], len(self.mirrors)) & standing.usable
         pool: Flags = allowed & standing.usable
-        for group in range(3):
+        if barred is not None:
+            pool &= ~barred
+        for group in range(len(LAST_RESORTS)):
             empty = ~pool.any(axis=1)
             if not empty.any():
                 break
-            pool[empty] = allowed[empty] & ~standing.usable & (standing.resort == group)
+            those = allowed[empty] & ~standing.usable & (standing.resort == group)
+            if group == SILENT and barred is not None:
+                those |= allowed[empty] & barred[empty]
+            pool[empty] = those
         return pool
 
-    def ranked(self, standing: Standing) -> Rows:
-        """The ranked list of every spot."""
-        found = np.full((len(self), LIST_LENGTH), -1, np.int16)
-        for rows in self._slices(len(self)):
-            units = self._units[rows].astype(np.int64)
+    def _open(self, able: Flags, rows: slice, view: View) -> Flags:
+        """Those of `able` that are open; where none is, all of them."""
+        if view.closed is None:
+            return able
+        found = able & ~unpacked(view.closed[rows], len(self.mirrors))
+        none = ~found.any(axis=1)
+        found[none] = able[none]
+        return found
+
+    def ranked(self, standing: Standing, view: View) -> Rows:
+        """The ranked list of every spot of `view`."""
+        found = np.full((len(view), LIST_LENGTH), -1, np.int16)
+        for rows in self._slices(len(view)):
+            units = self._units[view.spots[rows]].astype(np.int64)
             after_equals = np.where(standing.demoted, np.maximum(est.NEAR_UNITS, units // est.NEAR_PART), 0)
             order = (units + after_equals) << 16 | np.arange(len(self.mirrors))
             if self._tiered:
-                order += self._tiers[self._kind[rows]]
-            order[~self._pool(rows, standing)] = _OUT
+                order += self._tiers[self.kind[view.spots[rows]]]
+            order[~self._open(self.pool(rows, standing, view), rows, view)] = _OUT
             found[rows] = self._shortlist(order)
         return found
 
@@ -162,27 +166,27 @@ class Spots:
             result[lacking] = _completed(best[lacking, :LIST_LENGTH], must[lacking])
         return result
 
-    def near(self, standing: Standing, family: int, answers: int, within: int = 0) -> tuple[Rows, Numbers]:
-        """(distinct sets of mirrors, the number of each place's set): who stands in A (4) or AAAA (6).
+    def near(self, standing: Standing, view: View, family: int, answers: int, within: int = 0) -> tuple[Rows, Numbers]:
+        """(distinct sets of mirrors, the number of each of `view.rows`' set): who stands in A (4) or AAAA (6).
 
-        Rows are sorted by mirror; the number is -1 for places that have no spot.  `within`: a family beyond whose
-        near-equals no mirror may be, where it has any; 0: none.
+        Rows are sorted by mirror.  `within`: a family beyond whose near-equals no mirror may be, where it has any; 0:
+        none.
         """
         answers = max(1, min(answers, len(self.mirrors)))
-        by_spot = np.full((len(self), answers), -1, np.int16)
+        by_spot = np.full((len(view), answers), -1, np.int16)
         drawn_places: list[Numbers] = []
         drawn_rows: list[Rows] = []
-        spots_sorted = self.spot_of[self.placed]
-        for rows in self._slices(len(self)):
-            units = self._units[rows].astype(np.int64)
+        for rows in self._slices(len(view)):
+            spots = view.spots[rows]
+            units = self._units[spots].astype(np.int64)
             if self._tiered:
-                units += self._tiers[self._kind[rows]]
-            pool = self._pool(rows, standing)
-            able = pool & standing.able[family]
+                units += self._tiers[self.kind[spots]]
+            pool = self.pool(rows, standing, view)
+            able = self._open(pool & standing.able[family], rows, view)
             if within:
-                other = np.where(pool & standing.able[within], units, _OUT).min(axis=1)
+                other = np.where(self._open(pool & standing.able[within], rows, view), units, _OUT).min(axis=1)
                 reach = np.where(other < _OUT, _reach(other & (_TIER - 1)), _OUT)
-                able &= self._units[rows] <= reach[:, None]
+                able &= self._units[spots] <= reach[:, None]
             units[~able] = _OUT
             best = units.min(axis=1)
             limit = best - (best & (_TIER - 1)) + _reach(best & (_TIER - 1))
@@ -193,24 +197,24 @@ class Spots:
             by_spot[rows.start + spot, position] = mirror
             if few.all():
                 continue
-            span = slice(*np.searchsorted(spots_sorted, [rows.start, rows.stop]))
-            places = self.placed[span]
-            places = places[~few[self.spot_of[places] - rows.start]]
+            first, after = np.searchsorted(view.of_row, [rows.start, rows.stop])
+            places = np.arange(first, after)
+            places = places[~few[view.of_row[places] - rows.start]]
             for part in self._slices(len(places)):
                 some = places[part]
                 drawn_places.append(some)
-                drawn_rows.append(self._draw(some, members[self.spot_of[some] - rows.start], standing.slow, answers))
+                theirs = members[view.of_row[some] - rows.start]
+                drawn_rows.append(self._draw(view.keys[some], theirs, standing.slow, answers))
         sets, numbers = distinct_rows(np.concatenate([by_spot, *drawn_rows]))
-        of_place = np.full(len(self.spot_of), -1, np.int64)
-        of_place[self.placed] = numbers[spots_sorted]
+        of_row = numbers[view.of_row]
         if drawn_places:
-            of_place[np.concatenate(drawn_places)] = numbers[len(self) :]
-        return sets, of_place
+            of_row[np.concatenate(drawn_places)] = numbers[len(view) :]
+        return sets, of_row
 
-    def _draw(self, places: Numbers, members: Flags, slow: Flags, answers: int) -> Rows:
-        """The winners among each place's `members`; see rendezvous.score() and nearest._near()."""
+    def _draw(self, places: Keys, members: Flags, slow: Flags, answers: int) -> Rows:
+        """The winners among the `members` of each of `places` (keys); see rendezvous.score() and nearest._near()."""
         place, mirror, position = _listed(members)
-        fraction = ((mix(self._keys[places[place]] ^ self._mirror_keys[mirror]) >> np.uint64(11)) + 0.5) * 2.0**-53
+        fraction = ((mix(places[place] ^ self.mirror_keys[mirror]) >> np.uint64(11)) + 0.5) * 2.0**-53
         weights = self._weights[mirror]
         scores: Floats = -np.log(fraction) / np.where(weights > 0, weights, 1)
         scores[weights <= 0] = 500  # the greatest score there is stays under 38

@@ -5,6 +5,8 @@ Three questions, one after the other, each with its own reasons:
 1. *Who may serve?*  The select's images, the mirror's `only` and `never` (policy.py), its verdict.  Where nobody who
    may is usable, the best of the unusable serve (fail open): first the stale, which at least answer, then the silent,
    and those caught lying last.  A client checks every block, so an old or broken mirror costs time, never a wrong byte.
+   A mirror that is barred to the asker (barring.py) counts as silent; one that is closed to his place (closing.py)
+   serves only where all others are closed, too.
 2. *In which order?*  Pinned ones, then `prefer`, then by estimate; a lagging or slow mirror stands after all that are
    near-equal to it.  A place that is unknown or anycast says nothing about distance, so its list is spread over the
    world instead: always the mirror farthest from those already taken.  Lists end after eight, and hold the nearest
@@ -28,11 +30,13 @@ from enum import StrEnum
 from typing import Final
 
 from mirrornet.dns.ranking import rendezvous
+from mirrornet.dns.ranking.barring import NOBODY, Names
+from mirrornet.dns.ranking.closing import NO_LIMITS, Limits, has_left, turn
 from mirrornet.dns.ranking.estimate import Estimate, estimate, located, margin
 from mirrornet.dns.ranking.policy import PREFERRED, Held, Policy, tier
 from mirrornet.dns.ranking.terms import NO_TERMS, Terms
 from mirrornet.model.address import Family
-from mirrornet.model.place import Place, great_circle_km
+from mirrornet.model.place import UNKNOWN, Place, great_circle_km
 from mirrornet.model.verdict import State, Verdict, Verdicts
 from mirrornet.model.zone import Mirror, Select
 
@@ -47,6 +51,7 @@ LAST_RESORTS: Final = (
     frozenset({State.DRAINED, State.FORCED_DOWN}),  # better than a liar, and somebody meant it
     frozenset({State.CORRUPT}),
 )
+SILENT: Final = 1  # the group of whoever is barred
 
 
 class Reason(StrEnum):
@@ -58,6 +63,9 @@ class Reason(StrEnum):
     UNKNOWN = "not probed yet"
     DRAINED = "drained by hand"
     FORCED_DOWN = "forced down by hand"
+    BARRED = "up, but out of reach from here"
+    LEFT = "up, but it sheds places, and this is one of them"
+    FULL = "up, but full: this place goes to the next with room"
     NO_IMAGE = "does not hold the image"
     NOT_ONLY = "serves only others (`only`)"
     NEVER = "never serves this place (`never`)"
@@ -194,7 +202,7 @@ class _Field:
     last_resort: bool = False
 
 
-def _admit(held: Held, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> _Field:
+def _admit(held: Held, select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts, barred: Names) -> _Field:
     result = _Field([])
     allowed = []
     for mirror in mirrors:
@@ -206,15 +214,22 @@ def _admit(held: Held, select: Select, mirrors: Sequence[Mirror], verdicts: Verd
             result.passed_over[mirror.name] = Reason.NOT_ONLY
         else:
             allowed.append(mirror)
-    result.pool = [m for m in allowed if verdict_of(m.name, verdicts).usable]
+    groups: list[list[Mirror]] = [[] for _ in LAST_RESORTS]
+    for mirror in allowed:
+        verdict = verdict_of(mirror.name, verdicts)
+        if not verdict.usable:
+            groups[next(n for n, group in enumerate(LAST_RESORTS) if verdict.state in group)].append(mirror)
+        elif mirror.name in barred:
+            groups[SILENT].append(mirror)
+        else:
+            result.pool.append(mirror)
     if not result.pool and allowed:
         result.last_resort = True
-        groups = ([m for m in allowed if verdict_of(m.name, verdicts).state in group] for group in LAST_RESORTS)
         result.pool = next(filter(None, groups), [])
     inside = {m.name for m in result.pool}
     for mirror in allowed:
         if mirror.name not in inside:
-            result.passed_over[mirror.name] = _STATES[verdict_of(mirror.name, verdicts).state]
+            result.passed_over[mirror.name] = _STATES.get(verdict_of(mirror.name, verdicts).state, Reason.BARRED)
     return result
 
 
@@ -225,54 +240,70 @@ def rank(
     verdicts: Verdicts,
     held: Held | None = None,
     terms: Terms = NO_TERMS,
+    barred: Names = NOBODY,
+    limits: Limits = NO_LIMITS,
 ) -> Ranking:
     """The ranking of `mirrors` (each with its completed() place) for `place` under `select`.
 
     `held`: what Policy.held() says of the asker; None: what it says of the place where no table has sets.  `terms`:
-    what estimates may use besides the places.
+    what estimates may use besides the places.  `barred`: whom this asker cannot reach (barring.py).  `limits`: of the
+    mirrors that are full (closing.py).
     """
     place = located(place)
     anywhere = not place.known
     held = Policy(mirrors).held(place) if held is None else held
-    admitted = _admit(held, select, mirrors, verdicts)
+    admitted = _admit(held, select, mirrors, verdicts, barred)
     estimates = {m.name: estimate(place, m.place, terms, m.name) for m in mirrors}
     preferred = frozenset(m.name for m in admitted.pool if held.any_of(m.prefer))
     tiers = {m.name: tier(m, held) for m in admitted.pool}
     states = {m.name: verdict_of(m.name, verdicts).state for m in admitted.pool}
-    if anywhere:
-        ordered = spread(admitted.pool)
-        ordered.sort(key=lambda m: (tiers[m.name], states[m.name] is State.SLOW))
-    else:
+
+    def sort(pool: Sequence[Mirror]) -> list[Mirror]:
+        if anywhere:
+            return sorted(spread(pool), key=lambda m: (tiers[m.name], states[m.name] is State.SLOW))
 
         def place_in_list(mirror: Mirror) -> tuple[int, int, str]:
             units = estimates[mirror.name].units
             after_equals = margin(units) if states[mirror.name] in DEMOTED else 0
             return tiers[mirror.name], units + after_equals, mirror.name
 
-        ordered = sorted(admitted.pool, key=place_in_list)
+        return sorted(pool, key=place_in_list)
+
+    closed: dict[str, Reason] = {}
+    key = rendezvous.place_key(UNKNOWN if anywhere else place)
+    for mirror in admitted.pool:
+        lot = rendezvous.lot(key, rendezvous.name_key(mirror.name))
+        if not verdict_of(mirror.name, verdicts).usable:
+            continue
+        if has_left(lot, verdict_of(mirror.name, verdicts).share):
+            closed[mirror.name] = Reason.LEFT
+        elif not anywhere and mirror.name in limits:
+            standing = turn(tiers[mirror.name], estimates[mirror.name].units, lot)
+            if standing >= limits[mirror.name]:
+                closed[mirror.name] = Reason.FULL
+    whole = sort(admitted.pool)
+    ordered = sort([m for m in admitted.pool if m.name not in closed]) or whole
     kept = shortlist(ordered)
     inside = {m.name for m in kept}
-    passed_over = admitted.passed_over | {m.name: Reason.LIST_FULL for m in ordered if m.name not in inside}
+    passed_over = admitted.passed_over | closed | {m.name: Reason.LIST_FULL for m in ordered}
+    passed_over = {name: why for name, why in passed_over.items() if name not in inside}
     near, not_near = {}, {}
     reach: int | None = None  # of A, in units, where AAAA must not go beyond
     for family in FAMILIES:
-        reasons = dict(admitted.passed_over)
-        able = []
-        for mirror in ordered:
-            why = unable(mirror, verdict_of(mirror.name, verdicts), family)
-            if why is None and family == 6 and reach is not None and estimates[mirror.name].units > reach:
-                why = Reason.FAR_IPV6
-            if why is None:
-                able.append(mirror)
-            else:
-                reasons[mirror.name] = why
+        why_unable = {m.name: unable(m, verdict_of(m.name, verdicts), family) for m in whole}
+        able = [m for m in ordered if why_unable[m.name] is None]
+        able = able or [m for m in whole if why_unable[m.name] is None]
+        reasons = admitted.passed_over | closed | {name: why for name, why in why_unable.items() if why is not None}
+        if family == 6 and reach is not None:
+            reasons |= {m.name: Reason.FAR_IPV6 for m in able if estimates[m.name].units > reach}
+            able = [m for m in able if estimates[m.name].units <= reach]
         if family == 4 and select.ipv6 == "near" and able and not anywhere:
             best = min((tiers[m.name], estimates[m.name].units) for m in able)[1]
             reach = best + margin(best)
         chosen = _near(place, select, able, tiers, estimates, states, anywhere, reasons)
-        turn = rendezvous.arranged([m.name for m in chosen], [m.weight for m in chosen])
-        near[family] = tuple(chosen[i].name for i in turn)
-        not_near[family] = reasons
+        order = rendezvous.arranged([m.name for m in chosen], [m.weight for m in chosen])
+        near[family] = tuple(chosen[i].name for i in order)
+        not_near[family] = {name: why for name, why in reasons.items() if name not in near[family]}
     return Ranking(
         ordered=tuple(m.name for m in kept),
         near=near,

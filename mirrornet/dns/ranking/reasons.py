@@ -11,16 +11,22 @@ from collections.abc import Iterable
 from typing import Final
 
 from mirrornet.data.countries import COUNTRIES
-from mirrornet.dns.ranking.nearest import Ranking, Reason
+from mirrornet.dns.ranking.barring import Barring
+from mirrornet.dns.ranking.closing import Limits, limit_units
+from mirrornet.dns.ranking.estimate import UNIT
+from mirrornet.dns.ranking.nearest import Ranking, Reason, verdict_of
 from mirrornet.dns.ranking.policy import Held, Policy, is_set
 from mirrornet.dns.ranking.whereabouts import OPERATOR_SOURCE
 from mirrornet.model.address import Address, fold, key
 from mirrornet.model.expansion import Expansion
+from mirrornet.model.override import Action
 from mirrornet.model.table import Match
+from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Mirror
 
 EMPTY_SET: Final = "has no members"
 _TOLD: Final = 3  # held sets
+_CLOSED: Final = (Reason.LEFT, Reason.FULL)
 
 
 def because(policy: Policy, item: str, match: Match, address: Address) -> str:
@@ -80,6 +86,45 @@ def sentence(mirror: Mirror, ranking: Ranking, policy: Policy, held: Held, match
     if mirror.only and passed not in (Reason.NO_IMAGE,):
         return f"allowed: {first_of(mirror.only)}"
     return ""
+
+
+def shedding(name: str, ranking: Ranking, verdicts: Verdicts, limits: Limits) -> str:
+    """What closes the mirror `name` to some places, and whether to this one; "" where nothing does.
+
+    is being drained (40 % left): this place already went to seoul
+    """
+    verdict = verdict_of(name, verdicts)
+    instead = f"went to {ranking.ordered[0]}" if ranking.ordered else "went elsewhere"
+    why = ranking.passed_over.get(name)
+    if verdict.usable and verdict.share < 1:
+        draining = verdict.override is not None and verdict.override.action is Action.DRAIN
+        how = f"is being drained ({verdict.share:.0%} left)" if draining else f"comes back ({verdict.share:.0%} so far)"
+        if why is Reason.LEFT:
+            return f"{how}: this place {'already ' + instead if draining else 'is not back yet'}".replace("%", " %")
+        if why not in _CLOSED:
+            return f"{how}: this place {'is still with it' if draining else 'is back'}".replace("%", " %")
+    if name in limits and (why is Reason.FULL or why not in _CLOSED) and not ranking.anywhere:
+        within = (
+            f"is full while others are out, and keeps whom it is meant for and who is within {_ms(limits[name])} ms"
+        )
+        return f"{within}: this place {instead}" if why is Reason.FULL else within
+    return ""
+
+
+def outside(name: str, ranking: Ranking, verdicts: Verdicts, barring: Barring, match: Match, address: Address) -> str:
+    """Why the mirror `name`, which is up, is taken as out of reach of `address`; "" where it is not."""
+    if ranking.passed_over.get(name) is not Reason.BARRED:
+        return ""
+    held = barring.policy.of(match.place, address)
+    verdict = verdict_of(name, verdicts)
+    items = [item for item in verdict.barred if item in held.items]
+    return "is out of reach from here: " + "; ".join(
+        f"{because(barring.policy, item, match, address)}: {verdict.barred[item]}" for item in items
+    )
+
+
+def _ms(limit: int) -> str:
+    return f"{limit_units(limit) / UNIT:.0f}"
 
 
 def told(policy: Policy) -> list[str]:

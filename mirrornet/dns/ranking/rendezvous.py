@@ -25,6 +25,8 @@ _MASK: Final = (1 << 64) - 1
 GAMMA: Final = 0x9E3779B97F4A7C15  # splitmix64's increment (Steele, Lea, Flood 2014), and its two multipliers
 FIRST: Final = 0xBF58476D1CE4E5B9
 SECOND: Final = 0x94D049BB133111EB
+LOTS: Final = 0xD1B54A32D192ED03  # makes a lot independent of the draw
+LOT_BITS: Final = 32
 
 
 def mix(value: int) -> int:
@@ -58,6 +60,14 @@ def score(key1: int, key2: int, weight: int) -> float:
         return math.inf
     fraction = ((mix(key1 ^ key2) >> 11) + 0.5) * 2.0**-53
     return -math.log(fraction) / weight
+
+
+def lot(key1: int, key2: int) -> int:
+    """The lot of a pair, LOT_BITS bits: when the place leaves the mirror that sheds some (closing.py).
+
+    Independent of score(), or those would go first, or last, that the mirror won most narrowly.
+    """
+    return mix(key1 ^ key2 ^ LOTS) >> (64 - LOT_BITS)
 
 
 def arranged(names: Iterable[str], weights: Sequence[int]) -> list[int]:

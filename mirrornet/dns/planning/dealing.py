@@ -1,0 +1,77 @@
+"""What the rows of a view get: the near-equals of A and AAAA, and the ranked list.
+
+Whoever planned for all mirrors up, or with some full, asks for it once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mirrornet.dns.planning.ground import Numbers
+from mirrornet.dns.planning.rows import Rows
+from mirrornet.dns.planning.spots import Spots
+from mirrornet.dns.planning.standing import Standing
+from mirrornet.dns.planning.views import View, lots, packed
+from mirrornet.dns.ranking.closing import Limits
+from mirrornet.dns.ranking.nearest import FAMILIES
+from mirrornet.dns.ranking.rendezvous import LOT_BITS
+from mirrornet.model.address import Family
+from mirrornet.model.zone import Select
+
+
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """For each family (distinct sets, the number of each row's of `view.rows`); the list of each view spot."""
+
+    view: View
+    near: dict[Family, tuple[Rows, Numbers]]
+    ranked: Rows
+
+    def sets(self, family: Family) -> Rows:
+        """The set of each row."""
+        sets, numbers = self.near[family]
+        return sets[numbers]
+
+
+def deal(spots: Spots, select: Select, standing: Standing, view: View) -> Dealt:
+    """What the rows of `view` get under `select`."""
+    near = {}
+    for family in FAMILIES:
+        within = 4 if family == 6 and select.ipv6 == "near" else 0
+        near[family] = spots.near(standing, view, family, select.answers, within)
+    return Dealt(view, near, spots.ranked(standing, view))
+
+
+def shed(spots: Spots, standing: Standing, view: View) -> View:
+    """`view` where each mirror that has but a share of its weight is closed to the places that left (closing.py)."""
+    shedding = np.flatnonzero(standing.usable & (standing.share < 1)).tolist()
+    if not shedding or not len(view.rows):
+        return view
+    closed = np.zeros((len(view.rows), len(spots.mirrors)), np.bool_)
+    for index in shedding:
+        limit = float(standing.share[index]) * (1 << LOT_BITS)
+        closed[:, index] = lots(view.keys, int(spots.mirror_keys[index])) >= limit
+    return view.split(closed=packed(closed))
+
+
+def limited(spots: Spots, standing: Standing, view: View, limits: Limits) -> View:
+    """`view` where each mirror that is full is closed to the places beyond its limit."""
+    names = [m.name for m in spots.mirrors]
+    full = [names.index(name) for name in limits if standing.usable[names.index(name)]]
+    if not full:
+        return view
+    closed = np.zeros((len(view.rows), len(names)), np.bool_)
+    for index in full:
+        closed[:, index] = turns(spots, view, index) >= limits[names[index]]
+    return view.split(closed=packed(closed))
+
+
+def turns(spots: Spots, view: View, index: int) -> Numbers:
+    """closing.turn() of each row of `view` before the mirror of this index."""
+    of_row = view.spot_of_row
+    tiers = spots.tiers[spots.kind[of_row], index]
+    units = spots.estimates[of_row, index].astype(np.int64)
+    found: Numbers = (tiers << 16 | units) << LOT_BITS | lots(view.keys, int(spots.mirror_keys[index]))
+    return found
