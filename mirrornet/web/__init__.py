@@ -2,7 +2,8 @@
 Beside it a letter box: what clients measured.
 
     status.py      a Snapshot of the server, and the document of /status.json     (pure)
-    page.py        the same as a page that needs no JavaScript                    (pure)
+    window/        the same as a page, with a map; its essay tells more
+    queries.py     queries as the page shows them                                 (pure)
     metrics.py     the same in Prometheus' words
     server.py      the HTTP server
     reports.py     POST /v1/rtt, on a listener of its own
@@ -15,8 +16,8 @@ Decisions
   answers (fail open), and a supervisor that restarted it for that would make things worse.
 - 2026-11-23: clients' reports come in by a listener of their own, which may be flooded; everything below is about the
   window.
-- 2026-11-23: GET and HEAD only, no cookies, no script, nothing from elsewhere: the page's Content-Security-Policy is
-  `default-src 'none'` with one style sheet.
+- 2026-11-23: GET and HEAD only, no cookies, nothing inline, nothing from elsewhere: the Content-Security-Policy is
+  `default-src 'none'` and, from this server alone, a style sheet, a script, an icon and what the script asks for.
 - 2026-11-23: the answers with rcode NOERROR are computed as what is left of all queries, because the answering path
   does not count them; the rest of a worker's counters keep their names.
 """

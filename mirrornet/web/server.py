@@ -1,4 +1,4 @@
-"""The HTTP server of `serve --http`: /healthz, /status.json, /metrics, and / for people.
+"""The HTTP server of `serve --http`: /healthz, /status.json, /metrics, and for people what is in window/.
 
 It runs in the supervisor's event loop and answers from one Snapshot, made when somebody asks.  GET and HEAD only; no
 request has a body; no path but these.  Every response, errors too, carries headers that leave a browser nothing to run
@@ -11,6 +11,7 @@ sends no request, or does not read its answer, is cut at its deadline.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -25,9 +26,10 @@ from mirrornet.model.errors import LocalError
 from mirrornet.web.handler import HEADERS, handlers
 from mirrornet.web.listener import Limits, Listener
 from mirrornet.web.metrics import CONTENT_TYPE, Metrics
-from mirrornet.web.page import STYLE, render
+from mirrornet.web.queries import Feed
 from mirrornet.web.rate import Rates
 from mirrornet.web.status import Snapshot, document
+from mirrornet.web.window.views import Explain, Locate, Views
 
 _log = logging.getLogger(__name__)
 _GRACE: Final = 1.0  # seconds that `stop` waits for requests under way
@@ -38,13 +40,25 @@ HEAD_LIMIT: Final = 4096  # bytes of one header line
 
 
 class Window:
-    """`snapshot` is called once a request, in the event loop, and should take no longer than a millisecond or two."""
+    """`snapshot` is called once a request, in the event loop, and should take no longer than a millisecond or two.
 
-    def __init__(self, snapshot: Callable[[], Snapshot], limits: Limits = LIMITS) -> None:
+    `explain`, `feed`, `locate`: as in window/views.py.
+    """
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        limits: Limits = LIMITS,
+        *,
+        explain: Explain | None = None,
+        feed: Feed | None = None,
+        locate: Locate | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self._metrics = Metrics(snapshot)
         self._limits = limits
         self._rates = Rates(RATE, BURST)
+        self._views = Views(snapshot, self._hold, explain, feed, locate)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
 
@@ -57,8 +71,8 @@ class Window:
         """Listens on `address`, an IP address, and `port`, 0 for any.  Raises LocalError where it cannot."""
         app = web.Application(client_max_size=1024, middlewares=[self._border])
         app.on_response_prepare.append(_add_headers)
-        app.router.add_get("/", self._page)
-        app.router.add_get("/style.css", self._style)
+        self._views.over.clear()
+        self._views.add_to(app.router)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/status.json", self._status)
         app.router.add_get("/metrics", self._text)
@@ -76,6 +90,7 @@ class Window:
 
     async def stop(self) -> None:
         """Closes all connections.  May be called twice, and without a start."""
+        self._views.over.set()
         listener, self._listener = self._listener, None
         runner, self._runner = self._runner, None
         if listener is not None:
@@ -102,11 +117,8 @@ class Window:
             _log.error("%s cannot be shown: %s: %s", request.path, type(error).__name__, error)
             return web.Response(status=500, text="this cannot be shown just now; the log says why\n")
 
-    async def _page(self, request: web.Request) -> web.Response:
-        return web.Response(text=render(self._snapshot()), content_type="text/html")
-
-    async def _style(self, request: web.Request) -> web.Response:
-        return web.Response(text=STYLE, content_type="text/css")
+    def _hold(self, transport: asyncio.BaseTransport | None) -> bool:
+        return self._listener is not None and self._listener.hold(transport)
 
     async def _healthz(self, request: web.Request) -> web.Response:
         reason = self._snapshot().not_ready

@@ -1,4 +1,4 @@
-"""The window's three views of one Snapshot: the document, the page, the metrics.  No sockets."""
+"""Two of the window's views of one Snapshot: the document and the metrics.  No sockets."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import json
 import math
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from ipaddress import ip_address
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mirrornet.model.place import Place
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import HealthSettings, Mirror, Select, Zone
 from mirrornet.web.metrics import Metrics
-from mirrornet.web.page import STYLE, render
 from mirrornet.web.status import PlanStatus, Snapshot, TableStatus, ZoneStatus, document
 
 EVIL = '<script>alert("x")</script>'
@@ -84,65 +81,7 @@ def test_before_the_first_round_there_is_a_document_too() -> None:
     told = document(early)
     assert (told["ready"], told["plan"], told["world_table"]) == (False, None, None)
     assert told["reason"] == "the first round of probes is not over"
-    assert "first round" in render(early)
     assert "mirrornet_ready 0.0" in Metrics(lambda: early).text().decode()
-
-
-class Reader(HTMLParser):
-    """Demands that every element that is opened is closed in order."""
-
-    VOID = frozenset({"meta", "link", "br"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def test_the_page_is_whole_and_escapes_what_others_say() -> None:
-    reader = Reader()
-    reader.feed(render(SNAPSHOT))
-    assert reader.open == []
-    assert "script" not in reader.tags
-    assert EVIL in reader.text
-    assert reader.tags.count("tr") == 1 + len(ZONE.mirrors) + 3 + 8
-    assert "not in A and AAAA" not in reader.text  # paris has no addresses, which is the better reason
-    assert "in SRV and URI only" in reader.text
-
-
-def test_the_page_raises_the_alarm_when_no_mirror_is_usable() -> None:
-    down = {mirror.name: Verdict(State.DOWN, 1.0) for mirror in ZONE.mirrors}
-    alarm = "No mirror is usable"
-    assert alarm in render(replace(SNAPSHOT, zones=(ZoneStatus(ZONE, down),)))
-    assert alarm not in render(SNAPSHOT)
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-@pytest.mark.parametrize("name", ["ink", "soft", "good", "fair", "poor"])
-def test_colours_can_be_read(theme: int, name: str) -> None:
-    """WCAG 2.2, 1.4.3: a contrast of at least 4.5 to 1 against the paper."""
-    paper = luminance(re.findall(r"--paper: (#\w{6})", STYLE)[theme])
-    ink = luminance(re.findall(rf"--{name}: (#\w{{6}})", STYLE)[theme])
-    lighter, darker = max(paper, ink), min(paper, ink)
-    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

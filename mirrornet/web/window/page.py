@@ -1,0 +1,138 @@
+"""The status page as HTML: the map, the tables, a box for `explain`.  Pure.
+
+Everything on it is there without JavaScript; window.js only brings it up to date by itself, and shows queries as they
+come.  So what it takes from a newer page are whole sections, those marked `data-live`, and no second place knows how a
+mirror is drawn.  Everything that comes from a file, a mirror or an asker is escaped where it becomes HTML.
+
+A state is told by a word, a shape and a colour; colours of text keep a contrast of 4.5 to 1, marks 3 to 1 (WCAG 2.2,
+1.4.3 and 1.4.11).  Rejected: a template engine (one page, one loop), a framework, anything fetched from elsewhere.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+from mirrornet import __version__
+from mirrornet.model.units import format_duration
+from mirrornet.web.status import Snapshot, ZoneStatus
+from mirrornet.web.window import marks, table, worldmap
+from mirrornet.web.window.words import ago
+
+_COUNTED: Final = {
+    "udp": "Queries by UDP",
+    "tcp": "Queries by TCP",
+    "ecs": "With Client Subnet",
+    "nxdomain": "NXDOMAIN",
+    "refused": "REFUSED",
+    "servfail": "SERVFAIL",
+    "truncated": "Truncated",
+    "dropped": "Dropped",
+    "limited": "Over the limit",
+}
+_REFRESH: Final = 30  # seconds, where there is no JavaScript
+
+
+def render(snapshot: Snapshot) -> str:
+    """The whole page."""
+    zones = "".join(_zone(number, snapshot, zone) for number, zone in enumerate(snapshot.zones))
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<noscript><meta http-equiv="refresh" content="{_REFRESH}"></noscript>'
+        f"<title>{escape(_title(snapshot))}</title>"
+        '<link rel="icon" href="icon.svg" type="image/svg+xml">'
+        '<link rel="stylesheet" href="style.css"><script src="window.js" defer></script></head><body>'
+        f"{marks.symbols()}<header><h1>mirrornet</h1>"
+        f'<p class="soft" id="head" data-live>{_plan(snapshot)}</p></header><main>'
+        f'<div id="alarms" data-live role="alert">{_alarms(snapshot)}</div>{zones}'
+        f"{_explain()}{_queries()}{_server(snapshot)}</main></body></html>\n"
+    )
+
+
+def _title(snapshot: Snapshot) -> str:
+    usable = sum(zone.usable for zone in snapshot.zones)
+    total = sum(len(zone.zone.mirrors) for zone in snapshot.zones)
+    return f"{usable} of {total} mirrors usable: mirrornet"
+
+
+def _plan(snapshot: Snapshot) -> str:
+    plan, table_ = snapshot.plan, snapshot.table
+    parts = [f"version {escape(__version__)}, up for {ago(snapshot.now, snapshot.started)}"]
+    if plan is not None:
+        parts.append(f"plan generation {plan.generation}, made {ago(snapshot.now, plan.made)} ago")
+    if table_ is not None:
+        parts.append(f"world.table {ago(snapshot.now, table_.created)} old")
+    links = 'As data: <a href="status.json">status.json</a>, <a href="metrics">metrics</a>.'
+    return f"{'; '.join(parts)}. {links}"
+
+
+def _alarms(snapshot: Snapshot) -> str:
+    told = [f"No answers yet: {snapshot.not_ready}"] if snapshot.not_ready else []
+    for status in snapshot.zones:
+        if status.zone.mirrors and not status.usable and not snapshot.not_ready:
+            told.append(f"No mirror of {status.zone.name} is usable: the nearest is answered all the same.")
+    return "".join(f'<strong class="alarm">{escape(text)}</strong>' for text in told)
+
+
+def _zone(number: int, snapshot: Snapshot, status: ZoneStatus) -> str:
+    zone = status.zone
+    names = ", ".join(f"{escape(zone.select_fqdn(s))} for {escape(s.url)}" for s in zone.select)
+    select = zone.select[0].name if zone.select else ""
+    tints = {spot.name: spot.tint for spot in worldmap.spots(status)}
+    drawn = worldmap.render(number, status, select) if zone.mirrors else ""
+    return (
+        f'<section aria-labelledby="zone-{number}"><h2 id="zone-{number}">{escape(zone.name)}</h2>'
+        f'<p class="soft">{names}</p>'
+        f'<div id="map-{number}" data-live>{drawn}{_legend(status)}</div>'
+        f'<div id="table-{number}" data-live class="wide" tabindex="0" role="region" '
+        f'aria-label="Mirrors of {escape(zone.name)}">'
+        f"{table.render(number, snapshot, status, select, tints)}</div></section>"
+    )
+
+
+def _legend(status: ZoneStatus) -> str:
+    signs = {marks.sign(status.verdict(mirror)) for mirror in status.zone.mirrors}
+    marked = "".join(f"<li>{marks.mark(sign)}{sign}</li>" for sign in sorted(signs))
+    tinted = "<li>a country has the tint of the mirror that most of it is sent to</li>" if status.regions else ""
+    return f'<ul class="legend soft">{marked}{tinted}</ul>'
+
+
+def _explain() -> str:
+    return (
+        '<section aria-labelledby="why"><h2 id="why">Why these mirrors?</h2>'
+        '<form id="explain" action="explain" method="get"><label for="address">A client\'s address</label>'
+        '<input id="address" name="address" required maxlength="64" autocomplete="off" autocapitalize="off" '
+        'spellcheck="false" placeholder="203.0.113.7 or 2001:db8::1"><button>Explain</button></form>'
+        '<pre id="explained" tabindex="0" role="region" aria-label="The explanation" aria-live="polite" hidden></pre>'
+        "</section>"
+    )
+
+
+def _queries() -> str:
+    """Empty, and not shown, until window.js fills it."""
+    return (
+        '<section id="queries" aria-labelledby="coming" hidden><h2 id="coming">Queries as they come</h2>'
+        '<p class="soft">Some of them; askers are truncated to /24 and /56.</p>'
+        '<div class="wide" tabindex="0" role="region" aria-labelledby="coming"><table class="queries"><thead><tr>'
+        '<th scope="col">Asker</th><th scope="col">Asks</th><th scope="col">Is sent to</th>'
+        "</tr></thead><tbody></tbody></table></div></section>"
+    )
+
+
+def _server(snapshot: Snapshot) -> str:
+    rows = []
+    if snapshot.plan is not None:
+        plan = snapshot.plan
+        rows.append(("Plan", f"generation {plan.generation}, {ago(snapshot.now, plan.made)} old"))
+        made = f"{format_duration(plan.build_seconds)}: {plan.ranges:,} ranges, {plan.classes:,} different answers"
+        rows.append(("Made in", made))
+    if snapshot.table is not None:
+        age, ranges = ago(snapshot.now, snapshot.table.created), snapshot.table.ranges
+        rows.append(("world.table", f"{age} old, {ranges:,} ranges"))
+    rows += [(text, f"{snapshot.counters[name]:,}") for name, text in _COUNTED.items() if name in snapshot.counters]
+    body = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
+    return (
+        '<section aria-labelledby="server"><h2 id="server">Server</h2><div id="figures" data-live>'
+        f'<table class="figures"><tbody>{body}</tbody></table></div></section>'
+    )

@@ -1,0 +1,193 @@
+"""The page's routes: itself, its two files, /explain for the box, /events for what comes by itself.
+
+/events is a stream of server-sent events (WHATWG HTML, section 9.2): `queries`, some of those that the name server
+has just answered, and `changed`, when the page would look otherwise than before.  A stream costs a connection for as
+long as somebody looks, so there are few at once, and who does not read is not waited for: the feed drops what a slow
+reader would have to catch up with.  /explain costs some milliseconds of a processor: one at a time, few a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from mirrornet.model.address import Address, parse_address
+from mirrornet.model.place import Place
+from mirrornet.web.queries import Feed, Seen
+from mirrornet.web.rate import Rates
+from mirrornet.web.status import Snapshot
+from mirrornet.web.window.page import render
+from mirrornet.web.window.worldmap import point
+
+_log = logging.getLogger(__name__)
+
+Explain = Callable[[Address], Awaitable[str]]
+Locate = Callable[[str, Address], Place]
+
+FILES: Final = {"style.css": "text/css", "window.js": "text/javascript", "icon.svg": "image/svg+xml"}
+EXPLAINED: Final = 2.0  # explanations a second for one address
+EXPLAINED_AT_ONCE: Final = 10.0
+_WAITING: Final = 8  # explanations asked for and not yet begun, of everybody
+_LOOK: Final = 1.0  # seconds between two looks for a change
+_QUIET: Final = 15.0  # seconds after which a stream says that it is alive
+_LONGEST: Final = 64  # characters of an address
+
+
+class Views:
+    """`hold` spares a connection its deadline, or says False where too many are held (listener.py).
+
+    `explain`: the text for an address; `locate(zone name, address)`: where an asker is; None: there is none of it.
+    """
+
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        hold: Callable[[asyncio.BaseTransport | None], bool],
+        explain: Explain | None = None,
+        feed: Feed | None = None,
+        locate: Locate | None = None,
+    ) -> None:
+        self._snapshot, self._hold = snapshot, hold
+        self._explain, self._feed, self._locate = explain, feed, locate
+        self._rates = Rates(EXPLAINED, EXPLAINED_AT_ONCE)
+        self._one = asyncio.Lock()
+        self._asked = 0
+        self._seen = (-math.inf, "")  # when the last look for a change was, and what it showed
+        self.over = asyncio.Event()  # ends all streams
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Adds the routes."""
+        router.add_get("/", self._page)
+        router.add_get("/explain", self._text)
+        router.add_get("/events", self._events)
+        for name in FILES:
+            router.add_get(f"/{name}", self._file)
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        response = web.Response(text=render(self._snapshot()), content_type="text/html")
+        response.enable_compression()
+        return response
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        name = request.path.removeprefix("/")
+        response = web.Response(text=_read(name), content_type=FILES[name])
+        response.enable_compression()
+        return response
+
+    async def _text(self, request: web.Request) -> web.StreamResponse:
+        if self._explain is None:
+            return web.Response(status=404, text="this server explains nothing\n")
+        wait = self._rates.wait(request.remote, time.monotonic())
+        if wait or self._asked >= _WAITING:
+            text = "too many questions at once: ask again in a moment\n"
+            return web.Response(status=429, text=text, headers={"Retry-After": str(math.ceil(wait) or 1)})
+        given = request.query.get("address", "")
+        try:
+            address = parse_address(given.strip()[: _LONGEST + 1])
+        except ValueError as error:
+            return web.Response(status=400, text=f"address: {error}\n")
+        self._asked += 1
+        try:
+            async with self._one:
+                text = await self._explain(address)
+        finally:
+            self._asked -= 1
+        return web.Response(text=text + "\n")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if not self._hold(request.transport):
+            text = "as many look already as may; the page goes on without\n"
+            return web.Response(status=503, text=text, headers={"Retry-After": "60"})
+        response = web.StreamResponse()
+        response.content_type = "text/event-stream"
+        response.charset = "utf-8"
+        response.headers["X-Accel-Buffering"] = "no"  # a proxy of nginx's kind passes events on at once
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError, OSError):  # the reader has gone
+            await response.write(b"retry: 5000\n\n")
+            if self._feed is None:
+                await self._stream(response, None)
+            else:
+                async with self._feed.listening() as queue:
+                    await self._stream(response, queue)
+        return response
+
+    async def _stream(self, response: web.StreamResponse, queue: asyncio.Queue[tuple[Seen, ...]] | None) -> None:
+        known, spoke = self._state(), time.monotonic()
+        while not self.over.is_set():
+            batch = await self._next(queue)
+            told = [self._told(seen) for seen in batch]
+            state = self._state()
+            if told:
+                await response.write(b"event: queries\ndata: " + json.dumps(told).encode() + b"\n\n")
+            if state != known:
+                await response.write(b"event: changed\ndata: \n\n")
+            if told or state != known:
+                known, spoke = state, time.monotonic()
+            elif time.monotonic() - spoke >= _QUIET:
+                await response.write(b": quiet\n\n")
+                spoke = time.monotonic()
+
+    async def _next(self, queue: asyncio.Queue[tuple[Seen, ...]] | None) -> tuple[Seen, ...]:
+        """What the feed has, after no longer than _LOOK."""
+        over = asyncio.ensure_future(self.over.wait())
+        batch = None if queue is None else asyncio.ensure_future(queue.get())
+        try:
+            await asyncio.wait(
+                {over} if batch is None else {over, batch}, timeout=_LOOK, return_when=asyncio.FIRST_COMPLETED
+            )
+            return batch.result() if batch is not None and batch.done() else ()
+        finally:
+            for task in (over, batch):
+                if task is not None:
+                    task.cancel()
+
+    def _state(self) -> str:
+        """Something that is another when the page would look otherwise, ages and figures aside; looked at rarely."""
+        now = time.monotonic()
+        if now - self._seen[0] >= _LOOK / 2:
+            shot = self._snapshot()
+            plan = shot.plan.generation if shot.plan else 0
+            states = [
+                (name, verdict.state, verdict.share, verdict.override)
+                for zone in shot.zones
+                for name, verdict in zone.verdicts.items()
+            ]
+            served = [sorted(zone.regions) for zone in shot.zones]
+            self._seen = now, str(hash((shot.not_ready, plan, repr(states), repr(served))))
+        return self._seen[1]
+
+    def _told(self, seen: Seen) -> dict[str, Any]:
+        """A query for the browser, and where its asker is on the map of the zone that it asks for."""
+        name = seen.name.rstrip(".").lower()
+        zones = [one.zone.name for one in self._snapshot().zones]
+        number = next((n for n, zone in enumerate(zones) if name == zone or name.endswith(f".{zone}")), None)
+        at = None
+        if number is not None and self._locate is not None:
+            with contextlib.suppress(ValueError):
+                at = point(self._locate(zones[number], parse_address(seen.client.partition("/")[0])))
+        return {
+            "zone": number,
+            "client": seen.client,
+            "name": seen.name,
+            "type": seen.type,
+            "rcode": seen.rcode,
+            "mirrors": list(seen.mirrors),
+            "x": None if at is None else round(at[0]),
+            "y": None if at is None else round(at[1]),
+        }
+
+
+@cache
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -1,0 +1,235 @@
+"""The page: whole, escaped, weighed, readable.  No sockets, no browser."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import lively
+import pytest
+from lively import EVIL, REGIONS, SNAPSHOT, VERDICTS, ZONE
+
+import mirrornet.web.window as room
+from mirrornet.data.outlines import HEIGHT, WIDTH
+from mirrornet.model.override import Action, Override
+from mirrornet.model.place import Place
+from mirrornet.model.regions import Regions
+from mirrornet.model.verdict import State, Verdict
+from mirrornet.model.zone import Mirror
+from mirrornet.web.status import Change, Snapshot, ZoneStatus
+from mirrornet.web.window.marks import shape
+from mirrornet.web.window.page import render
+from mirrornet.web.window.words import moment, percent
+from mirrornet.web.window.worldmap import TINTS, point, spots
+
+FILES = Path(room.__file__).parent
+STYLE = (FILES / "style.css").read_text()
+(STATUS,) = SNAPSHOT.zones
+
+
+def shown(status: ZoneStatus = STATUS, **changes: object) -> str:
+    return render(replace(SNAPSHOT, zones=(replace(status, **changes),)))  # type: ignore[arg-type]
+
+
+class Reader(HTMLParser):
+    """Demands that every element that is opened is closed in order, and that no id is there twice."""
+
+    VOID = frozenset({"meta", "link", "br", "input"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.sources: list[str] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == [] and len(self.ids) == len(set(self.ids))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on") and name != "style"  # nothing inline
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "action") and tag != "a":
+                self.sources.append(value or "")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_whole_and_fetches_nothing_from_elsewhere() -> None:
+    page = Reader(render(SNAPSHOT))
+    assert page.tags.count("script") == 1 and page.tags.count("style") == 0
+    assert all(re.fullmatch(r"#?[\w./-]+", source) and "//" not in source for source in page.sources)
+    assert page.text.count(EVIL) == 3  # an override's reason, a verdict's, a past change's: as text
+
+
+def test_everything_of_a_mirror_is_in_the_table() -> None:
+    text = Reader(render(SNAPSHOT)).text
+    for said in (
+        "7 of 10 mirrors usable", "promised for 60.0 s more", "no TCP connection within 3.0 s; 3 of 3 bad probes",
+        "drain by 5 % a minute, said 15 min ago by ops, until 2026-09-21 16:13:20 UTC: new disks at 14:00",
+        "25 % of it", "version 41, the newest is 42", "32 min", "HTTP status 503", "3 flips", "590 ms", "45 %",
+        "<0.1 %", "DE 60 %", "9 more", "nobody near", "plan generation 17, made 6 min ago",
+    ):  # fmt: skip
+        assert said in text, said
+
+
+def test_a_mirror_that_is_missing_from_some_answers_says_why() -> None:
+    bare = replace(ZONE.mirrors[0], addresses=())
+    apart = {"tokyo": replace(VERDICTS["tokyo"], serves_select=False)}
+    one = replace(VERDICTS["tokyo"], families=frozenset({4}), barred={"AS64500": "3 vantages cannot reach it"})
+    assert "in SRV and URI only" in shown(zone=replace(ZONE, mirrors=(bare,)), verdicts={})
+    assert "not in A and AAAA" in shown(verdicts=apart)
+    said = shown(verdicts={"tokyo": one})
+    assert "silent over IPv6" in said and "out of reach for AS64500: 3 vantages cannot reach it" in said
+
+
+def test_the_alarm_is_raised_when_no_mirror_is_usable_and_before_the_first_answer() -> None:
+    down = {mirror.name: Verdict(State.DOWN, 1.0) for mirror in ZONE.mirrors}
+    assert "No mirror of inetboot.example is usable" in shown(verdicts=down)
+    assert 'class="alarm"' not in render(SNAPSHOT)
+    early = Snapshot(now=1.0, started=0.0, zones=(), not_ready="the first round of probes is not over")
+    assert "No answers yet: the first round of probes is not over" in Reader(render(early)).text
+
+
+def test_a_zone_without_regions_or_places_has_a_page_too() -> None:
+    mirrors = (Mirror("nowhere", "https://x.example/"), Mirror("land", "http://y.example:81/a", place=Place(0, "FR")))
+    text = Reader(shown(ZoneStatus(replace(ZONE, mirrors=mirrors), {}))).text
+    assert "place unknown" in text and "unknown" in text and "0 of 2 mirrors usable" in text
+    Reader(shown(ZoneStatus(replace(ZONE, mirrors=()), {})))
+    Reader(shown(regions={"select": Regions()}))
+
+
+def test_names_of_mirrors_cannot_break_out() -> None:
+    evil = Mirror('x"><script>', 'http://x.example/"onclick="', place=Place(0, "FR", 48.0, 2.0))
+    page = Reader(shown(ZoneStatus(replace(ZONE, mirrors=(evil,)), {}, changes={evil.name: (Change(0.0, State.UP),)})))
+    assert page.tags.count("script") == 1
+
+
+def test_times_and_shares_of_any_size() -> None:
+    assert [percent(x) for x in (0, 0.0001, 0.001, 0.0949, 0.0996, 0.5, 1)] == [
+        "0 %", "<0.1 %", "0.1 %", "9.5 %", "10 %", "50 %", "100 %",
+    ]  # fmt: skip
+    assert "1970-01-01 00:00:00 UTC" in moment(0.0)
+    assert moment(1e300) == moment(float("nan")) == moment(float("inf")) == "–"
+    far = Override(ZONE.name, "tokyo", Action.FORCE_UP, 0.0, 2.0**60)
+    assert "until –" in shown(verdicts={"tokyo": replace(VERDICTS["tokyo"], override=far)})
+
+
+def test_every_state_has_a_shape_and_a_colour_of_its_own() -> None:
+    assert len({shape(str(state)) for state in State}) == len(State)
+    for state in State:
+        assert f"{state}</span>" in shown(verdicts={"tokyo": Verdict(state, 1.0)})
+
+
+def test_mirrors_lie_where_they_are_and_neighbours_differ_in_tint() -> None:
+    found = {spot.name: spot for spot in spots(STATUS)}
+    assert found["sanjose"].x < found["ashburn"].x < found["frankfurt"].x < found["tokyo"].x
+    assert found["sydney"].y > found["singapore"].y > found["tokyo"].y
+    near = [("frankfurt", "amsterdam"), ("ashburn", "sanjose"), ("singapore", "mumbai"), ("tokyo", "singapore")]
+    assert all(found[a].tint != found[b].tint for a, b in near)
+    assert all(0 <= spot.x <= WIDTH and 0 <= spot.y <= HEIGHT for spot in found.values())
+    assert point(Place()) is None and point(Place(0, "ZZ")) is None
+
+
+def test_mirrors_in_one_place_lie_side_by_side() -> None:
+    same = tuple(Mirror(f"m{n}", "http://x.example/", place=Place(0, "DE", 50.11, 8.68)) for n in range(5))
+    at = [spot.x for spot in spots(ZoneStatus(replace(ZONE, mirrors=same), {}))]
+    assert all(b - a >= 20 for a, b in pairwise(at))
+
+
+def test_very_many_mirrors_in_one_place_stay_on_the_map() -> None:
+    same = tuple(Mirror(f"m{n}", "http://x.example/", place=Place(0, "NZ", -40.0, 179.0)) for n in range(500))
+    found = spots(ZoneStatus(replace(ZONE, mirrors=same), {}))
+    assert len(found) == 500 and all(0 <= spot.x <= WIDTH and 0 <= spot.y <= HEIGHT for spot in found)
+
+
+def test_a_country_tells_who_serves_it() -> None:
+    page = render(SNAPSHOT)
+    assert "<title>Germany: frankfurt 60 %, amsterdam 40 %</title>" in page
+    tints = {spot.name: spot.tint for spot in spots(STATUS)}
+    assert f'<path class="tint{tints["frankfurt"]}" data-by="frankfurt"' in page
+
+
+def names(page: str, size: str) -> list[tuple[float, float, float, float]]:
+    group = re.search(rf'<g class="names {size}"[^>]*>(.*?)</g>', page)
+    assert group
+    height = {"wide": 27, "narrow": 62}[size]
+    found = []
+    for x, y, anchor, name in re.findall(r'<text x="(-?\d+)" y="(-?\d+)" text-anchor="(\w+)">([^<]*)', group[1]):
+        width = len(name) * height * 0.58
+        left = float(x) - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * width
+        found.append((left, float(y) - height, left + width, float(y)))
+    return found
+
+
+@pytest.mark.parametrize("size", ["wide", "narrow"])
+def test_names_do_not_overlap_nor_leave_the_map(size: str) -> None:
+    mirrors = tuple(
+        Mirror(f"mirror-{n}", "http://x.example/", place=Place(0, "DE", -50.0 + n, -175.0 + 7 * n % 350))
+        for n in range(50)
+    )
+    for page in (render(SNAPSHOT), shown(ZoneStatus(replace(ZONE, mirrors=(*ZONE.mirrors, *mirrors)), VERDICTS))):
+        boxes = names(page, size)
+        assert len(boxes) >= 9
+        for n, a in enumerate(boxes):
+            assert a[0] >= -1 and a[1] >= -1 and a[2] <= WIDTH + 1 and a[3] <= HEIGHT
+            for b in boxes[n + 1 :]:
+                assert a[2] <= b[0] + 1 or b[2] <= a[0] + 1 or a[3] <= b[1] + 1 or b[3] <= a[1] + 1
+
+
+def test_the_page_is_light() -> None:
+    """300 KB in all, before compression, for ten mirrors; five hundred are no more than four times that."""
+    files = sum((FILES / name).stat().st_size for name in ("style.css", "window.js", "icon.svg"))
+    assert len(render(SNAPSHOT).encode()) + files < 150_000
+    many = tuple(replace(m, name=f"{m.name}-{n}") for n in range(50) for m in ZONE.mirrors)
+    regions = Regions(REGIONS.shares, {c: {f"{m}-{n}": s / 50 for m, s in by.items() for n in range(50)}
+                                       for c, by in REGIONS.countries.items()})  # fmt: skip
+    page = shown(ZoneStatus(replace(ZONE, mirrors=many), {}, regions={"select": regions}))
+    assert len(page.encode()) < 1_200_000
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(theme: int, one: str, other: str) -> float:
+    a, b = (luminance(re.findall(rf"--{name}: (#\w{{6}})", STYLE)[theme]) for name in (one, other))
+    return (max(a, b) + 0.05) / (min(a, b) + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("name", ["ink", "soft", "good", "fair", "poor", "link"])
+def test_colours_can_be_read(theme: int, name: str) -> None:
+    """WCAG 2.2, 1.4.3: text has a contrast of at least 4.5 to 1 against what it lies on."""
+    for paper in ("paper", "card"):
+        assert contrast(theme, name, paper) >= 4.5
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_marks_and_names_stand_out_from_every_tint(theme: int) -> None:
+    """WCAG 2.2, 1.4.11: 3 to 1 for what has to be seen; names on the map are text: 4.5 to 1."""
+    for ground in ("sea", "land", *(f"tint{n}" for n in range(TINTS))):
+        for name in ("good", "fair", "poor", "asked"):
+            assert contrast(theme, name, ground) >= 3, (name, ground)
+        assert contrast(theme, "ink", ground) >= 4.5, ground
+
+
+def test_the_helper_shows_what_is_to_be_seen() -> None:
+    assert len({verdict.state for verdict in lively.VERDICTS.values()}) >= 6
