@@ -32,6 +32,7 @@ from mirrornet.model.zone import (
 )
 
 _OF_PLACE: Final = ("country", "latitude", "longitude", "asn", "anycast")
+DAMPING: Final = 90  # intervals: the half-life of what a mirror owes for flapping, a quarter of an hour by default
 SERIALS: Final = 2**32 - 1  # RFC 1982: zero is legal, but means "no serial" to too many tools
 
 
@@ -114,8 +115,9 @@ def _read_select(section: Section, zone: str) -> Select:
 def _read_health(section: Section, has_repository: bool) -> HealthSettings:
     counts = values.whole(1, 100)
     up = section.read("up", counts, 3)
+    interval = section.read("interval", values.duration(0.1, 3600), 10.0)
     settings = HealthSettings(
-        interval=section.read("interval", values.duration(0.1, 3600), 10.0),
+        interval=interval,
         timeout=section.read("timeout", values.duration(0.05, 600), 3.0),
         up=up,
         ok=section.read("ok", counts, min(2, up)),
@@ -124,6 +126,8 @@ def _read_health(section: Section, has_repository: bool) -> HealthSettings:
             ProbeKind,
             section.read("probe", values.choice("block", "http", "tcp", "none"), "block" if has_repository else "http"),
         ),
+        damping=section.read("damping", values.duration(0, 86400), DAMPING * interval),
+        ramp=section.read("ramp", values.duration(0, 86400), 0.0),
     )
     if section.sound("interval", "timeout") and settings.timeout >= settings.interval:
         what = f"a timeout of {settings.timeout:g} s is not shorter than the interval of {settings.interval:g} s"

@@ -95,20 +95,19 @@ class Catalogue:
 
 
 async def _samples(get: Get, image: str, head: Head, number: float) -> tuple[Sample, ...]:
-    """The blocks that one page of `head` lists; where none stands alone as a file, the index pages themselves."""
+    """The blocks that one page of `head` lists; where it lists none, the index pages themselves."""
     chosen = min(int(number * len(head.pages)), len(head.pages) - 1)
     ref = head.pages[chosen]
     page = Page.parse(open_block(await get(ref.path, ref.stored), ref), head, chosen)
-    found = set()
+    found: dict[Sample, None] = {}  # in the order in which they lie in the image
     for position in range(len(page)):
         block, place = page.block(position), page.place(position)
-        if block is not None and (place is None or head.packs[place.pack].single):
-            found.add(Sample(image, block.hash, block.stored))
+        if block is None:
+            continue
+        if place is None or (pack := head.packs[place.pack]).single:
+            found[Sample(image, block.hash, block.stored)] = None
+        else:
+            found[Sample(image, block.hash, block.stored, pack.hash, place.offset)] = None
     if not found:
-        found = {Sample(image, each.hash, each.stored) for each in head.pages[:1024]}
-    return tuple(sorted(found))
-
-
-def pick(samples: Sequence[Sample], number: float) -> Sample | None:
-    """One of `samples` by `number` (0 to below 1); None where there are none."""
-    return samples[min(int(number * len(samples)), len(samples) - 1)] if samples else None
+        found = {Sample(image, each.hash, each.stored): None for each in head.pages[:1024]}
+    return tuple(found)

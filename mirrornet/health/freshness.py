@@ -38,7 +38,8 @@ def behind_since(sightings: Sightings, version: int) -> float | None:
 def judge(outcome: Outcome, sightings: Sightings, lag: float) -> Outcome:
     """`outcome` with its freshness judged: a good probe may turn into a lagging or a stale one.
 
-    `lag` in seconds.  `until` of the result is the time at which the same timestamp would turn stale.
+    `lag` in seconds.  `until` of the result is the time at which the same timestamp would turn stale, `lag` how long it
+    has been behind.
     """
     if outcome.kind is not Kind.OK or outcome.version is None:
         return outcome
@@ -50,7 +51,8 @@ def judge(outcome: Outcome, sightings: Sightings, lag: float) -> Outcome:
     if since is None:
         return replace(outcome, until=min(deadlines, default=None))
     what = f"has timestamp {outcome.version}, the newest is {max(sightings)}"
-    if outcome.at - since >= lag:
-        age = format_duration(outcome.at - since)
-        return replace(outcome, kind=Kind.STALE, reason=f"{what}, since {age}: longer than {format_duration(lag)}")
-    return replace(outcome, kind=Kind.LAGGING, reason=what, until=min([*deadlines, since + lag]))
+    behind = max(0.0, outcome.at - since)
+    if behind >= lag:
+        reason = f"{what}, since {format_duration(behind)}: longer than {format_duration(lag)}"
+        return replace(outcome, kind=Kind.STALE, reason=reason, lag=behind)
+    return replace(outcome, kind=Kind.LAGGING, reason=what, until=min([*deadlines, since + lag]), lag=behind)

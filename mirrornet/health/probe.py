@@ -10,11 +10,15 @@ there may stand in A and AAAA.  A failure of that part says nothing against the 
 
 Which block is asked for is an argument, so a probe has no dice.  Its bytes are compared by length and SHA-256, and
 not inflated: what was signed is the stored file.
+
+A probe in disguise asks what a client asks that mounts an image: for the next root, which is hardly ever there, for
+the timestamp, and for blocks; under the client's name, and not through the select url.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import time
@@ -27,6 +31,7 @@ from mirrornet.health.outcome import Kind, Outcome, Sample
 from mirrornet.health.target import named, target, under
 from mirrornet.image.format.block import block_path
 from mirrornet.image.trust.attempt import check_timestamp
+from mirrornet.image.trust.roots import ROOT_LIMIT
 from mirrornet.model.address import Address, is_public, parse_address
 from mirrornet.model.errors import Expired, Missing, PeerError, Unreachable, Untrusted
 from mirrornet.model.units import format_duration
@@ -43,8 +48,10 @@ class Order:
     """What to ask of a mirror.
 
     `select_urls`: under which it may serve besides its own.  `root`: the root.json to believe (block only).  `samples`:
-    blocks to ask for, of the verified set with timestamp `expect`.  `suspects`: blocks that were bad before.
-    `sole_image`: a block that is not there is the mirror's failure, since there is no other image it could hold.
+    blocks to ask for, of the verified set with timestamp `expect`.  `suspects`: blocks that were bad before; `audit`:
+    how many whole ones a liar has to show in all.  `sole_image`: a block that is not there is the mirror's failure,
+    since there is no other image it could hold.  `disguised`: look like a client, who would ask for the root file of
+    version `next_root`, too.
     """
 
     kind: ProbeKind
@@ -54,7 +61,10 @@ class Order:
     samples: tuple[Sample, ...] = ()
     expect: int | None = None
     suspects: tuple[Sample, ...] = ()
+    audit: int = 0
     sole_image: bool = True
+    disguised: bool = False
+    next_root: int = 0
 
 
 async def addresses(mirror: Mirror, timeout: float) -> tuple[Address, ...]:
@@ -88,8 +98,11 @@ async def probe(order: Order, address: Address, timeout: float, agent: str, cloc
             if order.kind == "tcp":
                 await findings.connect(address)
             else:
-                async with Visit(address, agent) as visit:
-                    await findings.ask(visit)
+                async with Visit(address, "" if order.disguised else agent) as visit:
+                    try:
+                        await findings.ask(visit)
+                    finally:
+                        findings.note(visit)
     except TimeoutError:
         findings.fail(Kind.FAILED, f"no answer within {format_duration(timeout)}")
     except NoRoute as error:
@@ -112,7 +125,7 @@ class _Findings:
     def __init__(self, order: Order, clock: Callable[[], float]) -> None:
         self.order = order
         self.clock = clock
-        self.outcome = Outcome(Kind.FAILED, 0.0)
+        self.outcome = Outcome(Kind.FAILED, 0.0, audit=order.audit, disguised=order.disguised)
         self._proven = False  # the mirror itself is judged; only the select urls are left
 
     def fail(self, kind: Kind, reason: str, retry_after: float | None = None) -> None:
@@ -120,6 +133,9 @@ class _Findings:
             self.outcome = replace(self.outcome, serves_select=False)
         else:
             self.outcome = replace(self.outcome, kind=kind, reason=reason, retry_after=retry_after)
+
+    def note(self, visit: Visit) -> None:
+        self.outcome = replace(self.outcome, rtt_ms=visit.rtt_ms, certificate_until=visit.certificate_until)
 
     async def connect(self, address: Address) -> None:
         there = target(self.order.url, address)
@@ -135,15 +151,18 @@ class _Findings:
 
     async def ask(self, visit: Visit) -> None:
         order = self.order
+        if order.disguised and order.next_root:
+            with contextlib.suppress(Missing):
+                await visit.get(under(order.url, f"metadata/{order.next_root}.root.json"), ROOT_LIMIT)
         timestamp = await visit.get(under(order.url, TIMESTAMP), MAX_TIMESTAMP)
-        self.outcome = replace(self.outcome, rtt_ms=visit.rtt_ms)
         if order.kind == "block":
             version, _, expires = check_timestamp(order.root, timestamp, self.clock())
             self.outcome = replace(self.outcome, version=version, expires=expires)
             for sample in order.suspects:
                 await self._block(visit, sample, strict=False)
             for sample in order.samples:
-                await self._block(visit, sample, strict=version == order.expect)
+                shown = await self._block(visit, sample, strict=version == order.expect)
+                self.outcome = replace(self.outcome, whole=self.outcome.whole + shown)
         self.outcome = replace(self.outcome, kind=Kind.OK)
         if order.select_urls:
             self._proven = True
@@ -151,18 +170,22 @@ class _Findings:
                 await self._select(visit, url, timestamp)
             self.outcome = replace(self.outcome, serves_select=True)
 
-    async def _block(self, visit: Visit, sample: Sample, strict: bool) -> None:
-        """One block by name.  Where `strict`, one that is not there counts against the image or the mirror."""
+    async def _block(self, visit: Visit, sample: Sample, strict: bool) -> bool:
+        """One block by name: whether it is whole.
+
+        Where `strict`, one that is not there counts against the image or the mirror.
+        """
         name = sample.hash.hex()[:16]
+        url = under(self.order.url, block_path(sample.pack or sample.hash))
         try:
-            stored = await visit.get(under(self.order.url, block_path(sample.hash)), sample.stored)
+            stored = await visit.get(url, sample.stored, sample.offset if sample.pack else None)
         except Missing as error:
             if not strict:
-                return  # a lagging mirror need not have what is newer; a suspect that is gone harms nobody
+                return False  # a lagging mirror need not have what is newer; a suspect that is gone harms nobody
             if self.order.sole_image:
                 raise Unreachable(f"block {name}… is not there: {error}") from None
             self.outcome = replace(self.outcome, images={**self.outcome.images, sample.image: False})
-            return
+            return False
         except Untrusted as error:
             self.outcome = replace(self.outcome, suspects=(*self.outcome.suspects, sample))
             raise Untrusted(f"block {name}… is corrupt: {error}") from None
@@ -170,6 +193,7 @@ class _Findings:
             self.outcome = replace(self.outcome, suspects=(*self.outcome.suspects, sample))
             raise Untrusted(f"block {name}… is corrupt: its bytes do not match its name")
         self.outcome = replace(self.outcome, images={**self.outcome.images, sample.image: True})
+        return True
 
     async def _select(self, visit: Visit, url: str, timestamp: bytes) -> None:
         shown = await visit.get(under(url, TIMESTAMP), MAX_TIMESTAMP)

@@ -5,6 +5,8 @@ liar for the other; so the rules stand here, once, and how to connect and what t
 
 A mirror serves its own files: a redirect may lead to another path, port or scheme of the same host, so that a slash is
 added or TLS taken, but never to another host and never from TLS back to plain text.
+
+Some probes look like a client, to the letter: CLIENT is what both send.
 """
 
 from __future__ import annotations
@@ -13,6 +15,12 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
+from mirrornet import __version__
+
+CLIENT: Final = {
+    "Accept-Encoding": "identity",
+    "User-Agent": f"mirrornet/{__version__}",
+}  # what our client says of itself
 NOT_HERE: Final = frozenset({403, 404, 410})  # a bucket says "forbidden" of what it does not have
 BUSY: Final = frozenset({429, 503})  # come again later; Retry-After may say when
 BUSY_WAIT: Final = (1.0, 5.0, 600.0)  # seconds: the least, what is meant without a word, the most that we wait

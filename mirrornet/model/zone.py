@@ -72,7 +72,11 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
-    """Thresholds count probes; `interval` and `timeout` are seconds."""
+    """Thresholds count probes; `interval` and `timeout` are seconds.
+
+    `damping`: seconds in which what a mirror owes for going up and down halves; 0: it owes nothing.  `ramp`: seconds in
+    which one that comes back grows to its full weight; 0: at once.
+    """
 
     interval: float = 10.0
     timeout: float = 3.0
@@ -80,6 +84,8 @@ class HealthSettings:
     ok: int = 2
     down: int = 3
     probe: ProbeKind = "http"
+    damping: float = 900.0
+    ramp: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

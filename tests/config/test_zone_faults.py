@@ -52,6 +52,8 @@ CASES = [
     # keys
     (ZONE, "zone: example.net\nserail: 3 #!", "did you mean serial?"),
     (HEALTH, "  intervall: 10s #!", "did you mean interval?"),
+    (HEALTH, "  damping: 2d #!", "from 0 s to 86400 s"),
+    (HEALTH, "  ramp: fast #!", "is not a duration"),
     (ZONE, "zone: example.net\ninterval: 10s #!", "it belongs under health"),
     (ZONE, "zone: example.net\nurl: http://x/ #!", "it belongs under a select"),
     (ZONE, "zone: example.net\nzzzz: 1 #!", "known here: contact, health"),

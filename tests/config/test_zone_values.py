@@ -49,7 +49,7 @@ def test_the_smallest_file_and_its_defaults(smallest: Path) -> None:
     assert (select.answers, select.ttl, select.images) == (3, 20, None)
     health = zone.health
     assert (health.interval, health.timeout, health.up, health.ok, health.down) == (10.0, 3.0, 3, 2, 3)
-    assert health.probe == "http"
+    assert (health.probe, health.damping, health.ramp) == ("http", 900.0, 0.0)
     (mirror,) = zone.mirrors
     assert (mirror.url, mirror.weight, mirror.holds, mirror.addresses) == ("http://m.example/", 100, None, ())
     assert not mirror.place.known
@@ -60,7 +60,7 @@ def test_defaults_that_follow_from_others(smallest: Path) -> None:
     (smallest.parent / "root.json").write_text("{}")
     smallest.write_text(SMALLEST + "health: {up: 1}\nrepository: {root: root.json}\n")
     zone = load_zone(smallest)
-    assert (zone.health.ok, zone.health.probe) == (1, "block")
+    assert (zone.health.ok, zone.health.probe, zone.health.damping) == (1, "block", 180.0)
     assert zone.repository is not None
     assert (zone.repository.root, zone.repository.lag) == (smallest.parent / "root.json", 21600.0)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mirrornet.health.memory import Memory, encode, load, recall, save
-from mirrornet.health.outcome import Kind, Outcome
-from mirrornet.health.state import Level, Track, step
+from mirrornet.health.memory import Memory, decode, encode, load, recall, save
+from mirrornet.health.outcome import Kind, Outcome, Sample
+from mirrornet.health.state import Track, step
+from mirrornet.health.table import Level
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings
 
@@ -35,6 +37,29 @@ def test_after_a_long_one_the_first_probe_decides_again_but_not_over_the_corrupt
     assert good.state is State.CORRUPT
 
 
+def test_an_older_file_is_read_and_makes_nobody_honest() -> None:
+    old = json.loads(encode(MEMORY))
+    old["version"] = 1
+    for track in old["tracks"].values():
+        for name in ("flaps", "families", "quick", "pace", "audited", "wary", "lag", "certificate_until", "back"):
+            del track[name]
+        del track["within"]
+        track["suspects"] = [["debian", "01" * 32, 10]]
+    known = decode(json.dumps(old).encode())
+    assert (known.tracks["b"].state, known.sightings) == (State.CORRUPT, MEMORY.sightings)
+    assert known.tracks["b"].suspects == (Sample("debian", b"\1" * 32, 10),)
+
+
+def test_what_is_owed_for_flapping_is_forgotten_by_time_alone() -> None:
+    track = Track()
+    for number, letter in enumerate("+---+++---+++---+++---+++"):
+        track = step(track, Outcome(Kind.OK if letter == "+" else Kind.FAILED, 10.0 * number), SETTINGS)
+    memory = recall(Memory(track.at, {"a": track}), track.at + 200, SETTINGS)
+    assert step(memory.tracks["a"], Outcome(Kind.OK, track.at + 200), SETTINGS).meter.level is Level.GATE
+    late = recall(memory, track.at + 7200, SETTINGS)
+    assert step(late.tracks["a"], Outcome(Kind.OK, track.at + 7200), SETTINGS).meter.level is Level.IN
+
+
 def test_no_memory_is_no_warning(tmp_path: Path) -> None:
     assert load(tmp_path / "absent.json", 1.0, SETTINGS) == Memory()
 
@@ -52,6 +77,8 @@ def test_no_memory_is_no_warning(tmp_path: Path) -> None:
         encode(MEMORY).replace(b'"corrupt"', b'"chipper"'),
         encode(MEMORY).replace(b'"flips": 0', b'"flips": "many"'),
         encode(MEMORY).replace(b'"in"', b"7"),
+        encode(MEMORY).replace(b'"repository_version": null', b'"repository_version": 1e999'),
+        b"[" * 100_000,
     ],
 )
 def test_a_damaged_memory_is_a_warning_and_a_fresh_start(

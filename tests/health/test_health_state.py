@@ -1,72 +1,18 @@
-"""The machine: its table, and the TTL promise held for all thresholds from 1 to 4 by exhaustive search."""
+"""What a sequence of probes makes of a mirror: state, promise, reasons, families, pace, share."""
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
-from itertools import product
 
 import pytest
 
-from mirrornet.health.outcome import Kind, Outcome, Sample, worst
-from mirrornet.health.state import (
-    TABLE,
-    Evidence,
-    Level,
-    Meter,
-    Track,
-    remaining,
-    step,
-    tick,
-    verdict,
-)
+from mirrornet.health.outcome import Heard, Kind, Outcome, Sample
+from mirrornet.health.state import AUDIT_STEP, Track, pardoned, step, verdict, verdicts
+from mirrornet.health.table import Level
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings
 
-ALL = [HealthSettings(interval=10, up=up, ok=ok, down=down) for up, ok, down in product(range(1, 5), repeat=3)]
 STANDARD = HealthSettings(interval=10, timeout=3, up=3, ok=2, down=3)
-
-
-def reachable(settings: HealthSettings) -> set[Meter]:
-    """Every meter that some sequence of probes leads to."""
-    seen, waiting = {Meter()}, deque([Meter()])
-    while waiting:
-        meter = waiting.popleft()
-        for evidence in Evidence:
-            following = tick(meter, evidence, settings)
-            if following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return seen
-
-
-def soonest_change(meter: Meter, settings: HealthSettings) -> int:
-    """Probes until the level can differ, by trying all sequences of good and bad ones."""
-    layer, depth = {meter}, 0
-    while True:
-        depth += 1
-        layer = {tick(each, evidence, settings) for each in layer for evidence in (Evidence.GOOD, Evidence.BAD)}
-        if any(each.level is not meter.level for each in layer):
-            return depth
-
-
-def test_the_table_has_a_rule_for_everything() -> None:
-    assert set(TABLE) == set(product(Level, Evidence))
-
-
-@pytest.mark.parametrize("settings", ALL, ids=lambda s: f"{s.up}-{s.ok}-{s.down}")
-def test_the_promise_is_exact_in_every_reachable_state(settings: HealthSettings) -> None:
-    states = reachable(settings)
-    assert {meter.level for meter in states} == set(Level)
-    for meter in states:
-        assert remaining(meter, settings) == soonest_change(meter, settings)
-        assert meter.good <= max(settings.up, settings.ok) and meter.bad <= settings.down
-
-
-@pytest.mark.parametrize("settings", ALL, ids=lambda s: f"{s.up}-{s.ok}-{s.down}")
-def test_damning_evidence_is_enough_at_once(settings: HealthSettings) -> None:
-    for meter in reachable(settings):
-        assert tick(meter, Evidence.DAMNING, settings).level is Level.OUT
 
 
 def run(kinds: str, settings: HealthSettings = STANDARD, track: Track | None = None, start: float = 1000.0) -> Track:
@@ -150,10 +96,12 @@ def test_a_corrupt_mirror_is_asked_for_its_bad_blocks_until_it_is_back() -> None
 
 def test_turning_stale_by_the_clock_is_inside_the_promise() -> None:
     track = step(Track(), Outcome(Kind.LAGGING, 1000, "behind", until=1030), STANDARD)
-    # the next outcome is at most 13 s away, so 17 s are left that nothing can break
-    assert verdict(track, STANDARD).promise == 17
+    # the next outcome, should it come unannounced, is at most 23 s away, so 7 s are left that nothing can break
+    assert verdict(track, STANDARD).promise == 7
     assert verdict(replace(track, until=1500.0), STANDARD).promise == 20
     assert verdict(replace(track, until=1001.0), STANDARD).promise == 1
+    track = step(track, Outcome(Kind.FAILED, 1010, "no answer", retry_after=100), STANDARD)
+    assert (track.until, track.within) == (1030, 113)  # what was seen before still turns stale
 
 
 def test_the_select_url_has_a_meter_of_its_own() -> None:
@@ -183,20 +131,161 @@ def test_an_image_that_is_missing_leaves_holds_after_down_probes() -> None:
     assert track.state is State.UP
 
 
-def test_the_worst_address_decides_and_is_named() -> None:
-    good = Outcome(Kind.OK, 10, rtt_ms=5, version=7, serves_select=True)
-    bad = Outcome(Kind.FAILED, 11, "connection refused", version=6, serves_select=None)
-    both = worst([("192.0.2.1", good), ("2001:db8::1", bad)])
-    assert (both.kind, both.reason) == (Kind.FAILED, "2001:db8::1: connection refused")
-    assert (both.version, both.rtt_ms, both.serves_select, both.at) == (6, 5, True, 11)
-    assert worst([("192.0.2.1", bad)]).reason == "connection refused"
-    some = (replace(good, images={"a": True, "b": False}), replace(good, images={"a": False, "b": True, "c": True}))
-    for pair in (some, some[::-1]):
-        assert worst([("x", outcome) for outcome in pair]).images == {"a": False, "b": False, "c": True}
+OK_4, DEAD_6 = Heard(Kind.OK), Heard(Kind.FAILED, "no answer within 3 s")
 
 
-def test_a_family_we_cannot_route_is_no_evidence_unless_it_is_all() -> None:
-    blind = Outcome(Kind.BLIND, 10, "this machine has no route there")
-    assert worst([("2001:db8::1", blind), ("192.0.2.1", Outcome(Kind.LAGGING, 10))]).kind is Kind.LAGGING
-    assert worst([("2001:db8::1", blind), ("192.0.2.1", Outcome(Kind.FAILED, 10))]).kind is Kind.FAILED
-    assert worst([("2001:db8::1", blind)]).kind is Kind.FAILED
+def test_a_family_leaves_and_comes_back_by_the_same_thresholds() -> None:
+    def look(track: Track, six: Heard) -> Track:
+        return step(track, Outcome(Kind.OK, track.at + 10, families={4: OK_4, 6: six}), STANDARD)
+
+    track = look(Track(), OK_4)
+    assert verdict(track, STANDARD).families is None
+    for _ in range(2):
+        track = look(track, DEAD_6)
+    assert (verdict(track, STANDARD).families, verdict(track, STANDARD).promise) == (None, 1)
+    track = look(track, DEAD_6)
+    seen = verdict(track, STANDARD)
+    assert (seen.state, seen.families, seen.reason) == (State.UP, {4}, "not over IPv6: no answer within 3 s")
+    assert seen.answers(4) and not seen.answers(6)
+    for _ in range(2):
+        track = look(track, OK_4)
+    assert verdict(track, STANDARD).families == {4}
+    assert verdict(look(track, OK_4), STANDARD).families is None
+    assert track.flips == 0
+
+
+def test_of_a_mirror_that_is_down_nothing_is_said_of_families() -> None:
+    """Fail open gives its addresses, all of them."""
+    down = step(Track(), Outcome(Kind.FAILED, 10, "x", families={4: DEAD_6, 6: DEAD_6}), STANDARD)
+    assert (verdict(down, STANDARD).state, verdict(down, STANDARD).families) == (State.DOWN, None)
+
+
+def test_a_family_we_could_not_see_before_needs_as_many_bad_probes_as_any() -> None:
+    track = step(Track(), Outcome(Kind.OK, 10, families={4: OK_4}), STANDARD)
+    track = step(track, Outcome(Kind.OK, 20, families={4: OK_4, 6: DEAD_6}), STANDARD)
+    assert verdict(track, STANDARD).families is None
+    first = step(Track(), Outcome(Kind.OK, 10, families={4: OK_4, 6: DEAD_6}), STANDARD)
+    assert verdict(first, STANDARD).families == {4}
+
+
+def flapping(times: int, settings: HealthSettings = STANDARD) -> Track:
+    return run("+" + "---+++" * (times - 1) + "---", settings)
+
+
+def test_who_goes_up_and_down_is_held_and_then_comes_back() -> None:
+    assert run("+++", track=flapping(3), start=2000).state is State.UP
+    track = run("++++++", track=flapping(4), start=2000)
+    seen = verdict(track, STANDARD)
+    assert (track.meter.level, seen.state, seen.usable) == (Level.GATE, State.DOWN, False)
+    assert "good again; held for" in seen.reason and "goes up and down" in seen.reason
+    assert 800 < seen.promise < 900  # nobody's TTL suffers from it meanwhile
+    left = seen.promise + track.within
+    assert run("+", track=track, start=track.at + left - 2).state is State.DOWN
+    assert run("+", track=track, start=track.at + left + 2).state is State.UP
+    assert run("-", track=track, start=track.at + 10).meter.level is Level.OUT
+    never = replace(STANDARD, damping=0.0)
+    assert run("+++", never, flapping(20, never), 9000).state is State.UP
+
+
+def test_a_family_that_flaps_is_held_alone() -> None:
+    track = Track()
+    for letter in "+" + "---+++" * 4:
+        heard = OK_4 if letter == "+" else DEAD_6
+        track = step(track, Outcome(Kind.OK, track.at + 10, families={4: OK_4, 6: heard}), STANDARD)
+    seen = verdict(track, STANDARD)
+    assert (seen.state, seen.families) == (State.UP, {4})
+    assert "good again, and held since it goes up and down" in seen.reason
+
+
+def test_a_held_mirror_is_better_than_none() -> None:
+    held, down, good = run("+++", track=flapping(4), start=2000), run("+---"), run("+")
+    alone = verdicts({"held": held, "down": down}, STANDARD)
+    assert (alone["held"].state, alone["held"].promise, alone["down"].state) == (State.UP, 1, State.DOWN)
+    assert alone["held"].reason.endswith("used, for no other mirror is usable")
+    assert verdicts({"held": held, "good": good}, STANDARD)["held"].state is State.DOWN
+    liar = step(run("+c+++"), Outcome(Kind.CORRUPT, 2000, "bad", audit=300), STANDARD)
+    for at in (2010, 2020, 2030):
+        liar = step(liar, Outcome(Kind.OK, at, whole=8, audit=300), STANDARD)
+    assert liar.meter.level is Level.GATE
+    assert not verdicts({"liar": liar}, STANDARD)["liar"].usable
+
+
+def test_a_liar_shows_a_full_audit_before_it_is_back() -> None:
+    track = step(run("+"), Outcome(Kind.CORRUPT, 1100, "bad block", audit=30), STANDARD)
+    for number in range(3):
+        track = step(track, Outcome(Kind.OK, 1110 + 10.0 * number, whole=AUDIT_STEP, audit=30), STANDARD)
+    assert (track.state, track.meter.level) == (State.CORRUPT, Level.GATE)
+    assert track.reason == "bad block; good again; has shown 24 of 30 blocks that it has to"
+    assert step(track, Outcome(Kind.OK, 1140, whole=AUDIT_STEP, audit=30), STANDARD).state is State.UP
+    again = step(track, Outcome(Kind.CORRUPT, 1140, "another", audit=30), STANDARD)
+    assert (again.audited, again.blame) == (0, "another")
+    lost = step(track, Outcome(Kind.FAILED, 1140, "no answer", audit=30), STANDARD)
+    assert (lost.audited, lost.meter.level, lost.state) == (24, Level.OUT, State.CORRUPT)
+
+
+def test_who_is_pardoned_is_judged_by_the_next_probe() -> None:
+    liar = step(flapping(5), Outcome(Kind.CORRUPT, 2000, "bad block", audit=300), STANDARD)
+    assert run("+", track=pardoned(liar), start=2010).state is State.UP
+    assert run("c", track=pardoned(liar), start=2010).state is State.CORRUPT
+
+
+def test_slow_has_thresholds_as_well() -> None:
+    def look(track: Track, slow: bool, kind: Kind = Kind.OK) -> Track:
+        pace = "takes 900 ms to the first byte" if slow else ""
+        return step(track, Outcome(kind, track.at + 10, rtt_ms=900, slow=slow, pace=pace), STANDARD)
+
+    track = look(look(look(Track(), False), True), True)
+    assert track.state is State.UP
+    track = look(track, True)
+    assert (track.state, verdict(track, STANDARD).usable) == (State.SLOW, True)
+    assert track.reason == "takes 900 ms to the first byte"
+    assert look(track, False, Kind.LAGGING).state is State.SLOW  # its lag has a field of its own
+    track = look(look(track, False), False)
+    assert track.state is State.SLOW
+    assert look(track, False).state is State.UP
+    assert (look(track, False).reason, look(track, False).flips) == ("", 0)
+    assert look(track, False, Kind.LAGGING).state is State.LAGGING
+    assert run("---", track=track, start=2000).state is State.DOWN
+
+
+def test_it_comes_back_by_steps_if_the_zone_says_so() -> None:
+    slowly = replace(STANDARD, ramp=100.0)
+    track = run("+", slowly)
+    assert verdict(track, slowly).share == 1  # nobody knows that it was away
+    track = run("---+++", slowly, track, 1010)
+    shares = []
+    for _ in range(12):
+        shares.append(verdict(track, slowly).share)
+        track = run("+", slowly, track, track.at + 10)
+    assert shares == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0]
+    assert verdict(run("---+++"), STANDARD).share == 1
+
+
+def test_a_probe_in_disguise_that_fails_is_not_forgiven_by_one_that_is_not() -> None:
+    def look(track: Track, kind: Kind, disguised: bool) -> Track:
+        return step(track, Outcome(kind, track.at + 10, "HTTP 404", disguised=disguised), STANDARD)
+
+    track = look(run("+"), Kind.FAILED, True)
+    assert track.wary
+    assert not look(look(track, Kind.OK, True), Kind.OK, True).wary  # forgiven
+    out = look(look(track, Kind.FAILED, True), Kind.FAILED, True)
+    assert (out.state, out.wary, out.blame) == (State.DOWN, True, "asked as a client asks: HTTP 404")
+    back = look(look(look(out, Kind.OK, True), Kind.OK, True), Kind.OK, True)
+    assert (back.state, back.wary) == (State.UP, False)
+
+
+def test_a_certificate_that_ends_soon_is_told() -> None:
+    far = step(Track(), Outcome(Kind.OK, 0, certificate_until=15 * 86400.0), STANDARD)
+    assert verdict(far, STANDARD).reason == ""
+    near = step(far, Outcome(Kind.OK, 2 * 86400.0, certificate_until=15 * 86400.0), STANDARD)
+    assert verdict(near, STANDARD).reason == "its TLS certificate ends in 13 days"
+    assert verdict(near, STANDARD).certificate_until == 15 * 86400.0
+
+
+def test_promises_of_different_mirrors_do_not_end_together() -> None:
+    track = run("+")
+    assert verdict(track, STANDARD, 0.5).promise == 19
+    assert verdict(run("+--"), STANDARD, 0.5).promise == 1
+    names = {f"m{n}": track for n in range(20)}
+    promises = {seen.promise for seen in verdicts(names, STANDARD).values()}
+    assert len(promises) == 20 and all(18 < promise <= 20 for promise in promises)

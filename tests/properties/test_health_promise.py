@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrornet.health.freshness import Sightings, behind_since, judge, sight
 from mirrornet.health.memory import Memory, decode, encode
-from mirrornet.health.outcome import Kind, Outcome, Sample
-from mirrornet.health.schedule import after, after_first_round, phase
+from mirrornet.health.outcome import Heard, Kind, Outcome, Sample, together
+from mirrornet.health.schedule import after, after_first_round, longest, phase, unannounced
 from mirrornet.health.state import Track, step, verdict
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import HealthSettings
@@ -20,16 +22,20 @@ SETTINGS = st.builds(
     up=st.integers(1, 5),
     ok=st.integers(1, 5),
     down=st.integers(1, 5),
+    damping=st.sampled_from([0.0, 30.0, 900.0]),
 )
-Probe = tuple[Kind, bool | None, float]
+SEEN = st.sampled_from([Kind.OK, Kind.OK, Kind.LAGGING, Kind.FAILED, Kind.BLIND])
 PROBES = st.lists(
     st.tuples(
-        st.sampled_from([Kind.OK, Kind.OK, Kind.LAGGING, Kind.FAILED, Kind.BLIND]),
         st.sampled_from([None, True, True, False]),
         st.floats(0, 1),  # how much of its timeout it took
+        SEEN,  # over IPv4
+        st.one_of(st.none(), SEEN),  # over IPv6
+        st.sampled_from([0.0, 0.0, 0.0, 0.5, 0.99]),  # how late it came, in intervals
     ),
-    max_size=40,
+    max_size=60,
 )
+HERE = (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
 
 
 class Resolvers:
@@ -48,18 +54,21 @@ class Resolvers:
                 assert verdict.usable is told.usable
                 if told.usable and told.serves_select is not None:
                     assert verdict.serves_select is told.serves_select
+                if told.usable:
+                    assert verdict.families == told.families
         self.current = verdict
 
 
-@given(SETTINGS, PROBES)
+@given(SETTINGS, PROBES, st.floats(0, 1))
 def test_probes_cannot_break_the_promise(
-    settings: HealthSettings, probes: list[tuple[Kind, bool | None, float]]
+    settings: HealthSettings, probes: list[tuple[bool | None, float, Kind, Kind | None, float]], early: float
 ) -> None:
     track, begun, resolvers = Track(), 0.0, Resolvers()
-    for kind, serves, taken in probes:
-        ended = begun + taken * settings.timeout
-        track = step(track, Outcome(kind, ended, serves_select=serves), settings)
-        resolvers.outcome(ended, verdict(track, settings))
+    for serves, taken, four, six, late in probes:
+        ended = unannounced(begun, settings.interval, late) + taken * settings.timeout
+        found = [Outcome(kind, ended, serves_select=serves) for kind in (four, six) if kind is not None]
+        track = step(track, together(list(zip(HERE, found, strict=False))), settings)
+        resolvers.outcome(ended, verdict(track, settings, early))
         begun = after(ended, settings.interval)
 
 
@@ -84,6 +93,8 @@ def test_outcomes_are_never_closer_than_an_interval(
     assert 0 <= phase(name) < 1
     assert after(ended, interval, retry) >= ended + interval
     assert ended + interval <= after_first_round(name, ended, interval) <= ended + 2 * interval
+    latest = unannounced(after(ended, interval, retry), interval, 0.999) + 1
+    assert after(ended, interval, retry) <= latest <= ended + longest(interval, 1.0, retry) + 1e-3
 
 
 @given(st.dictionaries(st.integers(1, 200), st.floats(0, 1e9), max_size=100), st.integers(1, 201))
@@ -99,6 +110,14 @@ def test_a_mirror_falls_behind_when_something_newer_was_first_seen(seen: dict[in
     assert (expected is None) == (not kept or version >= max(kept))
 
 
+SAMPLES = st.builds(
+    Sample,
+    st.just("debian"),
+    st.binary(min_size=32, max_size=32),
+    st.integers(1, 9),
+    st.one_of(st.just(b""), st.binary(min_size=32, max_size=32)),
+    st.integers(0, 1 << 24),
+)
 OUTCOMES = st.builds(
     Outcome,
     kind=st.sampled_from(list(Kind)),
@@ -109,9 +128,16 @@ OUTCOMES = st.builds(
     version=st.one_of(st.none(), st.integers(1, 99)),
     until=st.one_of(st.none(), st.floats(0, 2e9)),
     images=st.dictionaries(st.sampled_from(["debian", "arch"]), st.booleans()),
-    suspects=st.lists(st.builds(Sample, st.just("debian"), st.binary(min_size=32, max_size=32), st.integers(1, 9))).map(
-        tuple
+    suspects=st.lists(SAMPLES).map(tuple),
+    families=st.dictionaries(
+        st.sampled_from([4, 6]), st.builds(Heard, st.sampled_from(list(Kind)), st.text(max_size=5))
     ),
+    slow=st.sampled_from([None, False, True]),
+    whole=st.integers(0, 8),
+    audit=st.integers(0, 300),
+    lag=st.floats(0, 1e6),
+    certificate_until=st.one_of(st.none(), st.floats(0, 2e9)),
+    disguised=st.booleans(),
 )
 
 
