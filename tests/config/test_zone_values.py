@@ -58,7 +58,7 @@ def test_the_smallest_file_and_its_defaults(smallest: Path) -> None:
 
 def test_defaults_that_follow_from_others(smallest: Path) -> None:
     (smallest.parent / "root.json").write_text("{}")
-    smallest.write_text(SMALLEST + "health: {up: 1}\nrepository: {root: root.json}\n")
+    smallest.write_text(SMALLEST + "health: {up: 1, interval: 2s, timeout: 1s}\nrepository: {root: root.json}\n")
     zone = load_zone(smallest)
     assert (zone.health.ok, zone.health.probe, zone.health.damping) == (1, "block", 180.0)
     assert zone.repository is not None
