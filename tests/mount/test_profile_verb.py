@@ -60,6 +60,13 @@ class Machine:
             for number in BOOT:
                 os.pread(file.fileno(), 4096, number * UNIT)
 
+    def read_ahead(self) -> int | None:
+        """KiB that the kernel reads ahead; None where that cannot be set."""
+        mount = mounted_at(self.point)
+        assert mount is not None
+        file = Path(f"/sys/class/bdi/{mount.device}/read_ahead_kb")
+        return int(file.read_text()) if os.access(file, os.W_OK) else None
+
     def told(self) -> dict[str, Any]:
         found: dict[str, Any] = statuses(self.point)[0]["profile"]
         return found
@@ -84,6 +91,7 @@ def test_recorded_shown_published_and_replayed(machine: Machine) -> None:
     machine.mount()
     early = machine.profile(machine.point)
     assert early.returncode == 2 and "nothing has booted yet" in early.stderr
+    assert machine.read_ahead() in (1024, None)
     machine.boot()
     out = machine.folder / "boot.profile"
     done = machine.profile(machine.point, "--out", out)
@@ -103,6 +111,7 @@ def test_recorded_shown_published_and_replayed(machine: Machine) -> None:
     )  # fmt: skip
     shutil.rmtree(machine.folder / "cache")
     machine.mount("--prefetch", "profile")
+    assert machine.read_ahead() in (32, None)  # the profile knows better than the kernel
     until(lambda: machine.told()["state"] == "done", machine.told)
     told = machine.told()
     assert told["from"] == "published" and told["cached"] == told["blocks"] == len(profile.blocks)

@@ -75,9 +75,11 @@ class Mounted:
             serving = asyncio.create_task(mount.run())
             try:
                 self._watch_signals(mount)
-                await self._first_read(mount, reader)
-                # Only now: the kernel sets its own limits in answer to its first request.
-                await mount.tune()
+                # The kernel sets its own limits in answer to its first request, so that comes before ours.
+                await asyncio.to_thread(os.stat, mountpoint)
+                booting = session.profiles is not None and session.profiles.at_once
+                await asyncio.gather(mount.tune(booting=booting), self._first_read(mount, reader))
+                session.spawn(self._tune(mount))
                 ready(session.warnings)
                 log.info("%s is mounted on %s", mount.operations.file_name, mountpoint)
             except BaseException as error:
@@ -99,6 +101,12 @@ class Mounted:
         operations = Operations(client.name, reader, created)
         self._mount = Mount(self._options.mountpoint, f"{client.source}#{client.name}", operations)
         return self._mount
+
+    async def _tune(self, mount: Mount) -> None:
+        """Tunes the mount again when no boot by a profile goes on any more."""
+        if (profiles := self._session.profiles) is not None and profiles.at_once:
+            await profiles.settled.wait()
+            await mount.tune()
 
     async def _first_read(self, mount: Mount, reader: Reader) -> None:
         """Reads the first bytes as any program would.  Raises Unreachable where that fails."""

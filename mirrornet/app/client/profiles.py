@@ -118,6 +118,8 @@ class Profiles:
         self._surveying: asyncio.Task[None] | None = None
         self._cached: int | None = None
         self.replay: Replay | None = None
+        self.at_once = mode == "profile" or (mode == "auto" and boots)  # nobody waits for a likeness
+        self.settled = asyncio.Event()  # the two minutes are over, or nothing is replayed
         reader.touched = self._touched
 
     async def run(self) -> None:
@@ -125,6 +127,7 @@ class Profiles:
         replaying = asyncio.create_task(self._replay())
         try:
             await self._over.wait()
+            self.settled.set()
             await self._learn()
             await replaying
         finally:
@@ -134,6 +137,7 @@ class Profiles:
     async def _replay(self) -> None:
         profile = await self.find()
         if profile is None:
+            self.settled.set()
             return
         self.replay = Replay(profile, self._reader, self._failover, self._cache)
         if self._mode == "none":
@@ -146,6 +150,8 @@ class Profiles:
                 self._likeness.touched(number)
             await begin.wait()
         await self.replay.run()
+        if self.replay.figures.state == "given up":
+            self.settled.set()
         await self._hold(self.replay.refs or ())
 
     async def find(self) -> Profile | None:

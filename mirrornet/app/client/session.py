@@ -140,6 +140,7 @@ class Session:
             mode=options.prefetch, boots=options.boots, hold=self.hold, booted=self.booted,
         )  # fmt: skip
         if follow:
+            self.spawn(self.reader.prepare())
             self.spawn(self.profiles.run())
         return self.reader
 

@@ -239,9 +239,9 @@ class Mount:
             await asyncio.to_thread(pyfuse3.close, not self._detached)
             self._ended.set()
 
-    async def tune(self) -> None:
-        """Raises the kernel's limits, where we may."""
-        await asyncio.to_thread(points.tune, self.mountpoint)
+    async def tune(self, *, booting: bool = False) -> None:
+        """Sets the kernel's limits, where we may.  `booting`: a profile tells what will be read."""
+        await asyncio.to_thread(points.tune, self.mountpoint, points.BOOTING if booting else points.READ_AHEAD)
 
     async def leave(self, *, force: bool) -> bool:
         """Unmounts; False where somebody holds the mount and `force` is not set.

@@ -1,7 +1,8 @@
 """Readahead: a reader that goes through the image in order is given the next blocks before it asks.
 
 Who reads in order, and how far ahead it pays to go, is decided in streams.py; who does not is given the block behind
-the one he waits for, while neighbours.py finds that this pays.  Here the blocks are brought.  At most 16 MiB of the
+the one he waits for, while neighbours.py finds that this pays.  What a profile names is no sign of either: a boot reads
+its files in order, too, and ends where the profile does.  Here the blocks are brought.  At most 16 MiB of the
 image are ahead of one stream and 32 MiB in all, a part of what the reader keeps in memory: what is brought must still
 be there when it is asked for.
 """
@@ -35,6 +36,7 @@ class Ahead:
         The image has `count` blocks of `unit` bytes.
         """
         self.neighbours = True  # the block behind one that is fetched may be fetched; not where a profile knows better
+        self.named: frozenset[int] = frozenset()  # blocks that a profile names, which knows where their reading ends
         self._fetch = fetch
         self._absent = absent
         self._near = Neighbours(count)
@@ -46,6 +48,8 @@ class Ahead:
     def seen(self, offset: int, end: int, handle: int) -> None:
         """Bytes `offset` to `end` are about to be read through `handle`."""
         first, last = offset // self._unit, (end - 1) // self._unit
+        if first in self.named or last in self.named:
+            return
         late = any(number in self._tasks for number in range(first, last + 1))
         behind = self._near.touched(last)
         for number in range(first, last):

@@ -1,8 +1,8 @@
 """Blocks that will be needed, grouped into requests: neighbours in a pack come as one stretch of it.  Pure.
 
-The first batch is small, so that the first blocks are here soon; each is at most twice the one before, up to 4 MiB
-(replay.py says why).  A gap (a block that is here already) ends a batch:
-fetching what is here costs more than another request on a connection that is open.
+The first batches are small, so that the first blocks are here soon; a later one may be an eighth of all before it, up
+to 512 KiB (replay.py says why).  A gap (a block that is here already) ends a batch: fetching what is here costs more
+than another request on a connection that is open.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Final
 from mirrornet.image.format.block import BlockRef
 from mirrornet.image.format.index import Place
 
-SIZES: Final = (256 << 10, 4 << 20)  # stored bytes of the first batch, and of the largest
+SIZES: Final = (256 << 10, 512 << 10)  # stored bytes of the first batches, and of the largest
+SHARE: Final = 8  # a batch is that part of all before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,9 @@ class Batch:
 
 
 def batched(blocks: Sequence[Needed], sizes: tuple[int, int] = SIZES) -> list[Batch]:
-    """`blocks` in their order, cut into batches; `sizes` in bytes: of the first, and of the largest."""
-    limit, most = sizes
+    """`blocks` in their order, cut into batches; `sizes` in bytes: of the first ones, and of the largest."""
+    least, most = sizes
+    limit, before = least, 0
     found: list[Batch] = []
     held: list[Needed] = []
     for block in blocks:
@@ -48,7 +50,8 @@ def batched(blocks: Sequence[Needed], sizes: tuple[int, int] = SIZES) -> list[Ba
         if held and (not _follows(held[-1], block) or size + block.ref.stored > limit):
             found.append(Batch(tuple(held)))
             held = []
-            limit = min(2 * limit, most)
+            before += size
+            limit = min(max(least, before // SHARE), most)
         held.append(block)
     if held:
         found.append(Batch(tuple(held)))
