@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,49 +36,29 @@ def register(app: typer.Typer) -> None:
         their TTLs and scopes.  Mirrors are taken as up where the state folder holds no verdicts.
         """
         from mirrornet.app.folders import state_folder
+        from mirrornet.app.server.explaining import SEVERAL, Reasons
         from mirrornet.app.server.measuring import as_served
         from mirrornet.app.server.verdicts import read
         from mirrornet.app.server.world import load_world
-        from mirrornet.dns.explain import Scopes
-        from mirrornet.dns.explain import explain as reason
         from mirrornet.dns.explain_text import WIDEST, text
-        from mirrornet.dns.message.rrset import name_to_text
-        from mirrornet.dns.planning.hops import graph_of, terms_of
         from mirrornet.dns.planning.plan import Planner
-        from mirrornet.dns.ranking.policy import policy_of
-        from mirrornet.dns.ranking.whereabouts import NOWHERE, placed_mirrors, whereabouts
-        from mirrornet.model.address import Address, key, parse_address
-        from mirrornet.model.sets import SECTION, Sets
-        from mirrornet.model.table import Match
+        from mirrornet.model.address import parse_address
         from mirrornet.model.verdict import State, Verdict
 
         client = parsed("ADDRESS", parse_address, address)
         world = load_world([zone_file])
-        (zone,), table = world.zones, world.table
+        (zone,) = world.zones
         folder = state or state_folder()
-        known, measured = read(folder), as_served(folder, world, time.time())
+        known = read(folder)
+        world = replace(world, measured=as_served(folder, world, time.time()))
         verdicts = None if known is None else known.get(zone.name)
         assumed = verdicts is None
         if verdicts is None:
             verdicts = {m.name: Verdict(State.UP, float("inf"), reason="taken as up") for m in zone.mirrors}
-
-        def find(where: Address) -> Match:
-            return NOWHERE if table is None else table.match(where)
-
-        plan = Planner([zone], table, {}, measured).plan({zone.name: verdicts}, 0)
-        family, value = key(client)
-        scopes: Scopes = {
-            (name_to_text(name), rtype): plan.partitions[entry.partition].family(family).find(value)[1]
-            for name, node in plan.nodes.items()
-            for rtype, entry in node.entries.items()
-            if entry.partition >= 0
-        }
-        match, mirrors = whereabouts(zone, find, client), placed_mirrors(zone, find)
-        terms = terms_of(zone, mirrors, graph_of(table), measured.get(zone.name))
-        policy = policy_of(zone, None if table is None else Sets.read(table.section(SECTION)))
-        found = [reason(zone, s, client, match, mirrors, verdicts, scopes, assumed, terms, policy) for s in zone.select]
+        plan = Planner([zone], world.table, {}, world.measured).plan({zone.name: verdicts}, 0)
+        found = Reasons(world, zone).explain(client, plan, verdicts, assumed)
         if as_json:
             print(json.dumps({"explanations": [one.json() for one in found]}, indent=2, ensure_ascii=False))
         else:
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDEST
-            print("\n\n".join(text(one, width) for one in found))
+            print(SEVERAL.join(text(one, width) for one in found))

@@ -13,6 +13,9 @@ measuring.py    from clients' reports of round trips to the plan
 policies.py     the as-sets and route-sets that zones name, held against the table
 world.py        all that is read before anything is answered
 families.py     selects whose AAAA answers send dual-stack clients far away
+explaining.py   why an address gets what it gets, for `explain` and the status page
+surveying.py    whom each mirror serves, when somebody looks
+showing.py      what the window shows of each zone
 simulating.py   two worlds and their plans, for `simulate`
 trouble.py      what fails for hours is said once
 endpoints.py    where clients report to, told by DNS

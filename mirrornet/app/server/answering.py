@@ -185,6 +185,7 @@ class Answering:
         self.world = world
         self.engine = engine
         self.planned: PlanStatus | None = None
+        self.laid: tuple[World, Planner, planfile.Plan] | None = None  # what is in force, and belongs together
         self._generation = 0
         self._state = state
         self._planner = _planner(world)
@@ -224,6 +225,7 @@ class Answering:
             ttls = planner.ttls(plan, verdicts)
             self.engine.publish(world, plan, ttls, verdicts)
             self._generation, self._plan, self._ttls = plan.generation, plan, ttls
+            self.laid = world, planner, plan
             seconds = time.perf_counter() - begin
             ranges = sum(len(part.ranges4.starts) + len(part.ranges6.starts) for part in plan.partitions)
             classes = len({tuple(answer) for answers in plan.notes["answers"].values() for answer in answers})

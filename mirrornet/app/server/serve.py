@@ -29,10 +29,13 @@ from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import only_server
 from mirrornet.app.notify import Manager, attend
 from mirrornet.app.server.answering import Answering, Engine, FastEngine, ReferenceEngine
+from mirrornet.app.server.explaining import Explaining
 from mirrornet.app.server.files import LOOK_EVERY, Files, Moving
 from mirrornet.app.server.manners import manners_of
 from mirrornet.app.server.measuring import Measuring
 from mirrornet.app.server.probing import Probing
+from mirrornet.app.server.showing import Showing, table
+from mirrornet.app.server.surveying import Surveying
 from mirrornet.app.server.trouble import Trouble
 from mirrornet.app.server.world import World
 from mirrornet.config.addresses import endpoint
@@ -42,7 +45,7 @@ from mirrornet.model.errors import InputError, MirrornetError
 from mirrornet.model.zone import ServerSettings
 from mirrornet.web.reports import ReportListener
 from mirrornet.web.server import Window
-from mirrornet.web.status import Snapshot, TableStatus, ZoneStatus
+from mirrornet.web.status import Snapshot
 
 log = logging.getLogger("mirrornet.serve")
 
@@ -95,6 +98,9 @@ class Supervisor:
         self._unplanned = Trouble(log, "no new plan, the last one stays in force", "a new plan is in force again")
         self._unread = Trouble(log, "reload refused, the old files stay in force", "the files are in force again")
         self.probing = Probing(self.state, self._changed.set)
+        self.explaining = Explaining(self.answering, self.probing.verdicts)
+        self.surveying = Surveying(self.answering, self.explaining)
+        self.showing = Showing(self.probing, self.explaining, self.surveying)
         self.rtt = settings.rtt if settings else None
         self.measuring: Measuring | None = None  # once the state folder is ours
 
@@ -108,7 +114,7 @@ class Supervisor:
             await self._run(reload)
 
     async def _run(self, reload: asyncio.Event) -> None:
-        window = Window(self.snapshot)
+        window = Window(self.snapshot, explain=self.explaining.text, locate=self.explaining.place)
         listener = None
         try:
             await self.answering.engine.start()
@@ -137,6 +143,8 @@ class Supervisor:
                 group.create_task(self._refresh_ttls())
                 group.create_task(self._reload_on(reload))
                 group.create_task(self.probing.watch())
+                if self.http:
+                    group.create_task(self.surveying.run())
                 if self.measuring:
                     group.create_task(self.measuring.run())
         finally:
@@ -150,22 +158,13 @@ class Supervisor:
 
     def snapshot(self) -> Snapshot:
         """What is known at this moment, for the window; nothing changes it any more."""
-        table, status = self.world.table, None
-        if table is not None:
-            ranges = sum(len(table.ranges[family].starts) for family in table.ranges)
-            status = TableStatus(table.created, ranges, table.place_count, table.checksum)
-        zones = {zone.name: ZoneStatus(zone, {}) for zone in self.world.zones}
-        verdicts = self.probing.verdicts()
-        for monitor in self.probing.monitors.values():
-            flips = {name: track.flips for name, track in monitor.tracks().items()}
-            zones[monitor.zone.name] = ZoneStatus(monitor.zone, verdicts[monitor.zone.name], flips, monitor.probes)
         return Snapshot(
             now=time.time(),
             started=self.started,
-            zones=tuple(zones.values()),
+            zones=self.showing.zones(self.world.zones),
             not_ready=self.not_ready,
             plan=self.answering.planned,
-            table=status,
+            table=table(self.world),
             counters=self.answering.engine.counters(),
         )
 
