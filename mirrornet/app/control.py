@@ -1,8 +1,10 @@
 """A process's control socket: one JSON object a line, one answer a line, over a unix socket in the run folder.
 
 The file's mode (0660) is all the access control there is; who may open it may ask.  A request names what it wants in
-`do`; an answer is an object, with `error` where it could not be done.  The socket never waits for the network: what it
-tells is what the process knows at that moment.
+`do`, and its `uid` is the asker's, by the kernel's word; an answer is an object, with `error` where it could not be
+done.  The socket never waits for the network: what it tells is what the process knows at that moment.
+
+The path may be longer than the 107 bytes that an address of a socket holds: then it is named through its folder.
 
 Rejected: HTTP on loopback (every user of the machine could ask), signals (they carry no answer).
 """
@@ -13,8 +15,10 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import socket
-from collections.abc import Awaitable, Callable
+import struct
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +29,8 @@ log = logging.getLogger(__name__)
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 LINE: Final = 1 << 20  # bytes of one request or answer
 LAST_WORDS: Final = 2.0  # seconds for requests under way when the process ends
+LONGEST_ADDRESS: Final = 107  # bytes of sun_path without its final zero (unix(7))
+_PEER: Final = struct.Struct("3i")  # struct ucred: process, user, group
 
 
 class Control:
@@ -44,8 +50,11 @@ class Control:
             if self.path.exists():
                 if answers(self.path):
                     raise LocalError(f"{self.path}: another process listens there")
+                if not self.path.is_socket():
+                    raise LocalError(f"{self.path}: is there and no socket: move it away")
                 self.path.unlink()
-            self._server = await asyncio.start_unix_server(self._talk, self.path, limit=LINE)
+            with _short(self.path) as name:
+                self._server = await asyncio.start_unix_server(self._talk, name, limit=LINE)
             self.path.chmod(0o660)
         except OSError as error:
             raise LocalError(f"{self.path}: {error.strerror or error}") from None
@@ -81,10 +90,11 @@ class Control:
             request = json.loads(line)
             if not isinstance(request, dict):
                 raise ValueError("not an object")
+            request["uid"] = _uid(writer)
             answer = await self._handler(request)
         except MirrornetError as error:
             answer = {"error": str(error), "code": error.exit_code}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             answer = {"error": f"not a request: {error}", "code": 2}
         except Exception as error:  # one bad request must not end the process it is about
             log.exception("control request failed")
@@ -98,10 +108,30 @@ def answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
-            probe.connect(str(path))
+            with _short(path) as name:
+                probe.connect(name)
         except OSError:
             return False
     return True
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """A name for the socket at `path` that fits into its address.  Raises OSError."""
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def _uid(writer: asyncio.StreamWriter) -> int:
+    """The user at the other end (SO_PEERCRED, unix(7))."""
+    link = writer.get_extra_info("socket")
+    return int(_PEER.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1])
 
 
 def ask(path: Path, request: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
@@ -109,7 +139,8 @@ def ask(path: Path, request: dict[str, Any], timeout: float = 10.0) -> dict[str,
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(timeout)
         try:
-            link.connect(str(path))
+            with _short(path) as name:
+                link.connect(name)
             link.sendall(json.dumps(request).encode() + b"\n")
             with link.makefile("rb") as lines:
                 line = lines.readline(LINE)

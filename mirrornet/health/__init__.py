@@ -3,6 +3,8 @@
     outcome.py     what one probe found, and how the addresses of a mirror make one outcome     (pure)
     state.py       the three-threshold machine, its one table, the verdict and the TTL promise  (pure)
     freshness.py   who is behind, since when, and when that becomes stale                       (pure)
+    overrides.py   what an operator's word makes of a verdict, and how a drain goes             (pure)
+    asking.py      from what an operator asks for to overrides and warnings                     (pure)
     schedule.py    when each mirror is probed                                                   (pure)
     target.py      where a probe may go: Host, address, redirects, addresses that are refused   (pure)
     memory.py      what survives a restart
@@ -31,4 +33,13 @@ Decisions
   mirror cannot have what is newer than it, and a fresher one may have dropped what is older.
 - 2026-11-23: freshness is the timestamp's version, not the snapshot's.  Resigning makes everybody lag for a while,
   but it is also the only sign of a mirror that stopped syncing while nothing was published.
+- 2026-11-23: a drain goes by a grid of ten seconds that all clocks share, its first step at once: one plan in ten
+  seconds however many mirrors are drained, and servers that know of one override answer alike.
+- 2026-11-23: `force-up` and `force-down` end after a day unless told otherwise, a drain lasts until `auto`.  A forced
+  verdict that is forgotten sends people to a dead mirror, or keeps a good one idle; a forgotten drain harms nobody.
+- 2026-11-23: `force-up` believes the operator about the mirror (probes, families, the select url, other eyes), not
+  about what is on it: images that probes found missing stay missing.  What ends it is probes again, so a corrupt
+  mirror that was forced up is corrupt again afterwards, unless it has proven itself meanwhile.
+- 2026-11-23: a name stands for the mirrors of that name in all zones of a server: it is one machine that gets new
+  disks.  `--zone` narrows it.  One pattern that fits nothing spoils the whole request.
 """

@@ -25,6 +25,7 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from mirrornet.app.control import Control
 from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import only_server
 from mirrornet.app.notify import Manager, attend
@@ -33,6 +34,7 @@ from mirrornet.app.server.explaining import Explaining
 from mirrornet.app.server.files import LOOK_EVERY, Files, Moving
 from mirrornet.app.server.manners import manners_of
 from mirrornet.app.server.measuring import Measuring
+from mirrornet.app.server.overriding import SOCKET, Overriding
 from mirrornet.app.server.probing import Probing
 from mirrornet.app.server.showing import Showing, table
 from mirrornet.app.server.surveying import Surveying
@@ -98,6 +100,8 @@ class Supervisor:
         self._unplanned = Trouble(log, "no new plan, the last one stays in force", "a new plan is in force again")
         self._unread = Trouble(log, "reload refused, the old files stay in force", "the files are in force again")
         self.probing = Probing(self.state, self._changed.set)
+        self.overriding = Overriding(self.state, lambda: self.world.zones, self.probing.own, self._changed.set)
+        self.probing.opinions.append(self.overriding.opinion)
         self.explaining = Explaining(self.answering, self.probing.verdicts)
         self.surveying = Surveying(self.answering, self.explaining)
         self.showing = Showing(self.probing, self.explaining, self.surveying)
@@ -115,9 +119,11 @@ class Supervisor:
 
     async def _run(self, reload: asyncio.Event) -> None:
         window = Window(self.snapshot, explain=self.explaining.text, locate=self.explaining.place)
-        listener = None
+        listener, control = None, Control(self.state / SOCKET, self.overriding.answer)
         try:
             await self.answering.engine.start()
+            self.overriding.load()
+            await control.start()
             if self.rtt:
                 self.measuring = Measuring(self.state, lambda: self.world, self._adopt_measured)
                 listener = ReportListener(self.measuring.take)
@@ -143,6 +149,7 @@ class Supervisor:
                 group.create_task(self._refresh_ttls())
                 group.create_task(self._reload_on(reload))
                 group.create_task(self.probing.watch())
+                group.create_task(self.overriding.run())
                 if self.http:
                     group.create_task(self.surveying.run())
                 if self.measuring:
@@ -152,6 +159,7 @@ class Supervisor:
                 await listener.stop()
             if self.measuring:
                 await self.measuring.save()
+            await control.stop()
             await (self.answering.engine.leave() if self.leaving else self.answering.engine.stop())
             await self.probing.stop()
             await window.stop()

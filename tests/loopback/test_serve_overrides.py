@@ -1,0 +1,175 @@
+"""An operator's word in a running name server, by command: obeyed, ended, kept across restarts; what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mirrornet.app.control import ask
+from mirrornet.app.server.overriding import ASIDE, FILE, SOCKET
+
+BOTH = ["127.0.0.41", "127.0.0.42"]
+
+
+def mirrors(place: Any) -> dict[str, dict[str, Any]]:
+    told = json.loads(place.http("status.json")[1])
+    return {mirror["name"]: mirror for zone in told["zones"] for mirror in zone["mirrors"]}
+
+
+def say(place: Any, *words: str, code: int = 0) -> str:
+    told: str = place.run(*words, "--state", "state", code=code)
+    return told
+
+
+def tell(place: Any, action: str, *mirrors: str, **more: Any) -> None:
+    """The same without a process of its own."""
+    document = {"action": action, "mirrors": list(mirrors), **more}
+    assert "changed" in ask(place.folder / "state" / SOCKET, {"do": "override", "document": document})
+
+
+def held(place: Any) -> dict[str, dict[str, Any]]:
+    told = ask(place.folder / "state" / SOCKET, {"do": "overrides"})["overrides"]
+    return {one["mirror"]: one for one in told}
+
+
+@pytest.fixture
+def quiet(steady: Any) -> Iterator[Any]:
+    """A running server without overrides, before and after."""
+    yield steady
+    tell(steady, "auto", "*")
+
+
+def test_by_hand_a_mirror_leaves_and_returns(quiet: Any) -> None:
+    told = say(quiet, "force-down", "tok*", "--for", "2h", "--why", "new disks")
+    assert told.startswith("serve.test: tokyo: force-down by ") and "(new disks)" in told
+    assert "warning: serve.test: 50% of the usable weight is out by hand then: 1 of 2 usable mirrors left" in told
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.42"], "tokyo to leave")
+    tokyo = mirrors(quiet)["tokyo"]
+    assert (tokyo["state"], tokyo["usable"], tokyo["share"]) == ("forced down", False, 0)
+    assert tokyo["override"]["action"] == "force-down" and tokyo["override"]["why"] == "new disks"
+    assert tokyo["override"]["until"] - tokyo["override"]["at"] == 7200
+    assert tokyo["override"]["author"] and "probes: up" in tokyo["reason"]
+    assert "new disks" in say(quiet, "explain", "zone.yaml", quiet.TOKYO)
+    assert "tokyo: force-down by " in say(quiet, "overrides")
+    assert "no more force-down by" in say(quiet, "auto", "tokyo")
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.41"], "tokyo to return")
+    assert mirrors(quiet)["tokyo"]["override"] is None
+    assert say(quiet, "overrides") == "no mirror has an override\n"
+
+
+def test_an_override_ends_by_itself(quiet: Any) -> None:
+    tell(quiet, "force-down", "tokyo", **{"for": "1500ms"})
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.42"], "tokyo to leave")
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.41"], "tokyo to return")
+    quiet.wait_for(lambda: "tokyo: over: force-down by" in quiet.log(), "the end to be told")
+    assert json.loads((quiet.folder / "state" / FILE).read_text()) == []
+
+
+def test_a_drain_takes_its_part_at_once_and_all_of_it_in_the_end(quiet: Any) -> None:
+    say(quiet, "drain", "tokyo", "--rate", "120")
+    quiet.wait_for(lambda: mirrors(quiet)["tokyo"]["share"] == 0.8, "the first step")
+    assert mirrors(quiet)["tokyo"]["state"] == "up"
+    tell(quiet, "drain", "tokyo", rate=0)
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.42"], "tokyo to be empty")
+    assert mirrors(quiet)["tokyo"]["state"] == "drained"
+    assert held(quiet)["tokyo"]["until"] is None
+
+
+def test_forced_up_a_dead_mirror_is_answered(quiet: Any) -> None:
+    quiet.kill("tokyo")
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.42"], "tokyo to leave")
+    tell(quiet, "force-up", "tokyo")
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.41"], "tokyo to be answered")
+    assert mirrors(quiet)["tokyo"]["state"] == "forced up"
+    assert held(quiet)["tokyo"]["until"] - held(quiet)["tokyo"]["at"] == 86400
+    tell(quiet, "auto", "tokyo")
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.42"], "probes to decide again")
+
+
+def test_all_forced_down_still_answers_and_says_so(quiet: Any) -> None:
+    tell(quiet, "force-down", "*")
+    assert "no mirror is left then: the nearest is answered all the same" in quiet.log()
+    quiet.wait_for(lambda: mirrors(quiet)["paris"]["state"] == "forced down", "both")
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.41"], "the nearest")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("drain", "tokio"), "there is no mirror 'tokio': did you mean tokyo?"),
+        (("drain", "tokyo", "--for", "soon"), "--for: 'soon' is not a duration"),
+        (("drain", "tokyo", "--rate", "-3"), "--rate: -3 is out of range"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_and_changes_nothing(quiet: Any, words: tuple[str, ...], told: str) -> None:
+    said = say(quiet, *words, code=2)
+    assert told in said and len(said.splitlines()) == 1
+    assert held(quiet) == {}
+
+
+def test_the_socket_takes_anything_and_knows_who_asks(quiet: Any) -> None:
+    path = quiet.folder / "state" / SOCKET
+    assert path.stat().st_mode & 0o777 == 0o660
+    document: dict[str, Any] = {"action": "force-down", "mirrors": ["tokyo"]}
+    assert "not known to this server" in ask(path, {"do": "dance"})["error"]
+    for wrong in (None, [1], "x" * 9999, {**document, "for": []}):
+        assert ask(path, {"do": "override", "document": wrong})["code"] == 2
+    for raw in (b"\n", b"[]\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", b"{" * 10):
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(os.path.relpath(path))
+            link.sendall(raw)
+            link.shutdown(socket.SHUT_WR)
+            link.settimeout(10)
+            answer = link.recv(4096)
+            assert b"error" in answer
+    # An author that somebody claims is not believed: the kernel says who asks.
+    told = ask(path, {"do": "override", "document": document, "uid": 12345, "author": "mallory"})
+    assert f"by {subprocess.getoutput('id -un')}" in told["changed"][0] and "mallory" not in told["changed"][0]
+    assert "Traceback" not in quiet.log()
+
+
+def test_without_a_server_the_next_one_begins_with_it(place: Any) -> None:
+    told = say(place, "drain", "tokyo", code=2)
+    assert "no `mirrornet serve` has used this folder" in told
+    place.mirror("tokyo", "paris")
+    place.serve()
+    say(place, "force-down", "paris", "--why", "before")
+    place.kill("serve", signal.SIGKILL)
+    (kept,) = json.loads(say(place, "overrides", "--json"))
+    assert (kept["mirror"], kept["why"]) == ("paris", "before")
+    told = say(place, "force-down", "tokyo", "--for", "1h")
+    assert "force-down by" in told and "no server runs here: it holds from the next start on" in told
+    assert "did you mean tokyo?" in say(place, "force-down", "tokio", code=2)
+    assert "no more force-down" in say(place, "auto", "paris")
+    place.serve()
+    assert place.addresses(place.TOKYO) == ["127.0.0.42"]  # from the first answer on
+    assert "tokyo: still force-down by" in place.log()
+    assert list(held(place)) == ["tokyo"]
+    place.kill("serve", signal.SIGTERM)
+    assert not (place.folder / "state" / SOCKET).exists()
+    # What nobody of ours has written is told, set aside, and the server goes on without.
+    kept = place.folder / "state" / FILE
+    kept.write_bytes(b'[{"zone": 1}]')
+    assert "this is not what mirrornet writes" in say(place, "overrides", code=2)
+    place.serve()
+    assert "this is not what mirrornet writes" in place.log() and "Traceback" not in place.log()
+    assert place.addresses(place.TOKYO) == ["127.0.0.41"]
+    assert kept.with_name(FILE + ASIDE).read_bytes() == b'[{"zone": 1}]'
+
+
+def test_a_folder_that_is_taken_or_not_ours(place: Any) -> None:
+    state = place.folder / "state"
+    state.mkdir()
+    (state / "verdicts.json").write_text('{"serve.test": {}}')
+    assert "there is no mirror 'tokyo': there is none" in say(place, "drain", "tokyo", code=2)
+    (state / "verdicts.json").write_text("{")
+    assert "is not what `mirrornet serve` writes" in say(place, "drain", "tokyo", code=2)
+    assert "no `mirrornet serve` has used" in place.run("overrides", "--state", "elsewhere", code=2)
+    assert not (place.folder / "elsewhere").exists()
