@@ -1,19 +1,25 @@
 """Health: probes → verdicts.  What a mirror says of itself is nothing; what it can prove is everything.
 
     outcome.py     what one probe found, and how the addresses of a mirror make one outcome     (pure)
-    state.py       the three-threshold machine, its one table, the verdict and the TTL promise  (pure)
+    table.py       the rule by which a mirror is taken in and out: one table                    (pure)
+    damping.py     what a mirror owes for going up and down                                     (pure)
+    pace.py        whether it is as quick as it was                                             (pure)
+    state.py       what is remembered of a mirror, its verdict and the TTL promise              (pure)
     freshness.py   who is behind, since when, and when that becomes stale                       (pure)
     overrides.py   what an operator's word makes of a verdict, and how a drain goes             (pure)
     asking.py      from what an operator asks for to overrides and warnings                     (pure)
-    schedule.py    when each mirror is probed                                                   (pure)
+    schedule.py    when each mirror is probed, and which probes look like a client              (pure)
+    ordering.py    what the next probe asks                                                     (pure)
     target.py      where a probe may go: Host, address, redirects, addresses that are refused   (pure)
     memory.py      what survives a restart
     fetch.py       one connection to one address, and all that can go wrong on it
     probe.py       one probe: tcp, http or block, within one deadline
     catalogue.py   which blocks exist: a trust folder of the prober's own, and a page of the index
+    learning.py    when the catalogue learns, and from whom
     monitor.py     the watch over a zone's mirrors: tasks, clock, dice
 
-A probe goes  order → probe → Outcome (an address) → worst → Outcome (a mirror) → judge → step → Track → Verdict.
+A probe goes  order → probe → Outcome (an address) → judge → together → Outcome (a mirror) → step → Track → Verdict.
+docs/health.md shows the rule to operators; its tables are made of this room by scripts/make_health.py.
 
 Decisions
 ---------
@@ -21,12 +27,30 @@ Decisions
   the next minute than one does, and would delay the first answer by `up` timeouts.
 - 2026-11-23: outcomes of a mirror are at least an interval apart (schedule.py), so the TTL promise holds to the
   letter; a mirror that times out is therefore found out after down x (interval + timeout), not down x interval.
-- 2026-11-23: a corrupt mirror comes back by itself, but only after `up` probes in a row in each of which the blocks
-  that were bad (if they are still there) and eight others are whole.  One good block says nothing about a bad one.
+- 2026-11-23: a corrupt mirror comes back by itself, but only after the blocks that were bad (if they are still there)
+  and 300 others were whole, eight in a probe, all asked for as a client asks.  One good block says nothing about a bad
+  one; 300 say that fewer than 1 % are bad (95 %).  It takes six minutes and 75 MB; a person may be quicker (pardon).
 - 2026-11-23: `serves_select` and `holds` have meters of their own with the same thresholds: a lost packet on port 80
   must not take a mirror out of A and AAAA, and they are inside the TTL promise.
-- 2026-11-23: the worst of a mirror's addresses decides, and is named.  A family that this machine cannot route is no
-  evidence against the mirror as long as another family can be seen.
+- 2026-11-23: within a family the worst of a mirror's addresses decides, and is named.  The families are judged each for
+  itself, and the mirror is as good as the better one.  A family that this machine cannot route is no evidence against
+  the mirror as long as another family can be seen.
+- 2026-11-23: one question more is a meter more, never an `if`: families, the select url, images and pace all go by
+  table.py, so that what was proven of it (the promise, exhaustively) holds for all of them.
+- 2026-11-23: what stands against a return (flaps, a lie) is a level of its own in the table, the gate, and not a longer
+  `up`: how long it takes can be said at once, so TTLs need not be short meanwhile.
+- 2026-11-23: damping is on by default, with a half-life of 90 intervals: what is short order depends on how often one
+  looks.  It costs a mirror its place from the fourth outage on, and where nobody else is usable it is lifted.
+- 2026-11-23: a mirror that comes back gets its full weight at once (`ramp: 0s`): caches bring its users back over a TTL
+  anyway.  Who has slow disks or cold caches may let it grow.
+- 2026-11-23: slow is measured against the mirror's own past, not against others: they are elsewhere.  It ranks lower
+  and takes nobody out, so it is not in the promise; a probe's time is no reason to lose an answer.
+- 2026-11-23: a probe in disguise comes late, never early: outcomes closer than an interval would break the promise.  It
+  leaves the select url alone, which clients that mount do not ask for.
+- 2026-11-23: the promise is shortened by up to a tenth, by the mirror's name.  A jitter by dice would change TTLs from
+  second to second, and two servers of one zone would differ.
+- 2026-11-23: a lagging mirror keeps its place among near-equals of A and AAAA (dns/ranking): a publication moves
+  nobody.
 - 2026-11-23: an http probe asks for metadata/timestamp.json, not for the mirror's "/": what is a mirror of ours must
   have it, and many hosts answer 403 for a folder.
 - 2026-11-23: a block that is not there counts only against a mirror whose timestamp is the one we verified: a lagging

@@ -8,132 +8,37 @@ import math
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from aiohttp import web
+from probed import QUICK, Network, Site, Watch, served, until, watching
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
 from waiting import eventually
 
 from mirrornet.health.monitor import LIMIT, Monitor
-from mirrornet.image.publishing.publish import publish
+from mirrornet.health.outcome import Kind, Outcome
 from mirrornet.image.trust.keyfiles import open_key
 from mirrornet.image.trust.keys import keygen
 from mirrornet.model.errors import InputError
 from mirrornet.model.verdict import State
-from mirrornet.model.zone import HealthSettings, Mirror, RepositorySettings, Select, Zone
-
-Watch = Callable[..., Awaitable[Monitor]]
-QUICK = HealthSettings(interval=0.1, timeout=2.0, up=2, ok=2, down=2, probe="block")
-
-
-@dataclass
-class Site:
-    """One mirror: a folder, served on an address of its own."""
-
-    name: str
-    folder: Path
-    address: str
-    port: int = 0
-    runner: web.ServerRunner | None = None
-    asked: list[str] = field(default_factory=list)
-
-    async def up(self) -> None:
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            self.asked.append(f"{request.host} {request.path}")
-            path = self.folder / request.path.lstrip("/")
-            return web.Response(body=path.read_bytes()) if path.is_file() else web.Response(status=404)
-
-        self.runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.1)
-        await self.runner.setup()
-        await web.TCPSite(self.runner, self.address, self.port).start()
-        self.port = self.runner.addresses[0][1]
-
-    async def down(self) -> None:
-        if self.runner is not None:
-            await self.runner.cleanup()
-            self.runner = None
-
-    def blocks(self) -> list[Path]:
-        return sorted(path for path in (self.folder / "blocks").rglob("*") if path.is_file())
-
-
-class Network:
-    """Three mirrors, their publisher, and a zone that names them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.state = folder / "state"
-        self.sites = [
-            Site(name, folder / name, f"127.0.0.{31 + n}") for n, name in enumerate(("tokyo", "paris", "dallas"))
-        ]
-        keygen(folder / "keys", passphrase=None)
-        self.publish()
-        for site in self.sites:
-            self.sync(site)
-
-    def publish(self) -> None:
-        (self.folder / "image").write_bytes(os.urandom(1 << 20))
-        publish(self.folder / "image", "debian", self.folder / "repo", self.folder / "keys", now=time.time())
-
-    def sync(self, site: Site) -> None:
-        shutil.rmtree(site.folder, ignore_errors=True)
-        shutil.copytree(self.folder / "repo", site.folder)
-
-    def zone(self, health: HealthSettings = QUICK, lag: float = 3600.0) -> Zone:
-        mirrors = tuple(
-            Mirror(s.name, f"http://{s.name}.example:{s.port}", (ip_address(s.address),)) for s in self.sites
-        )
-        return Zone(
-            file=self.folder / "zone.yaml",
-            name="example.net",
-            contact="hostmaster@example.net",
-            serial=1,
-            nameservers={},
-            world=None,
-            select=(Select("select", f"http://select.example.net:{self.sites[0].port}/"),),
-            mirrors=mirrors,
-            health=health,
-            repository=RepositorySettings(self.folder / "keys" / "root.json", ("debian",), lag),
-        )
+from mirrornet.model.zone import HealthSettings, Mirror, RepositorySettings, Select
 
 
 @pytest.fixture
 async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    built = Network(tmp_path)
-    for site in built.sites:
-        await site.up()
-    yield built
-    for site in built.sites:
-        await site.down()
+    async with served(tmp_path) as built:
+        yield built
 
 
 @pytest.fixture
 async def watch(network: Network, expected_warnings: list[str]) -> AsyncIterator[Watch]:
-    """watch(zone): a Monitor that runs once its first round is over, stopped at the end of the test."""
     expected_warnings.append(": mirror ")
-    tasks: list[asyncio.Task[None]] = []
-
-    async def start(zone: Zone, clock: Callable[[], float] = time.time) -> Monitor:
-        monitor = Monitor(zone, network.state, clock=clock)
-        await monitor.first_round()
-        tasks.append(asyncio.create_task(monitor.run()))
-        return monitor
-
-    yield start
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(result, asyncio.CancelledError)
-
-
-async def until(monitor: Monitor, **states: State) -> None:
-    """Waits until these mirrors are in these states, 10 s at most."""
-    await eventually(lambda: {name: monitor.verdicts()[name].state for name in states} == states, monitor.verdicts)
+    async with watching(network.state) as start:
+        yield start
 
 
 async def test_the_first_round_decides_at_once(network: Network, expected_warnings: list[str]) -> None:
@@ -402,6 +307,65 @@ async def test_a_half_copied_mirror_is_told_and_teaches_nothing(
     assert "is not there" in monitor.verdicts()["paris"].reason
     told = [r.getMessage() for r in caplog.records if "does not hold a whole set" in r.getMessage()]
     assert len(told) == len(set(told)) >= 1
+
+
+async def test_a_mirror_that_falls_silent_over_ipv6_is_up_over_ipv4(network: Network, watch: Watch) -> None:
+    site = network.sites[0]
+    six = Site("tokyo", site.folder, "::1", site.port)
+    try:
+        await six.up()
+    except OSError:
+        pytest.skip("needs ::1")
+    zone = network.zone()
+    both = replace(zone.mirrors[0], addresses=(ip_address(site.address), ip_address("::1")))
+    changes: list[object] = []
+    monitor = await watch(replace(zone, mirrors=(both, *zone.mirrors[1:])))
+    monitor._on_change = lambda: changes.append(monitor.verdicts()["tokyo"].families)
+    assert monitor.verdicts()["tokyo"].families is None
+    await six.down()
+    await eventually(lambda: monitor.verdicts()["tokyo"].families == {4})
+    seen = monitor.verdicts()["tokyo"]
+    assert (seen.state, seen.reason) == (State.UP, "not over IPv6: ::1: connection refused")
+    assert changes[-1] == {4}  # the plan was told
+    await six.up()
+    await eventually(lambda: monitor.verdicts()["tokyo"].families is None)
+    await six.down()
+    await site.down()
+    await until(monitor, tokyo=State.DOWN)
+    assert monitor.verdicts()["tokyo"].families is None
+    assert monitor.tracks()["tokyo"].flips == 1
+
+
+async def test_who_is_pardoned_by_hand_is_judged_anew(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings.append(": mirror ")
+    liar = network.sites[0]
+    for path in liar.blocks():
+        path.write_bytes(b"x" * path.stat().st_size)
+    told: list[int] = []
+    monitor = Monitor(network.zone(), network.state, on_change=lambda: told.append(1))
+    await monitor.first_round()
+    assert monitor.verdicts()["tokyo"].state is State.CORRUPT
+    network.sync(liar)
+    monitor.pardon("tokyo")
+    assert (monitor.verdicts()["tokyo"].state, len(told)) == (State.UNKNOWN, 1)
+    again = Monitor(network.zone(), network.state)
+    await again.first_round()
+    assert again.verdicts()["tokyo"].state is State.UP
+    with pytest.raises(KeyError):
+        monitor.pardon("osaka")
+
+
+async def test_a_certificate_that_ends_soon_is_told_once(
+    network: Network, expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_warnings.append("the TLS certificate of mirror tokyo ends in 9 days")
+    monitor = Monitor(network.zone(), network.state)
+    await monitor.first_round()
+    mirror, ends = monitor.zone.mirrors[0], time.time() + 10 * 86400 - 60
+    for _ in range(3):
+        monitor._apply(mirror, Outcome(Kind.OK, time.time(), certificate_until=ends))
+    assert len(caplog.records) == 1
+    assert monitor.verdicts()["tokyo"].reason == "its TLS certificate ends in 9 days"
 
 
 async def test_each_address_is_probed_and_the_bad_one_named(network: Network, expected_warnings: list[str]) -> None:

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,16 @@ async def test_retry_after_is_passed_on(server: Server) -> None:
     assert (await server.probe()).retry_after == 120
 
 
-@pytest.mark.parametrize("text", ["-1", "1e9", "soon", "Wed, 21 Oct 2026 07:28:00 GMT", "9" * 40])
+async def test_retry_after_may_be_a_date(server: Server) -> None:
+    async def busy(request: web.Request) -> web.Response:
+        return web.Response(status=503, headers={"Retry-After": formatdate(time.time() + 300, usegmt=True)})
+
+    server.answers[TIMESTAMP] = busy
+    asked = (await server.probe()).retry_after
+    assert asked is not None and 200 < asked <= 300
+
+
+@pytest.mark.parametrize("text", ["-1", "1e9", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", "9" * 40])
 async def test_a_strange_retry_after_is_nothing(server: Server, text: str) -> None:
     async def busy(request: web.Request) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": text})
@@ -439,7 +449,9 @@ async def test_an_unnamed_mirror_must_not_lead_into_our_own_network() -> None:
     assert await addresses(Mirror("a", "http://127.0.0.1:80/"), 2.0) == (ip_address("127.0.0.1"),)
 
 
-async def test_tls_asks_for_the_name_and_verifies_it(server: Server, tmp_path: Path) -> None:
+async def test_tls_asks_for_the_name_and_verifies_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pem = certificate(tmp_path / "tokyo.pem", "tokyo.example")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pem)
@@ -454,7 +466,12 @@ async def test_tls_asks_for_the_name_and_verifies_it(server: Server, tmp_path: P
         trusting = ssl.create_default_context(cafile=str(pem))
         async with Visit(HERE, AGENT, trusting) as visit:
             assert await visit.get(f"https://tokyo.example:{port}{TIMESTAMP}", 65536)
+            assert visit.certificate_until is not None
+            assert 28 * 86400 < visit.certificate_until - NOW < 30 * 86400
             with pytest.raises(Unreachable, match="certificate is not good"):
                 await visit.get(f"https://paris.example:{port}{TIMESTAMP}", 65536)
+        monkeypatch.setattr(module, "Visit", lambda address, agent: Visit(address, agent, trusting))
+        outcome = await server.probe(url=f"https://tokyo.example:{port}/os")
+        assert outcome.kind is Kind.OK and outcome.certificate_until == visit.certificate_until
     finally:
         await runner.cleanup()
