@@ -9,6 +9,7 @@
     addresses.py  scalars: addresses, prefixes, sockets to listen on
     trips.py      the file of `round_trips:`
     policy.py     scalars: items of only, prefer, never
+    sharing.py    the keys by which servers and vantages share what they see
     prove.py      checks across sections and across files
     owners.py     which names a records file owns
     faults.py     the faults of one file, gathered

@@ -44,10 +44,13 @@ def check_zones(paths: Sequence[Path]) -> list[Problem]:
     return examine(paths)[1]
 
 
-def examine(paths: Sequence[Path], *, rootless: bool = False) -> tuple[tuple[Zone, ...], list[Problem]]:
+def examine(
+    paths: Sequence[Path], *, rootless: bool = False, serverless: bool = False
+) -> tuple[tuple[Zone, ...], list[Problem]]:
     """The zones (those whose shape could be read at all; sound only if no problem is a fault), and all problems.
 
-    `rootless`: the repository's root.json need not be there, since nobody will read it.
+    `rootless`: the repository's root.json need not be there, since nobody will read it; `serverless`: nor need what
+    only a name server reads.
     """
     drafts: list[tuple[Zone, Faults]] = []
     order: list[list[Problem]] = []
@@ -70,8 +73,9 @@ def examine(paths: Sequence[Path], *, rootless: bool = False) -> tuple[tuple[Zon
         faults = Faults(str(path), tree)
         faults.problems = problems
         draft = read_zone(Section(faults, (), "the zone file", tree), path)
-        prove(draft, faults, _prove_files(draft, faults, rootless))
-        draft = replace(draft, round_trips=_read_round_trips(draft, faults))
+        prove(draft, faults, _prove_files(draft, faults, rootless, serverless))
+        if not serverless:
+            draft = replace(draft, round_trips=_read_round_trips(draft, faults))
         drafts.append((draft, faults))
     prove_together(drafts)
     for _, faults in drafts:
@@ -126,9 +130,9 @@ def _read_bytes(path: Path) -> bytes | str:
     return f"it is larger than {LIMIT >> 20} MiB, so it cannot be meant" if len(data) > LIMIT else data
 
 
-def _prove_files(zone: Zone, faults: Faults, rootless: bool) -> str | None:
+def _prove_files(zone: Zone, faults: Faults, rootless: bool, serverless: bool) -> str | None:
     """Faults of the files that the zone names; the text of its records file."""
-    if zone.world is not None:
+    if zone.world is not None and not serverless:
         what = _cannot_open(zone.world)
         if what == "there is no such file":
             hint = "make it with `mirrornet import-radb`; until then no client's place is known"
@@ -140,17 +144,21 @@ def _prove_files(zone: Zone, faults: Faults, rootless: bool) -> str | None:
         if what:
             hint = "copy metadata/1.root.json of the repository there; paths are relative to the zone file"
             faults.add(("repository", "root"), f"{zone.repository.root}: {what}", hint)
-    server = zone.server
+    server = None if serverless else zone.server
     if server is not None:
         secret = "32 hexadecimal digits a line (openssl rand -hex 16)"
         named: list[tuple[tuple[str, ...], Path | None, str]] = [(("server", "cookies"), server.cookies, secret)]
+        if server.share is not None:
+            made = "make it with `mirrornet keygen --vantage FILE`; paths are relative to the zone file"
+            named.append((("server", "share", "key"), server.share.key, made))
+            named.append((("server", "share", "password"), server.share.password, "a file with the password of Redis"))
         if server.tls is not None:
             for key, file in (("certificate", server.tls.certificate), ("key", server.tls.key)):
                 named.append((("server", "tls", key), file, "a PEM file; paths are relative to the zone file"))
         for path, found, hint in named:
             if found is not None and found != Path() and (what := _cannot_open(found)):
                 faults.add(path, f"{found}: {what}", hint)
-    if zone.records is None:
+    if zone.records is None or serverless:
         return None
     data = _read_bytes(zone.records)
     if isinstance(data, str):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, cast
 
-from mirrornet.config import addresses, names, policy, values
+from mirrornet.config import addresses, names, policy, sharing, values
 from mirrornet.config.faults import Wrong, quote
 from mirrornet.config.section import Section
 from mirrornet.data.countries import COUNTRIES
@@ -24,6 +24,7 @@ from mirrornet.model.zone import (
     Pin,
     PlaceOverride,
     ProbeKind,
+    QueryLogSettings,
     RepositorySettings,
     Select,
     ServerSettings,
@@ -128,6 +129,7 @@ def _read_health(section: Section, has_repository: bool) -> HealthSettings:
         ),
         damping=section.read("damping", values.duration(0, 86400), DAMPING * interval),
         ramp=section.read("ramp", values.duration(0, 86400), 0.0),
+        spill=section.read("spill", values.times(100), 2.0),
     )
     if section.sound("interval", "timeout") and settings.timeout >= settings.interval:
         what = f"a timeout of {settings.timeout:g} s is not shorter than the interval of {settings.interval:g} s"
@@ -238,8 +240,12 @@ def _read_server(section: Section, folder: Path) -> ServerSettings | None:
         cookies=section.read("cookies", lambda text: folder / text, None),
         rate_limit=section.read("rate_limit", values.whole(0, 1_000_000), 0),
         tls=_read_tls(section.section("tls", "tls"), folder),
+        query_log=_read_query_log(section.section("query_log", "query_log"), folder),
+        share=(share := sharing.read_share(section.section("share", "share"), folder)),
+        vantages=(vantages := sharing.read_vantages(section)),
     )
-    section.later("token_file", "share", "vantages")
+    sharing.prove_sharing(section, share, vantages)
+    section.later("token_file")
     section.close()
     return settings if section.present else None
 
@@ -249,6 +255,18 @@ def _read_tls(section: Section, folder: Path) -> TlsSettings | None:
         certificate=section.read("certificate", lambda text: folder / text, Path(), required=True),
         key=section.read("key", lambda text: folder / text, Path(), required=True),
         listen=section.read_list("listen", addresses.endpoint, required=True) or (),
+    )
+    section.close()
+    return settings if section.present else None
+
+
+def _read_query_log(section: Section, folder: Path) -> QueryLogSettings | None:
+    addresses = section.read("addresses", values.choice("networks", "whole"), "networks")
+    settings = QueryLogSettings(
+        file=section.read("file", lambda text: folder / text, Path(), required=True),
+        sample=section.read("sample", values.whole(1, 1_000_000), 100),
+        most=section.read("most", values.whole(1, 1000), 20),
+        addresses=cast(Literal["networks", "whole"], addresses),
     )
     section.close()
     return settings if section.present else None

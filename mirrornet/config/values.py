@@ -50,6 +50,20 @@ def degrees(limit: int) -> Callable[[str], float]:
     return parse
 
 
+def times(high: int) -> Callable[[str], float]:
+    """A factor from 1 to `high`, or 0 for none."""
+
+    def parse(text: str) -> float:
+        if not _NUMBER.fullmatch(text):
+            raise Wrong(f"{quote(text)} is not a number", f"write a number such as 2 or 1.5, up to {high}, or 0")
+        value = float(text)
+        if value != 0 and not 1 <= value <= high:
+            raise Wrong(f"{text} is out of range", f"from 1 to {high}, or 0")
+        return value
+
+    return parse
+
+
 def duration(low: float, high: float) -> Callable[[str], float]:
     """Seconds from `low` to `high`; a bare number is seconds (model/units.py)."""
 

@@ -75,7 +75,8 @@ class HealthSettings:
     """Thresholds count probes; `interval` and `timeout` are seconds.
 
     `damping`: seconds in which what a mirror owes for going up and down halves; 0: it owes nothing.  `ramp`: seconds in
-    which one that comes back grows to its full weight; 0: at once.
+    which one that comes back grows to its full weight; 0: at once.  `spill`: how many times its usual load a mirror
+    carries while others are out; 0: whatever comes.
     """
 
     interval: float = 10.0
@@ -86,6 +87,7 @@ class HealthSettings:
     probe: ProbeKind = "http"
     damping: float = 900.0
     ramp: float = 0.0
+    spill: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,47 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Vantage:
+    """Somebody elsewhere who probes the mirrors as well and says so, signed.
+
+    `key`: an Ed25519 public key, 32 octets.  `asn` and `country`: the network it looks from, 0 and "" where nobody
+    says.  `overrides`: whether what an operator says by hand there counts here, too; so it is for other name servers.
+    """
+
+    name: str
+    key: bytes
+    asn: int = 0
+    country: str = ""
+    overrides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShareSettings:
+    """Where observations are shared (a redis:// URL without a password), and by which rule others are heard.
+
+    `key`: the file of this server's private key, by which it is one of the vantages; without it, it only listens.
+    `password`: a file.  `quorum`: so many have to say that a mirror is out; None: more than half.  `limit`:
+    the part of a zone's weight that others may move, 0 to 1.
+    """
+
+    url: str
+    key: Path | None = None
+    password: Path | None = None
+    quorum: int | None = None
+    limit: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLogSettings:
+    """One query of `sample` becomes a line of `file`, at most `most` a second; `addresses` as they came, or cut."""
+
+    file: Path
+    sample: int = 100
+    most: int = 20
+    addresses: Literal["networks", "whole"] = "networks"
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """The process: `listen` and `http` are (address, port) pairs.
 
@@ -122,6 +165,9 @@ class ServerSettings:
     cookies: Path | None = None
     rate_limit: int = 0
     tls: TlsSettings | None = None
+    query_log: QueryLogSettings | None = None
+    share: ShareSettings | None = None
+    vantages: tuple[Vantage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

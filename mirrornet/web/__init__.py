@@ -4,6 +4,7 @@ Beside it a letter box: what clients measured.
     status.py      a Snapshot of the server, and the document of /status.json     (pure)
     window/        the same as a page, with a map; its essay tells more
     queries.py     queries as the page shows them                                 (pure)
+    eyes.py        who else is heard, and who is not believed                     (pure)
     metrics.py     the same in Prometheus' words
     server.py      the HTTP server
     reports.py     POST /v1/rtt, on a listener of its own

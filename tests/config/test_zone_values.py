@@ -49,7 +49,7 @@ def test_the_smallest_file_and_its_defaults(smallest: Path) -> None:
     assert (select.answers, select.ttl, select.images) == (3, 20, None)
     health = zone.health
     assert (health.interval, health.timeout, health.up, health.ok, health.down) == (10.0, 3.0, 3, 2, 3)
-    assert (health.probe, health.damping, health.ramp) == ("http", 900.0, 0.0)
+    assert (health.probe, health.damping, health.ramp, health.spill) == ("http", 900.0, 0.0, 2.0)
     (mirror,) = zone.mirrors
     assert (mirror.url, mirror.weight, mirror.holds, mirror.addresses) == ("http://m.example/", 100, None, ())
     assert not mirror.place.known
@@ -134,6 +134,9 @@ def test_the_example_shows_and_comments_every_key() -> None:
         "a prefix under places",
         "server",
         "tls",
+        "query_log",
+        "share",
+        "a vantage",
     } == set(faults.known)
     for kind, keys in faults.known.items():
         assert keys - faults.seen.get(kind, set()) == set(), f"{kind}: not in example.yaml"

@@ -19,6 +19,7 @@ import dns.edns
 import dns.message
 import dns.query
 import pytest
+from board import Board
 
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
@@ -205,3 +206,13 @@ def steady(standing: Place, made: Path) -> Place:
     wait_for(lambda: standing.addresses(Place.FRANKFURT) == ["127.0.0.42"], "paris")
     os.truncate(standing.folder / "serve.log", 0)
     return standing
+
+
+@pytest.fixture
+def board(tmp_path: Path, free_port: Callable[[], int], need: Callable[..., None]) -> Iterator[Board]:
+    """A Redis of the test's own, running."""
+    need("redis-server", "redis-cli")
+    board = Board(tmp_path, free_port())
+    board.start()
+    yield board
+    board.stop()
