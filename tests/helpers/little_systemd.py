@@ -35,7 +35,9 @@ mount -t sysfs sysfs sys
 mkdir -p sys/fs/cgroup
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs dev
-for node in null zero full random urandom tty; do touch dev/$node; mount --bind /dev/$node dev/$node; done
+for node in null zero full random urandom tty fuse; do
+    [ ! -e /dev/$node ] || { touch dev/$node; mount --bind /dev/$node dev/$node; }
+done
 mkdir dev/pts dev/shm
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
@@ -43,7 +45,7 @@ mount -t tmpfs tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs tmpfs tmp
 ip link set lo up
-rm -rf etc/systemd/system etc/mirrornet var/lib/mirrornet var/lib/private
+rm -rf etc/systemd/system etc/mirrornet var/lib/mirrornet* var/lib/private var/cache/mirrornet var/cache/private
 mkdir -p etc/systemd/system etc/mirrornet usr/local/bin var/lib/private
 chmod 700 var/lib/private
 echo '[Unit]' >etc/systemd/system/little.target
