@@ -58,7 +58,8 @@ class ZoneStatus:
     """One zone: what its file says, what probes say, and how often each mirror's `usable` has changed, by name.
 
     By mirror, too: `changes`, the last ones of its state, the newest last; `places`, where it is as the ranking has it
-    (the zone file's word, else looked up by address); `asked`, its share of the answers that were given.  `regions`: by
+    (the zone file's word, else looked up by address); `asked`, its share of the answers that were given;
+    `answers`, how often it was named in which records ("A", "AAAA", "list").  `regions`: by
     select name, whom each mirror serves; none while that is being reckoned.
     """
 
@@ -70,6 +71,7 @@ class ZoneStatus:
     places: Mapping[str, Place] = field(default_factory=dict)
     regions: Mapping[str, Regions] = field(default_factory=dict)
     asked: Mapping[str, float] = field(default_factory=dict)
+    answers: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def verdict(self, mirror: Mirror) -> Verdict:
         return self.verdicts.get(mirror.name, _NEVER_SEEN)
@@ -88,6 +90,7 @@ class Snapshot:
     """The server at `now` (Unix time).  `not_ready`: why no answers are given yet, "" once they are.
 
     `counters`: of all workers together, by the names of dns/serving/counters.py, with `workers` and `restarts`.
+    `reports`: of round trips, by the HTTP status they got.
     """
 
     now: float
@@ -97,6 +100,7 @@ class Snapshot:
     plan: PlanStatus | None = None
     table: TableStatus | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
+    reports: Mapping[str, int] = field(default_factory=dict)
 
 
 def document(snapshot: Snapshot) -> dict[str, Any]:
@@ -112,6 +116,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "plan": _plan(snapshot),
         "world_table": _table(snapshot),
         "counters": dict(snapshot.counters),
+        "reports": dict(snapshot.reports),
     }
 
 

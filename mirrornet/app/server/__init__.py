@@ -19,6 +19,9 @@ explaining.py   why an address gets what it gets, for `explain` and the status p
 surveying.py    whom each mirror serves, when somebody looks
 showing.py      what the window shows of each zone
 simulating.py   two worlds and their plans, for `simulate`
+asked.py        how often each mirror was named
+watching.py     samples of queries: for the window, and the query log
+seeing.py       what may be shown of a sample
 trouble.py      what fails for hours is said once
 endpoints.py    where clients report to, told by DNS
 """

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mirrornet.app.notify import Manager
+from mirrornet.app.server.asked import Asked
 from mirrornet.app.server.sockets import Endpoint, Sockets, open_all
 from mirrornet.app.server.trouble import Trouble
 from mirrornet.app.server.verdicts import FILE, write
@@ -27,6 +28,7 @@ from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.reference import Reference
 from mirrornet.dns.serving import counters
 from mirrornet.dns.serving.answer import not_ready
+from mirrornet.dns.serving.samples import Sample
 from mirrornet.dns.serving.transport import Respond, serve
 from mirrornet.model.address import Address
 from mirrornet.model.errors import InputError
@@ -51,6 +53,10 @@ class Engine(Protocol):
     def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None: ...
     def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None: ...
     def counters(self) -> dict[str, int]: ...
+    def asked(self) -> Asked: ...
+    def sample(self, every: int, rate: int) -> None: ...
+    def samples(self) -> Sequence[Sample]: ...
+    def mirrors_of(self, generation: int, slot: int) -> Sequence[str]: ...
     async def stop(self) -> None: ...
     async def leave(self) -> None: ...
 
@@ -68,6 +74,7 @@ class FastEngine:
         manager: Manager | None = None,
     ) -> None:
         self._workers = Workers(listen, state, count, manners, secure, manager=manager)
+        self._asked = Asked()
 
     @property
     def addresses(self) -> list[Endpoint]:
@@ -81,6 +88,8 @@ class FastEngine:
         await self._workers.start()
 
     def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
+        self.asked()  # the plan after the next one takes the place of what was counted by the last one
+        self._asked.know(plan.generation, plan.notes["describe"])
         self._workers.publish(planfile.encode(plan), plan.generation, ttls)
 
     def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
@@ -88,6 +97,24 @@ class FastEngine:
 
     def counters(self) -> dict[str, int]:
         return self._workers.counters()
+
+    def asked(self) -> Asked:
+        """Which mirrors have been named how often, up to now."""
+        for worker, banks in enumerate(self._workers.hits()):
+            self._asked.add(worker, banks)
+        return self._asked
+
+    def sample(self, every: int, rate: int) -> None:
+        """From now on one answer of `every` is a sample (0: none), at most `rate` a second of a worker."""
+        self._workers.sample(every, rate)
+
+    def samples(self) -> Sequence[Sample]:
+        """The samples since the last time, oldest first."""
+        return self._workers.samples()
+
+    def mirrors_of(self, generation: int, slot: int) -> Sequence[str]:
+        """The mirrors that answers of this class name."""
+        return self._asked.mirrors(generation, slot)
 
     async def stop(self) -> None:
         await self._workers.stop()
@@ -155,6 +182,18 @@ class ReferenceEngine:
 
     def counters(self) -> dict[str, int]:
         return dict(zip(counters.NAMES, self._counts, strict=True))
+
+    def asked(self) -> Asked:
+        return Asked()
+
+    def sample(self, every: int, rate: int) -> None:
+        """It takes no samples."""
+
+    def samples(self) -> Sequence[Sample]:
+        return ()
+
+    def mirrors_of(self, generation: int, slot: int) -> Sequence[str]:
+        return ()
 
     async def stop(self) -> None:
         self._respond = None

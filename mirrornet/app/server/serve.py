@@ -22,6 +22,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from mirrornet.app.server.probing import Probing
 from mirrornet.app.server.showing import Showing, table
 from mirrornet.app.server.surveying import Surveying
 from mirrornet.app.server.trouble import Trouble
+from mirrornet.app.server.watching import Watching
 from mirrornet.app.server.world import World
 from mirrornet.config.addresses import endpoint
 from mirrornet.config.faults import Wrong
@@ -53,6 +55,7 @@ log = logging.getLogger("mirrornet.serve")
 
 SETTLE = 0.05  # seconds: verdicts that change together make one plan
 TTL_EVERY = 1.0  # seconds between updates of the TTL slots
+_LIVE = {"query_log"}  # keys of `server:` that a reload changes
 AGAIN = 3.0  # seconds after which a plan that could not be written is tried again
 
 
@@ -104,7 +107,10 @@ class Supervisor:
         self.probing.opinions.append(self.overriding.opinion)
         self.explaining = Explaining(self.answering, self.probing.verdicts)
         self.surveying = Surveying(self.answering, self.explaining)
-        self.showing = Showing(self.probing, self.explaining, self.surveying)
+        self.showing = Showing(self.probing, self.explaining, self.surveying, engine.asked)
+        self.watching = Watching(engine, count)
+        self.watching.settle(settings.query_log if settings else None)
+        self.reports: Mapping[str, int] = {}  # of round trips, by what became of them
         self.rtt = settings.rtt if settings else None
         self.measuring: Measuring | None = None  # once the state folder is ours
 
@@ -118,7 +124,7 @@ class Supervisor:
             await self._run(reload)
 
     async def _run(self, reload: asyncio.Event) -> None:
-        window = Window(self.snapshot, explain=self.explaining.text, locate=self.explaining.place)
+        window = Window(self.snapshot, explain=self.explaining.text, locate=self.explaining.place, feed=self.watching)
         listener, control = None, Control(self.state / SOCKET, self.overriding.answer)
         try:
             await self.answering.engine.start()
@@ -127,6 +133,7 @@ class Supervisor:
             if self.rtt:
                 self.measuring = Measuring(self.state, lambda: self.world, self._adopt_measured)
                 listener = ReportListener(self.measuring.take)
+                self.reports = listener.counts
                 await listener.start(*self.rtt)
                 log.info("taking reports of round trips on %s port %d", *self.rtt)
                 await self._adopt_measured(await self.measuring.recall(self.world), publish=False)
@@ -149,6 +156,7 @@ class Supervisor:
                 group.create_task(self._refresh_ttls())
                 group.create_task(self._reload_on(reload))
                 group.create_task(self.probing.watch())
+                group.create_task(self.watching.run())
                 group.create_task(self.overriding.run())
                 if self.http:
                     group.create_task(self.surveying.run())
@@ -173,7 +181,8 @@ class Supervisor:
             not_ready=self.not_ready,
             plan=self.answering.planned,
             table=table(self.world),
-            counters=self.answering.engine.counters(),
+            counters=self.answering.engine.counters() | self.watching.counters(),
+            reports=self.reports,
         )
 
     async def _replan_on_change(self) -> None:
@@ -235,6 +244,7 @@ class Supervisor:
         async with self._swapping:
             expected = self.probing.foresee(staged)
             await self.answering.adopt(world, planner, expected)
+            self.watching.settle(world.server.query_log if world.server else None)
             self.world = world
             await self.probing.swap(staged, world.zones)
             if self.probing.verdicts() != expected:
@@ -257,9 +267,10 @@ class Supervisor:
 
 
 def _only_at_start(before: ServerSettings | None, after: ServerSettings | None) -> list[str]:
-    """The keys of `server:` that differ: all of them shape sockets or processes, which a reload leaves alone."""
+    """The keys of `server:` that differ and shape sockets or processes, which a reload leaves alone."""
     before, after = before or ServerSettings(), after or ServerSettings()
-    return [field.name for field in fields(before) if getattr(before, field.name) != getattr(after, field.name)]
+    names = {field.name for field in fields(before)} - _LIVE
+    return sorted(name for name in names if getattr(before, name) != getattr(after, name))
 
 
 def _endpoint(text: str) -> tuple[Address, int]:

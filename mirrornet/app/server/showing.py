@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from mirrornet.app.server.asked import Asked
 from mirrornet.app.server.explaining import Explaining
 from mirrornet.app.server.probing import AllVerdicts, Probing
 from mirrornet.app.server.surveying import Surveying
@@ -16,14 +17,16 @@ from mirrornet.web.status import Change, TableStatus, ZoneStatus
 class Showing:
     """The parts of a Snapshot that more than one part of the server has to say something about."""
 
-    def __init__(self, probing: Probing, explaining: Explaining, surveying: Surveying) -> None:
-        self._probing, self._explaining, self._surveying = probing, explaining, surveying
+    def __init__(
+        self, probing: Probing, explaining: Explaining, surveying: Surveying, asked: Callable[[], Asked]
+    ) -> None:
+        self._probing, self._explaining, self._surveying, self._asked = probing, explaining, surveying, asked
 
     def zones(self, zones: Sequence[Zone]) -> tuple[ZoneStatus, ...]:
         """The zones in force; of one that is not probed yet, what its file says."""
         shown = {zone.name: ZoneStatus(zone, {}) for zone in zones}
         verdicts: AllVerdicts = self._probing.verdicts()
-        regions = self._surveying.look()
+        regions, asked = self._surveying.look(), self._asked()
         for name, monitor in self._probing.monitors.items():
             tracks = monitor.tracks()
             shown[name] = ZoneStatus(
@@ -34,6 +37,8 @@ class Showing:
                 changes=_changes(tracks),
                 places=self._explaining.places(name),
                 regions=regions.get(name, {}),
+                asked=asked.of_zone(name),
+                answers=asked.kinds_of(name),
             )
         return tuple(shown.values())
 

@@ -17,7 +17,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import os
 import socket
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -30,6 +32,7 @@ from mirrornet.model.errors import LocalError
 _BUFFER: Final = 16 << 20  # bytes a UDP socket may hold while its worker is replaced; the kernel may give less
 _SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h: beyond net.core.rmem_max, for who has CAP_NET_ADMIN
 _BACKLOG: Final = 1024  # connections
+_SO_MEMINFO: Final = 55  # asm-generic/socket.h; the numbers are those of linux/sock_diag.h, SK_MEMINFO_*
 _IP_MTU_DISCOVER, _IP_PMTUDISC_OMIT = 10, 5  # linux/in.h: a forged "too big" must not make us send fragments
 _STREAM: Final = (socket.SOCK_STREAM,)
 _BOTH: Final = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
@@ -46,6 +49,12 @@ class Sockets:
     secure: list[list[socket.socket]]  # they speak TLS
     addresses: list[Endpoint] = field(default_factory=list)
     secure_addresses: list[Endpoint] = field(default_factory=list)
+
+    def queues(self) -> dict[str, int]:
+        """Of all UDP sockets: `queued`, bytes that wait to be read; `overflowed`, datagrams that found no room."""
+        found = {os.fstat(sock.fileno()).st_ino: sock for sock in itertools.chain(*self.slots)}
+        told = [_memory(sock) for sock in found.values() if sock.type == socket.SOCK_DGRAM]
+        return {"queued": sum(one[0] for one in told), "overflowed": sum(one[8] for one in told)}
 
     def close(self) -> None:
         """May be called twice."""
@@ -130,6 +139,15 @@ def _fill(
             spare.remove(given)
     for given in fitting:
         tune(given.socket, endpoint[0].version, kind)
+
+
+def _memory(sock: socket.socket) -> tuple[int, ...]:
+    """SK_MEMINFO_RMEM_ALLOC first, SK_MEMINFO_DROPS ninth; zeroes where the kernel does not tell."""
+    numbers = struct.Struct("9I")
+    try:
+        return numbers.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, numbers.size))
+    except (OSError, struct.error):
+        return (0,) * 9
 
 
 def _name(slot: int, endpoint: Endpoint, kind: socket.SocketKind) -> str:

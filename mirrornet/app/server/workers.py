@@ -31,6 +31,7 @@ from mirrornet.dns.message.manners import Manners
 from mirrornet.dns.serving import step
 from mirrornet.dns.serving.control import ControlPage, plan_path
 from mirrornet.dns.serving.counters import GAUGES, NAMES
+from mirrornet.dns.serving.samples import Sample
 from mirrornet.dns.serving.worker import Assignment
 from mirrornet.model.errors import LocalError
 
@@ -78,6 +79,7 @@ class Workers:
         self._processes: list[asyncio.subprocess.Process | None] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._generation = 0
+        self._sampled: dict[int, int] = {}  # by slot: the last sample that was read
         self.restarts = 0
         self.addresses: list[Endpoint] = []
         self.secure_addresses: list[Endpoint] = []
@@ -189,7 +191,28 @@ class Workers:
         total["generation"] = min((row["generation"] for row in rows), default=0)
         total["workers"] = sum(process is not None and process.returncode is None for process in self._processes)
         total["restarts"] = self.restarts
-        return total
+        return total | self._sockets.queues()
+
+    def hits(self) -> list[list[tuple[int, list[int]]]]:
+        """Of each worker what its banks hold: (generation, answers by class)."""
+        page = self._the_page()
+        return [page.hits(slot).read() for slot in range(self._count)]
+
+    def sample(self, every: int, rate: int) -> None:
+        """From now on one answer of `every` is a sample (0: none), at most `rate` a second of a worker."""
+        page = self._the_page()
+        if page.sampled != (every, rate):
+            page.sample(every, rate)
+            self._wake()
+
+    def samples(self) -> list[Sample]:
+        """The samples since the last time, oldest first."""
+        found: list[Sample] = []
+        for slot in range(self._count):
+            ring = self._the_page().ring(slot)
+            found += ring.since(self._sampled.get(slot, 0))
+            self._sampled[slot] = ring.last
+        return sorted(found, key=lambda one: one.at)
 
     @property
     def pids(self) -> list[int]:
