@@ -34,6 +34,14 @@ def register(app: typer.Typer) -> None:
                 metavar="fast|reference", help="fast, or reference: 150 plain lines, for reading and comparing."
             ),
         ] = "fast",
+        share: Annotated[
+            str,
+            typer.Option(metavar="URL", help="Hear other eyes at this Redis.  Default: `server: share`, else none."),
+        ] = "",
+        share_key: Annotated[
+            Path | None,
+            typer.Option(metavar="FILE", help="This server's key among the vantages.  Default: `server: share: key`."),
+        ] = None,
         log_level: Annotated[
             str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; the log goes to stderr.")
         ] = "info",
@@ -49,4 +57,4 @@ def register(app: typer.Typer) -> None:
         if log_level not in ("debug", "info", "warning", "error"):
             raise InputError(f"--log-level {log_level}: write debug, info, warning or error")
         logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        run(Options(tuple(zones), tuple(listen or ()), http, state, workers, engine))
+        run(Options(tuple(zones), tuple(listen or ()), http, state, workers, engine, share, share_key))

@@ -22,7 +22,15 @@ def register(app: typer.Typer) -> None:
 
 
 def keygen(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, outside of any repository.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A new folder, outside of any repository.")
+    ] = None,
+    vantage: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Make one key for `vantage` or `serve --share` instead, and print its public half."
+        ),
+    ] = None,
     threshold: Annotated[
         list[str] | None,
         typer.Option(metavar="ROLE=M:N", help="N keys of ROLE, of which M have to sign, such as root=2:3."),
@@ -44,6 +52,11 @@ def keygen(
     root signs which keys count, targets which key signs which image: put them away after the first publish of each
     image, each of several root keys in another place.  Daily work needs snapshot, timestamp and images/ only.
     """
+    if vantage is not None:
+        _keygen_vantage((folder or Path()) / vantage)
+        return
+    if folder is None:
+        raise InputError("DIR is missing: the folder in which the keys are to lie (or --vantage FILE, for one key)")
     from mirrornet.image.trust import keys
     from mirrornet.image.trust.keyfiles import key_files
 
@@ -64,6 +77,17 @@ def keygen(
     for role, (needed, there_are) in thresholds.items():
         say(f"  {role}: {needed} of its {there_are} keys have to sign; give them to different people")
     print(pin)
+
+
+def _keygen_vantage(path: Path) -> None:
+    from mirrornet.image.trust.seal import make_seal
+
+    secret = new_passphrase()
+    public = make_seal(path, secret)
+    if not secret:
+        say(f"{path}: the key is NOT encrypted, so that a service can start with it; only mode 0600 guards it")
+    say(f"  list its public half in the zone file, `server: vantages:`  NAME: {{key: {public}}}")
+    print(public)
 
 
 def _threshold(text: str) -> tuple[str, tuple[int, int]]:

@@ -21,6 +21,7 @@ from prometheus_client.metrics_core import Metric
 
 from mirrornet import __version__
 from mirrornet.model.verdict import State
+from mirrornet.web import eyes
 from mirrornet.web.status import Snapshot
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -71,6 +72,7 @@ class Metrics:
         yield GaugeMetricFamily("mirrornet_start_time_seconds", "Unix time of the start", snapshot.started)
         yield from _mirrors(snapshot)
         yield from _plan(snapshot)
+        yield from eyes.metrics(snapshot.sharing)
         yield from self._queries(snapshot)
 
     def _queries(self, snapshot: Snapshot) -> Iterable[Metric]:

@@ -19,6 +19,8 @@ from mirrornet.model.place import Place
 from mirrornet.model.regions import Regions
 from mirrornet.model.verdict import State, Verdict, Verdicts
 from mirrornet.model.zone import Mirror, Zone
+from mirrornet.web import eyes
+from mirrornet.web.eyes import SharingStatus
 
 _NEVER_SEEN = Verdict(State.UNKNOWN, 1.0, reason="not probed yet")
 
@@ -101,6 +103,7 @@ class Snapshot:
     table: TableStatus | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
     reports: Mapping[str, int] = field(default_factory=dict)
+    sharing: SharingStatus | None = None
 
 
 def document(snapshot: Snapshot) -> dict[str, Any]:
@@ -117,6 +120,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "world_table": _table(snapshot),
         "counters": dict(snapshot.counters),
         "reports": dict(snapshot.reports),
+        "eyes": eyes.document(snapshot.sharing, snapshot.now),
     }
 
 

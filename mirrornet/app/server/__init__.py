@@ -5,6 +5,9 @@ workers.py      the worker processes
 sockets.py      the sockets they read, opened or taken from the service manager
 answering.py    from a world and its verdicts to answers
 probing.py      the monitors of all zones, and how one set follows another
+sharing.py      what others see, and what others are told
+joining.py      how a server comes to share
+naming.py       who of the others is silent, not believed or outvoted
 verdicts.py     what `serve` knows of the mirrors, for `explain`
 inherit.py      how a new supervisor follows one that was killed or restarted
 files.py        when the files are worth reading again

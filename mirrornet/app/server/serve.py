@@ -33,6 +33,7 @@ from mirrornet.app.notify import Manager, attend
 from mirrornet.app.server.answering import Answering, Engine, FastEngine, ReferenceEngine
 from mirrornet.app.server.explaining import Explaining
 from mirrornet.app.server.files import LOOK_EVERY, Files, Moving
+from mirrornet.app.server.joining import fixed, join
 from mirrornet.app.server.manners import manners_of
 from mirrornet.app.server.measuring import Measuring
 from mirrornet.app.server.overriding import SOCKET, Overriding
@@ -69,6 +70,8 @@ class Options:
     state: Path | None = None
     workers: int = 0
     engine: str = "fast"
+    share: str = ""
+    share_key: Path | None = None
 
 
 class Supervisor:
@@ -105,6 +108,8 @@ class Supervisor:
         self.probing = Probing(self.state, self._changed.set)
         self.overriding = Overriding(self.state, lambda: self.world.zones, self.probing.own, self._changed.set)
         self.probing.opinions.append(self.overriding.opinion)
+        where = options.share, options.share_key
+        self.sharing = join(*where, self.world, self.probing, self.overriding, self._changed.set)
         self.explaining = Explaining(self.answering, self.probing.verdicts)
         self.surveying = Surveying(self.answering, self.explaining)
         self.showing = Showing(self.probing, self.explaining, self.surveying, engine.asked)
@@ -141,6 +146,8 @@ class Supervisor:
                 await window.start(str(self.http[0]), self.http[1])
                 log.info("status page on http://%s:%d/", self.http[0], window.port)
             staged = await self.probing.stage(self.world.zones)
+            if self.sharing:
+                await self.sharing.first()
             await self.answering.replan(self.probing.foresee(staged))
             await self.probing.swap(staged, self.world.zones)
             self.not_ready = ""
@@ -156,12 +163,14 @@ class Supervisor:
                 group.create_task(self._refresh_ttls())
                 group.create_task(self._reload_on(reload))
                 group.create_task(self.probing.watch())
-                group.create_task(self.watching.run())
                 group.create_task(self.overriding.run())
+                group.create_task(self.watching.run())
                 if self.http:
                     group.create_task(self.surveying.run())
                 if self.measuring:
                     group.create_task(self.measuring.run())
+                if self.sharing:
+                    group.create_task(self.sharing.run())
         finally:
             if listener:
                 await listener.stop()
@@ -183,6 +192,7 @@ class Supervisor:
             table=table(self.world),
             counters=self.answering.engine.counters() | self.watching.counters(),
             reports=self.reports,
+            sharing=self.sharing.status() if self.sharing else None,
         )
 
     async def _replan_on_change(self) -> None:
@@ -239,6 +249,8 @@ class Supervisor:
 
     async def _adopt(self, world: World) -> None:
         """`world` in place of the one in force, or an exception and nothing changed."""
+        if self.sharing:
+            self.sharing.prove(world)
         staged = await self.probing.stage(world.zones)
         planner = await self.answering.stage(world)
         async with self._swapping:
@@ -246,6 +258,8 @@ class Supervisor:
             await self.answering.adopt(world, planner, expected)
             self.watching.settle(world.server.query_log if world.server else None)
             self.world = world
+            if self.sharing:
+                self.sharing.adopt(world)
             await self.probing.swap(staged, world.zones)
             if self.probing.verdicts() != expected:
                 self._changed.set()  # they have moved while the plan was made
@@ -268,7 +282,7 @@ class Supervisor:
 
 def _only_at_start(before: ServerSettings | None, after: ServerSettings | None) -> list[str]:
     """The keys of `server:` that differ and shape sockets or processes, which a reload leaves alone."""
-    before, after = before or ServerSettings(), after or ServerSettings()
+    before, after = fixed(before), fixed(after)
     names = {field.name for field in fields(before)} - _LIVE
     return sorted(name for name in names if getattr(before, name) != getattr(after, name))
 

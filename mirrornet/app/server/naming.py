@@ -1,0 +1,92 @@
+"""Who is silent, not believed or outvoted: named in the log once each, and on the status page as long as it is so.
+
+One line when it begins and one when it is over.  Being outvoted on a mirror or two is what vantages are for (the mirror
+is dead for one network only), and is shown on the page; on more of the weight than others may move it is a line in the
+log, since whoever sees the world so differently is cut off from it, or does not tell what it sees.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+from mirrornet.health.eyes.exchange import Listener
+from mirrornet.health.eyes.quorum import Judged
+from mirrornet.web.eyes import VantageStatus
+
+log = logging.getLogger(__name__)
+
+
+class Naming:
+    """What has been said in the log already of those whom `listener` hears."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._astray: set[tuple[str, str]] = set()
+        self._fresh: set[tuple[str, str]] = set()
+        self._refused: set[tuple[str, str]] = set()
+
+    def refused(self) -> None:
+        """Who is not believed, and why."""
+        now = set()
+        for zone, ledger in self._listener.ledgers.items():
+            for name in ledger:
+                if why := ledger.heard(name).refused:
+                    now.add((zone, name))
+                    if (zone, name) not in self._refused:
+                        log.warning("%s: vantage %s is not believed: %s", zone, name, why)
+        self._refused = now
+
+    def silent(self, now: float, own: str) -> None:
+        """Whose votes count no more, and whose do again.  `own`: this server's name, of which nothing is said."""
+        fresh = set()
+        for zone, ledger in self._listener.ledgers.items():
+            fresh |= {(zone, name) for name in ledger.fresh(now) if name != own}
+            for name in ledger:
+                if (zone, name) in self._fresh - fresh:
+                    log.warning("%s: vantage %s is silent: its votes count no more", zone, name)
+                elif (zone, name) in fresh - self._fresh:
+                    log.info("%s: vantage %s is heard", zone, name)
+        self._fresh = fresh
+
+    def astray(self, parts: Mapping[str, Mapping[str, float]], limit: float) -> None:
+        """Who is outvoted on more than `limit` of the weight; `parts` by zone and vantage ("": these probes)."""
+        now = {(zone, name) for zone, found in parts.items() for name, part in found.items() if part > limit}
+        for zone, name in sorted(now - self._astray):
+            who = f"vantage {name} is" if name else "these probes are"
+            what = "cut off from much of the world, or not telling what they see"
+            log.warning("%s: %s outvoted on %.0f %% of the weight: %s", zone, who, 100 * parts[zone][name], what)
+        self._astray = now
+
+
+def stopped(zone: str, names: Sequence[str], limit: float) -> None:
+    """What others would move and may not."""
+    if names:
+        listed = ", ".join(names)
+        log.warning("%s: others would move more than %.0f %% of the weight: %s stay as here", zone, 100 * limit, listed)
+    else:
+        log.info("%s: nothing that others say is out of bounds any more", zone)
+
+
+def dissent(judged: Iterable[Mapping[str, Judged]], name: str) -> tuple[str, ...]:
+    """The mirrors on which `name` ("": this server) says otherwise, with what it says: "tokyo: down"."""
+    return tuple(
+        f"{mirror}: {vote.verdict.state}"
+        for mirrors in judged
+        for mirror, one in sorted(mirrors.items())
+        for vote in one.votes
+        if vote.name == name and name in one.outvoted
+    )
+
+
+def vantage_status(
+    listener: Listener, name: str, judged: Mapping[str, Mapping[str, Judged]], now: float
+) -> VantageStatus:
+    """What the window shows of one vantage, over all zones."""
+    vantage, heard, fresh, refused = listener.vantages[name], 0.0, False, ""
+    for ledger in listener.ledgers.values():
+        known = ledger.heard(name)
+        heard = max(heard, known.statement.at if known.statement else 0.0)
+        fresh = fresh or name in ledger.fresh(now)
+        refused = refused or known.refused
+    return VantageStatus(name, vantage.asn, vantage.country, heard, fresh, refused, dissent(judged.values(), name))

@@ -1,0 +1,45 @@
+"""`mirrornet vantage`: eyes elsewhere for the name servers of a zone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb to `app`."""
+
+    @app.command()
+    def vantage(
+        zones: Annotated[list[Path], typer.Argument(metavar="ZONE.yaml", help="The zone files of the name servers.")],
+        name: Annotated[str, typer.Option(metavar="NAME", help="Who this is, under `server: vantages`.")],
+        key: Annotated[Path, typer.Option(metavar="FILE", help="Its key, as `keygen --vantage FILE` made it.")],
+        share: Annotated[
+            str, typer.Option(metavar="URL", help="Redis or Valkey.  Default: `server: share` of the zone file.")
+        ] = "",
+        password: Annotated[
+            Path | None, typer.Option(metavar="FILE", help="A file with the password of Redis.  Default: none.")
+        ] = None,
+        state: Annotated[
+            Path | None,
+            typer.Option(metavar="DIR", help="Folder for what it remembers.  Default: in the system's state folder."),
+        ] = None,
+        log_level: Annotated[
+            str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; the log goes to stderr.")
+        ] = "info",
+    ) -> None:
+        """Probe the mirrors from here and tell the zone's name servers, signed, by Redis.
+
+        SIGHUP reads the files again.  An encrypted key is opened with MIRRORNET_PASSPHRASE.
+        """
+        import logging
+
+        from mirrornet.app.vantage import VantageOptions, run
+        from mirrornet.model.errors import InputError
+
+        if log_level not in ("debug", "info", "warning", "error"):
+            raise InputError(f"--log-level {log_level}: write debug, info, warning or error")
+        logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        run(VantageOptions(tuple(zones), name, key, share, password, state))
