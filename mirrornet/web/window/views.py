@@ -35,6 +35,7 @@ Explain = Callable[[Address], Awaitable[str]]
 Locate = Callable[[str, Address], Place]
 
 FILES: Final = {"style.css": "text/css", "window.js": "text/javascript", "icon.svg": "image/svg+xml"}
+ASKED_FOR: Final = {"favicon.ico": "icon.svg"}  # what browsers want beside a page that cannot name its icon
 EXPLAINED: Final = 2.0  # explanations a second for one address
 EXPLAINED_AT_ONCE: Final = 10.0
 _WAITING: Final = 8  # explanations asked for and not yet begun, of everybody
@@ -69,8 +70,8 @@ class Views:
         """Adds the routes."""
         router.add_get("/", self._page)
         router.add_get("/explain", self._text)
-        router.add_get("/events", self._events)
-        for name in FILES:
+        router.add_get("/events", self._events, allow_head=False)
+        for name in (*FILES, *ASKED_FOR):
             router.add_get(f"/{name}", self._file)
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
@@ -80,6 +81,7 @@ class Views:
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         name = request.path.removeprefix("/")
+        name = ASKED_FOR.get(name, name)
         response = web.Response(text=_read(name), content_type=FILES[name])
         response.enable_compression()
         return response
@@ -116,15 +118,18 @@ class Views:
         with contextlib.suppress(ConnectionError, OSError):  # the reader has gone
             await response.write(b"retry: 5000\n\n")
             if self._feed is None:
-                await self._stream(response, None)
+                await self._stream(request, response, None)
             else:
                 async with self._feed.listening() as queue:
-                    await self._stream(response, queue)
+                    await self._stream(request, response, queue)
         return response
 
-    async def _stream(self, response: web.StreamResponse, queue: asyncio.Queue[tuple[Seen, ...]] | None) -> None:
+    async def _stream(
+        self, request: web.Request, response: web.StreamResponse, queue: asyncio.Queue[tuple[Seen, ...]] | None
+    ) -> None:
+        """Until the reader has gone or the server ends."""
         known, spoke = self._state(), time.monotonic()
-        while not self.over.is_set():
+        while not self.over.is_set() and request.transport is not None:
             batch = await self._next(queue)
             told = [self._told(seen) for seen in batch]
             state = self._state()
