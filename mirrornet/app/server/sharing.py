@@ -206,9 +206,14 @@ class Sharing:
         self._naming.refused()
 
     async def _look_on(self) -> None:
+        """Looks whenever somebody has fallen silent."""
+        before: list[list[str]] = []
         while True:
+            fresh = [sorted(ledger.fresh(self._clock())) for ledger in self._listener.ledgers.values()]
+            if fresh != before:
+                before = fresh
+                self.look()
             await asyncio.sleep(TICK)
-            self.look()
 
     def look(self) -> None:
         """Asks for a new plan where votes would change it."""
