@@ -99,7 +99,7 @@ def figures() -> str:
         ("probes that look like a client", f"{schedule.DISGUISED:.0%}", "schedule.py"),
         ("Retry-After is believed up to", f"{schedule.PATIENCE} intervals", "schedule.py"),
         ("floor of a TTL", f"{state.FLOOR:g} s", "state.py"),
-        ("by which mirrors' TTLs are kept apart", f"up to {state.EARLY:.0%}", "state.py"),
+        ("by which mirrors' TTLs are kept apart", f"up to {state.EARLY:.0%}, from {state.APART:g} s on", "state.py"),
         ("a certificate's end is worth a word from", format_duration(state.CERTIFICATE), "state.py"),
     ]
     return _table(("what", "how much", "where"), rows)

@@ -41,6 +41,7 @@ AUDIT: Final = 300  # blocks a corrupt mirror has to show whole: then fewer than
 AUDIT_STEP: Final = 8  # of them in one probe
 FLOOR: Final = 1.0  # seconds: no TTL is below this
 EARLY: Final = 0.1  # of the promise, at most, by which mirrors' TTLs are kept apart
+APART: Final = 10.0  # seconds: of a shorter promise a tenth would be a whole second of a TTL
 STEPS: Final = 10  # in which the share of a mirror that came back grows
 CERTIFICATE: Final = 14 * 86400.0  # seconds before its end from which a TLS certificate is worth a word
 FAMILIES: Final[tuple[Family, ...]] = (4, 6)
@@ -270,7 +271,7 @@ def verdict(track: Track, settings: HealthSettings, early: float = 0.0) -> Verdi
     """What the rest of the program may know.
 
     The promise also covers `families`, `serves_select` and `holds` where they stand, since they too decide who is
-    answered.  `early`: 0 to 1, a share of EARLY by which this mirror's TTLs run out before the promise does.
+    answered.  `early`: 0 to 1, a share of EARLY by which this mirror's TTLs run out before a promise of APART or more.
     """
     promise = _sure(track, track.meter, track.flaps, settings, track.owing)
     silent: list[Family] = []
@@ -288,7 +289,7 @@ def verdict(track: Track, settings: HealthSettings, early: float = 0.0) -> Verdi
     missing = {name for name, meter in track.images.items() if meter.level is Level.OUT}
     return Verdict(
         state=track.state,
-        promise=max(FLOOR, promise * (1 - EARLY * early)),
+        promise=max(FLOOR, promise * (1 - EARLY * early) if promise >= APART else promise),
         since=track.since,
         reason=_told(track, silent),
         rtt_ms=track.rtt_ms,

@@ -286,6 +286,7 @@ def test_promises_of_different_mirrors_do_not_end_together() -> None:
     track = run("+")
     assert verdict(track, STANDARD, 0.5).promise == 19
     assert verdict(run("+--"), STANDARD, 0.5).promise == 1
+    assert verdict(run("+"), replace(STANDARD, interval=3.0), 0.5).promise == 6  # a tenth of it is nothing in a TTL
     names = {f"m{n}": track for n in range(20)}
     promises = {seen.promise for seen in verdicts(names, STANDARD).values()}
     assert len(promises) == 20 and all(18 < promise <= 20 for promise in promises)
