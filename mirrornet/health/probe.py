@@ -11,6 +11,9 @@ there may stand in A and AAAA.  A failure of that part says nothing against the 
 Which block is asked for is an argument, so a probe has no dice.  Its bytes are compared by length and SHA-256, and
 not inflated: what was signed is the stored file.
 
+One file and one block within the deadline make a good mirror.  Where it strikes while more blocks are read (in
+disguise, or of a mirror that lied), what was read until then counts: far mirrors need several seconds for eight.
+
 A probe in disguise asks what a client asks that mounts an image: for the next root, which is hardly ever there, for
 the timestamp, and for blocks; under the client's name, and not through the select url.
 """
@@ -21,6 +24,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -104,7 +108,7 @@ async def probe(order: Order, address: Address, timeout: float, agent: str, cloc
                     finally:
                         findings.note(visit)
     except TimeoutError:
-        findings.fail(Kind.FAILED, f"no answer within {format_duration(timeout)}")
+        findings.late(timeout)
     except NoRoute as error:
         findings.fail(Kind.BLIND, str(error))
     except Expired as error:
@@ -126,13 +130,25 @@ class _Findings:
         self.order = order
         self.clock = clock
         self.outcome = Outcome(Kind.FAILED, 0.0, audit=order.audit, disguised=order.disguised)
-        self._proven = False  # the mirror itself is judged; only the select urls are left
+        self._begun = time.monotonic()
+        self._shown = False  # the mirror itself is good; what follows is more of the same
+        self._proven = math.inf  # when all of that was over, and only the select urls were left
 
     def fail(self, kind: Kind, reason: str, retry_after: float | None = None) -> None:
-        if self._proven:
+        if self._proven < math.inf:
             self.outcome = replace(self.outcome, serves_select=False)
         else:
             self.outcome = replace(self.outcome, kind=kind, reason=reason, retry_after=retry_after)
+
+    def late(self, timeout: float) -> None:
+        """The deadline struck.  What had no fair part of the time, half of it, is as if it had not been asked."""
+        if self._proven < math.inf:
+            fair = self._proven - self._begun < timeout / 2
+            self.outcome = replace(self.outcome, serves_select=False if fair else None)
+        elif self._shown:
+            self.outcome = replace(self.outcome, kind=Kind.OK)
+        else:
+            self.fail(Kind.FAILED, f"no answer within {format_duration(timeout)}")
 
     def note(self, visit: Visit) -> None:
         self.outcome = replace(self.outcome, rtt_ms=visit.rtt_ms, certificate_until=visit.certificate_until)
@@ -158,17 +174,23 @@ class _Findings:
         if order.kind == "block":
             version, _, expires = check_timestamp(order.root, timestamp, self.clock())
             self.outcome = replace(self.outcome, version=version, expires=expires)
+            for sample in order.samples[:1]:
+                await self._sample(visit, sample, strict=version == order.expect)
+            self._shown = True
             for sample in order.suspects:
                 await self._block(visit, sample, strict=False)
-            for sample in order.samples:
-                shown = await self._block(visit, sample, strict=version == order.expect)
-                self.outcome = replace(self.outcome, whole=self.outcome.whole + shown)
+            for sample in order.samples[1:]:
+                await self._sample(visit, sample, strict=version == order.expect)
         self.outcome = replace(self.outcome, kind=Kind.OK)
         if order.select_urls:
-            self._proven = True
+            self._proven = time.monotonic()
             for url in order.select_urls:
                 await self._select(visit, url, timestamp)
             self.outcome = replace(self.outcome, serves_select=True)
+
+    async def _sample(self, visit: Visit, sample: Sample, strict: bool) -> None:
+        shown = await self._block(visit, sample, strict)
+        self.outcome = replace(self.outcome, whole=self.outcome.whole + shown)
 
     async def _block(self, visit: Visit, sample: Sample, strict: bool) -> bool:
         """One block by name: whether it is whole.

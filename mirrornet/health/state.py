@@ -36,7 +36,7 @@ from mirrornet.model.verdict import USABLE, State, Verdict
 from mirrornet.model.zone import HealthSettings
 
 KEPT_CHANGES: Final = 8  # how many past changes of state a track remembers, for the status page
-KEPT_SUSPECTS: Final = 8  # how many bad blocks are asked for again before a corrupt mirror may return
+KEPT_SUSPECTS: Final = 4  # how many bad blocks are asked for again before a corrupt mirror may return
 AUDIT: Final = 300  # blocks a corrupt mirror has to show whole: then fewer than 1 % are bad, with 95 % certainty
 AUDIT_STEP: Final = 8  # of them in one probe
 FLOOR: Final = 1.0  # seconds: no TTL is below this

@@ -329,6 +329,22 @@ async def test_a_suspect_is_asked_for_again_and_forgotten_once_it_is_gone(server
     assert (await server.probe(suspects=(suspect,))).kind is Kind.OK
 
 
+async def test_what_was_shown_before_the_deadline_counts(server: Server) -> None:
+    async def hang(request: web.Request) -> web.Response:
+        await asyncio.sleep(5)
+        return web.Response()
+
+    first, second, third = server.repository.samples[:3]
+    server.answers[path_of(third)] = hang
+    outcome = await server.probe(timeout=1.0, samples=(first, second, third))
+    assert (outcome.kind, outcome.whole, outcome.reason) == (Kind.OK, 2, "")
+    server.answers[path_of(first)] = hang
+    assert (await server.probe(timeout=0.3, samples=(first, second))).kind is Kind.FAILED
+    del server.answers[path_of(first)]
+    server.answers[path_of(third)] = b"x" * third.stored
+    assert (await server.probe(samples=(first, second, third))).kind is Kind.CORRUPT
+
+
 async def test_redirects_on_the_same_host_are_followed(server: Server) -> None:
     async def moved(request: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": "/new/t.json"})
@@ -418,6 +434,16 @@ class TestTheSelectUrl:
         server.answers[f"select.example.net{TIMESTAMP}"] = hang
         outcome = await server.probe(timeout=0.4, select_urls=self.urls(server))
         assert (outcome.kind, outcome.serves_select) == (Kind.OK, False)
+
+    @pytest.mark.parametrize(("proven", "serves"), [(100.4, False), (100.6, None)])
+    def test_a_deadline_that_strikes_when_little_time_was_left_says_nothing_of_it(
+        self, proven: float, serves: bool | None
+    ) -> None:
+        findings = module._Findings(Order("block", "http://tokyo.example/os"), lambda: NOW)
+        findings.outcome = Outcome(Kind.OK, NOW)
+        findings._begun, findings._proven = 100.0, proven
+        findings.late(timeout=1.0)
+        assert (findings.outcome.kind, findings.outcome.serves_select) == (Kind.OK, serves)
 
     async def test_nobody_listens_on_its_port(self, server: Server, free_port: Callable[[], int]) -> None:
         outcome = await server.probe(select_urls=(f"http://select.example.net:{free_port()}/os",))
