@@ -10,12 +10,17 @@ PATIENCE = 10.0  # seconds; generous, since two cores may be busy with something
 LOOK_EVERY = 0.01  # seconds
 
 
-def until(holds: Callable[[], object], told: Callable[[], object] = lambda: None, patience: float = PATIENCE) -> None:
-    """Returns as soon as `holds()`; fails with `told()` after `patience` seconds."""
+def until(
+    holds: Callable[[], object],
+    told: Callable[[], object] = lambda: None,
+    patience: float = PATIENCE,
+    every: float = LOOK_EVERY,
+) -> None:
+    """Returns as soon as `holds()`, which is asked `every` so many seconds; fails with `told()` after `patience`."""
     deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, told()
-        time.sleep(LOOK_EVERY)
+        time.sleep(every)
 
 
 async def eventually(holds: Callable[[], object], told: Callable[[], object] = lambda: None) -> None:
