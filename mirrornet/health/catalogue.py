@@ -33,13 +33,15 @@ class Catalogue:
     """One repository as its publisher signed it.  All attributes are replaced whole, never changed in place.
 
     `root`: newest verified root.json.  `version`: timestamp version of the verified set, None before there is one.
-    `samples`: by image, blocks that a mirror with that timestamp must have.
+    `samples`: by image, blocks that a mirror with that timestamp must have.  `expiries`: Unix time by role, of the
+    newest set that was verified.
     """
 
     def __init__(self, state: Path, root: bytes, images: Sequence[str]) -> None:
         self.root = root
         self.version: int | None = None
         self.samples: Mapping[str, tuple[Sample, ...]] = {}
+        self.expiries: Mapping[str, float] = {}
         self._first_root = root
         self._images = tuple(images)
         self._folder = state / "trust" / trust.pin_of(root).removeprefix("sha256:")
@@ -55,9 +57,10 @@ class Catalogue:
         """
         await asyncio.to_thread(trust.initialise, self._folder, self._first_root)
         try:
-            self.root = (await asyncio.to_thread(trust.load, self._folder, (), now)).root
+            kept = await asyncio.to_thread(trust.load, self._folder, (), now)
         except PeerError:
             return  # nothing was verified here yet
+        self.root, self.expiries = kept.root, kept.expiries
 
     async def learn(self, get: Get, number: float, now: float) -> bool:
         """One attempt at one mirror.  True where it brought a set at least as new as the one we had.
@@ -75,6 +78,7 @@ class Catalogue:
                 head = await asyncio.to_thread(trust.index_head, self._folder, metadata.latest(name), fetch)
                 samples[name] = await _samples(get, name, Head.parse(head), number)
         self.root, self.version, self.samples = metadata.root, metadata.timestamp_version, samples
+        self.expiries = metadata.expiries
         return True
 
     def _attempt(self, fetch: trust.Fetch, now: float) -> trust.Metadata:

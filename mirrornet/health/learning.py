@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +54,11 @@ class Learning:
             version = open_root(found.root).version if found.samples else 1
             self._known = Known(found.root, version, found.version, found.samples)
         return self._known
+
+    @property
+    def expiries(self) -> Mapping[str, float]:
+        """Unix time at which each role of the newest verified metadata ends."""
+        return self._catalogue.expiries
 
     async def begin(self, candidates: Sequence[tuple[Mirror, Outcome]], dice: Callable[[], float], now: float) -> None:
         """Learns from the first of `candidates` that can teach, those with the newest timestamp first."""

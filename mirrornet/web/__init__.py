@@ -5,8 +5,11 @@ Beside it a letter box: what clients measured.
     window/        the same as a page, with a map; its essay tells more
     queries.py     queries as the page shows them                                 (pure)
     eyes.py        who else is heard, and who is not believed                     (pure)
-    metrics.py     the same in Prometheus' words
+    metrics.py     the same in Prometheus' words; dns_figures.py, mirror_figures.py: parts of it   (pure)
     server.py      the HTTP server
+    handler.py     how a connection speaks HTTP: small heads, errors that tell a stranger nothing
+    listener.py    who may connect: rate, number, deadlines
+    rate.py        token buckets                                                  (pure)
     reports.py     POST /v1/rtt, on a listener of its own
 
 Decisions

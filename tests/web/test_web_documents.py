@@ -125,7 +125,7 @@ def test_the_metrics_say_the_same() -> None:
 def test_metric_names_follow_the_conventions() -> None:
     text = Metrics(lambda: SNAPSHOT).text().decode()
     for family in text_string_to_metric_families(text):
-        assert re.fullmatch(r"mirrornet_[a-z0-9_]+", family.name)
+        assert re.fullmatch(r"(mirrornet|process)_[a-z0-9_]+", family.name)
         assert family.documentation
         assert not re.search(r"_(ms|milliseconds|minutes|hours|kb|count)(_|$)", family.name)
         if family.type == "counter":

@@ -39,6 +39,7 @@ class Showing:
                 regions=regions.get(name, {}),
                 asked=asked.of_zone(name),
                 answers=asked.kinds_of(name),
+                expiries=monitor.expiries(),
             )
         return tuple(shown.values())
 

@@ -120,17 +120,25 @@ class Verified:
 
     def metadata(self, now: float) -> Metadata:
         """The same as values.  Raises Untrusted where a role describes its versions wrongly."""
-        parts: list[Any] = [self.root, self.timestamp, self.snapshot, self.targets, *self.images.values()]
+        parts: dict[str, Any] = {
+            "root": self.root,
+            "timestamp": self.timestamp,
+            "snapshot": self.snapshot,
+            "targets": self.targets,
+            **{f"image-{name}": role for name, role in self.images.items()},
+        }
+        expiries = {role: part.expires.timestamp() for role, part in parts.items()}
         return Metadata(
             repository_id=hashlib.sha256(self.roots[0]).hexdigest(),
             root=self.roots[-1],
             timestamp_version=self.timestamp.version,
             snapshot_version=self.snapshot.version,
-            expires=min(part.expires.timestamp() for part in parts),
+            expires=min(expiries.values()),
             images={name: versions_of(role, name) for name, role in self.images.items()},
             names=image_names(self.targets),
             root_version=self.root.version,
             now=now,
+            expiries=expiries,
         )
 
 

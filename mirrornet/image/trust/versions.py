@@ -67,6 +67,7 @@ class Metadata:
     `repository_id`: SHA-256 hex of the first root.json.  `root`: the newest verified root.json.  `expires`: Unix time
     of the earliest expiry in the set.  `images`: of the names asked for, ascending by version.  `names`: of all images
     there are.  `now`: the time it was judged by, max(system clock, last time stored in the trust folder).
+    `expiries`: Unix time of expiry by role: root, timestamp, snapshot, targets, image-NAME of the images asked for.
     """
 
     repository_id: str
@@ -78,6 +79,7 @@ class Metadata:
     names: tuple[str, ...] = field(default=())
     root_version: int = 1
     now: float = 0.0
+    expiries: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def age(self) -> tuple[int, int, int]:
