@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mirrornet.client.mirrors.breaker import COOL_OFF, RAMP, Breaker
 from mirrornet.client.mirrors.measures import KEPT, Measures, Quantiles
-from mirrornet.client.mirrors.window import RANGE, TARGET, Window
+from mirrornet.client.mirrors.window import RANGE, START, TARGET, Window
 
 
 def _line(window: Window, way: float, rate: float, size: int, rounds: int, dice: random.Random) -> tuple[float, float]:
@@ -41,15 +41,15 @@ def test_a_window_of_which_nobody_makes_use_stays_and_a_failure_halves_it_once()
     window = Window()
     for _ in range(50):
         window.answered(0.05, 1, 0.0)
-    assert window.limit == 4
+    assert window.limit == START
     for _ in range(20):
         window.answered(0.05, 100, 0.0)
-    assert window.limit == 24
+    assert window.limit == START + 20
     for _ in range(20):
         window.failed(1.0)
-    assert window.limit == 12
+    assert window.limit == (START + 20) // 2
     window.failed(3.0)
-    assert window.limit == 6
+    assert window.limit == (START + 20) // 4
 
 
 @given(st.lists(st.floats(0.0001, 5.0), min_size=1, max_size=400))

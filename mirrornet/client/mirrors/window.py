@@ -5,7 +5,7 @@ at 250 ms it leaves the line idle, at 5 ms it makes every reader wait behind a m
 as LEDBAT does for background transfers (RFC 6817): the least first byte of late is the way itself, what a request takes
 beyond it is the queue, and the window grows while the queue is below its target and shrinks above it: up by one in a
 round trip, down by as much of itself as the queue is above its target, half at most (LEDBAT++,
-draft-irtf-iccrg-ledbat-plus-plus: else what slow start has piled up would stay for seconds).  It starts at 4 and
+draft-irtf-iccrg-ledbat-plus-plus: else what slow start has piled up would stay for seconds).  It starts at 8 and
 doubles every round trip until the first queue is seen, and it grows only where it was what held the prefetch back (RFC
 7661).  A failure halves it.
 
@@ -21,7 +21,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-START: Final = 4.0  # requests
+START: Final = 8.0  # requests
 RANGE: Final = (2.0, 32.0)  # requests
 TARGET: Final = (0.010, 0.100)  # seconds of queue
 TARGET_SHARE: Final = 0.5  # of the way
