@@ -264,9 +264,9 @@ class MirrorServer:
         beside.rename(path)
 
 
-def wait_for(holds: Callable[[], object]) -> bool:
-    """Returns when `holds()`, or after START_SECONDS; whether it held."""
-    end = time.monotonic() + START_SECONDS
+def wait_for(holds: Callable[[], object], seconds: float = START_SECONDS) -> bool:
+    """Returns when `holds()`, or after `seconds`; whether it held."""
+    end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
             return False

@@ -22,6 +22,7 @@ from mirrornet.model.errors import LocalError
 
 ZONE: Final = "lab.example"  # not .test, for which unbound answers itself (RFC 6761)
 COMMAND: Final = (sys.executable, "-c", "import sys; from mirrornet.cli import main; sys.exit(main())")
+START_SECONDS: Final = 60.0  # a first round of probes, on a machine that has much else to do
 HEALTH: Final = {"interval": "3s", "timeout": "2500ms", "up": 2, "ok": 2, "down": 2, "probe": "block"}
 
 
@@ -98,7 +99,7 @@ class NameServer:
                 self.site, command, cwd=self.home, stdout=out, stderr=out, env={**os.environ, **environment}
             )
         self._process = process
-        ready = wait_for(lambda: process.poll() is not None or self.healthy())
+        ready = wait_for(lambda: process.poll() is not None or self.healthy(), START_SECONDS)
         if process.poll() is not None or not ready:
             raise LocalError(f"lab: {self.site}: serve does not start: {self.log.strip().splitlines()[-1]}")
 

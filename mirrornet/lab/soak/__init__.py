@@ -16,6 +16,7 @@ Decisions
 - 2026-11-23: faults are drawn beforehand, from a seed, and not by what happens: the same seed is the same day, and a
   failure can be looked at again.
 - 2026-11-23: an answer counts as lost only where the server it was asked of was in nobody's hands, with some seconds
-  to find its feet.  What is on the way to a server in the moment it is killed is lost with it; nobody can promise that.
+  to find its feet.  What is on the way to a server that is cut off or stopped is lost with it; one that is killed has
+  no such excuse, since its workers answer on.
 - 2026-11-23: a mirror that lied once is no longer counted among the good: clients leave it for ten minutes at least.
 """

@@ -99,7 +99,7 @@ class Stage:
 
     def __init__(self, network: Network, sizes: Sizes, seed: int) -> None:
         self.network = network
-        self.counts = {"versions published": 1, "probes' verdicts changed": 0}
+        self.counts = {"versions published": 1, "drains obeyed": 0, "probes' verdicts changed": 0}
         self._dice = random.Random(seed)
         self._publishing = threading.Lock()
         self._paths = threading.Lock()
@@ -236,7 +236,8 @@ class Stage:
         for server in self.servers.values():
             if server.running:
                 words = (*COMMAND, verb, mirror, "--state", str(server.home / "state"), *options)
-                self.network.run(server.site, words)
+                done = self.network.run(server.site, words)
+                self.counts["drains obeyed"] += verb == "drain" and done.returncode == 0
 
 
 def _mirrornet(verb: str, *words: str | Path) -> None:
