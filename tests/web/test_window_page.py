@@ -37,7 +37,7 @@ def shown(status: ZoneStatus = STATUS, **changes: object) -> str:
 class Reader(HTMLParser):
     """Demands that every element that is opened is closed in order, and that no id is there twice."""
 
-    VOID = frozenset({"meta", "link", "br", "input"})
+    VOID = frozenset({"meta", "link", "input", "wbr"})
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -27,6 +27,8 @@ _COUNTED: Final = {
     "refused": "REFUSED",
     "servfail": "SERVFAIL",
     "truncated": "Truncated",
+    "anywhere": "From nobody knows where",
+    "last_resort": "Sent to mirrors that are down",
     "dropped": "Dropped",
     "limited": "Over the limit",
 }

@@ -86,8 +86,10 @@ def _class(kind: str) -> str:
 
 def _link(url: str) -> str:
     """A link that is no longer than it has to be; a zone file's urls are http and https."""
-    shown = url.removeprefix("http://").rstrip("/")
-    return f'<a class="soft" rel="noreferrer nofollow" href="{escape(url)}">{escape(shown)}</a>'
+    shown = escape(url.removeprefix("http://").rstrip("/"))
+    for border in ".:/":  # where it may be broken, if it has to be
+        shown = shown.replace(border, f"<wbr>{border}")
+    return f'<a class="soft" rel="noreferrer nofollow" href="{escape(url)}">{shown}</a>'
 
 
 def _state(snapshot: Snapshot, mirror: Mirror, verdict: Verdict) -> str:
@@ -98,9 +100,11 @@ def _state(snapshot: Snapshot, mirror: Mirror, verdict: Verdict) -> str:
         f'<span class="state {colour(sign(verdict))}">{mark(sign(verdict))}{verdict.state}</span> '
         f'<span class="soft">{", ".join(known)}</span>'
     ]
+    reasons = why(mirror, verdict)
     if verdict.override is not None:
-        parts.append(f'<span class="under override">{_override(snapshot, verdict.override)}</span>')
-    parts += [f'<span class="under">{escape(reason)}</span>' for reason in why(mirror, verdict)]
+        said = reasons.pop(0) if verdict.reason.startswith(verdict.override.action) else ""
+        parts.append(f'<span class="under override">{_override(snapshot, verdict.override, said)}</span>')
+    parts += [f'<span class="under">{escape(reason)}</span>' for reason in reasons]
     for who, reason in verdict.barred.items():
         parts.append(f'<span class="under">out of reach for {escape(who)}: {escape(reason)}</span>')
     return "".join(parts)
@@ -119,18 +123,16 @@ def why(mirror: Mirror, verdict: Verdict) -> list[str]:
     return reasons
 
 
-def _override(snapshot: Snapshot, override: Override) -> str:
+def _override(snapshot: Snapshot, override: Override, said: str) -> str:
+    """`said`: the verdict's reason, where that says most of it."""
+    when = f"said {ago(snapshot.now, override.at)} ago" + (f" at {escape(override.origin)}" if override.origin else "")
+    if said:
+        return f'{escape(said)} <span class="soft">({when})</span>'
     pace = f" by {override.rate:g} % a minute" if override.rate else ""
-    parts = [f"<strong>{escape(override.action)}</strong>{pace}, said {ago(snapshot.now, override.at)} ago"]
-    if override.author:
-        parts.append(f" by {escape(override.author)}")
-    if override.origin:
-        parts.append(f" at {escape(override.origin)}")
-    if override.until is not None:
-        parts.append(f", until {moment(override.until)}")
-    if override.why:
-        parts.append(f": {escape(override.why)}")
-    return "".join(parts)
+    author = f" by {escape(override.author)}" if override.author else ""
+    until = f", until {moment(override.until)}" if override.until is not None else ""
+    why = f": {escape(override.why)}" if override.why else ""
+    return f"<strong>{escape(override.action)}</strong>{pace}, {when}{author}{until}{why}"
 
 
 def _addresses(regions: Regions | None, mirror: str) -> str:

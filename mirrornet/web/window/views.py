@@ -168,8 +168,8 @@ class Views:
                 for zone in shot.zones
                 for name, verdict in zone.verdicts.items()
             ]
-            served = [sorted(zone.regions) for zone in shot.zones]
-            self._seen = now, str(hash((shot.not_ready, plan, repr(states), repr(served))))
+            served = [{name: one.shares for name, one in zone.regions.items()} for zone in shot.zones]
+            self._seen = now, repr((shot.not_ready, plan, states, served))
         return self._seen[1]
 
     def _told(self, seen: Seen) -> dict[str, Any]:

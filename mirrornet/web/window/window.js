@@ -97,7 +97,7 @@
   function list(seen) {
     find('#queries').hidden = false;
     const body = find('#queries tbody'), row = document.createElement('tr');
-    const shown = seen.mirrors.length ? seen.mirrors.slice(0, 3).join(', ') + (seen.mirrors.length > 3 ? ', …' : '') : seen.rcode;
+    const shown = seen.mirrors.length ? seen.mirrors.slice(0, 3).join(', ') + (seen.mirrors.length > 3 ? ', …' : '') : seen.rcode === 'NOERROR' ? 'no such record' : seen.rcode;
     for (const text of [seen.client, `${seen.name} ${seen.type}`, shown]) {
       const cell = document.createElement('td');
       cell.textContent = text;

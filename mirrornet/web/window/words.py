@@ -38,4 +38,4 @@ def place_text(country: str, asn: int, anycast: bool) -> str:
         parts.append(f"AS{asn}")
     if anycast:
         parts.append("anycast")
-    return " · ".join(parts)
+    return "\N{NO-BREAK SPACE}· ".join(parts)
