@@ -67,10 +67,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a request comes to: all of our overrides afterwards, and a line for each mirror."""
+    """What a request comes to: all of our overrides afterwards, a line for each mirror, and who gets `auto`."""
 
     held: Held
     lines: tuple[str, ...]
+    freed: tuple[tuple[str, str], ...] = ()
 
 
 def parse(document: object, dash: str = "") -> Asked:
@@ -158,7 +159,8 @@ def change(
             held[key] = Override(*key, Action.AUTO, at, at + REMEMBERED, author, asked.why)
         was = f"no more {described(before[key])}" if key in before else "had no override"
         lines.append(f"{key[0]}: {key[1]}: auto, {was}")
-    return Change(held, tuple(lines))
+    freed = _found(asked, mirrors, ours) if asked.action is Action.AUTO else ()
+    return Change(held, tuple(lines), tuple(freed))
 
 
 def _found(asked: Asked, mirrors: Mapping[str, Iterable[str]], ours: Held) -> list[tuple[str, str]]:

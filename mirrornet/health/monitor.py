@@ -27,7 +27,7 @@ from mirrornet.health.learning import Learning, images_of, read_root
 from mirrornet.health.ordering import disguised, order, select_urls
 from mirrornet.health.outcome import Kind, Outcome, Seen, together
 from mirrornet.health.probe import addresses, probe
-from mirrornet.health.state import CERTIFICATE, Track, lifted, pardoned, step, verdict, verdicts
+from mirrornet.health.state import CERTIFICATE, Track, lifted, owes, pardoned, step, verdict, verdicts
 from mirrornet.model.address import Address
 from mirrornet.model.errors import PeerError
 from mirrornet.model.verdict import State, Verdict
@@ -87,11 +87,15 @@ class Monitor:
             return {mirror.name: _UNPROBED for mirror in self.zone.mirrors}
         return verdicts(self._tracks, self._settings)
 
-    def pardon(self, mirror: str) -> None:
-        """Forgets that `mirror` lied, and what it owes for flapping: its next probe decides.  Raises KeyError."""
-        self._tracks[mirror] = pardoned(self._tracks[mirror])
+    def pardon(self, mirror: str) -> bool:
+        """Forgets that `mirror` lied, and what it owes for flapping: its next probe decides.  False: nothing to do."""
+        track = self._tracks.get(mirror)
+        if track is None or not owes(track):
+            return False
+        self._tracks[mirror] = pardoned(track)
         self._keep()
         self._on_change()
+        return True
 
     def expiries(self) -> Mapping[str, float]:
         """Unix time at which each role of the repository's metadata ends, where block probes have seen it."""

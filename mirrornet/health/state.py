@@ -157,6 +157,12 @@ def step(track: Track, outcome: Outcome, settings: HealthSettings) -> Track:
     return replace(after, reason=_reason(after, outcome, settings))
 
 
+def owes(track: Track) -> bool:
+    """Whether something but its probes keeps it, or a family of it, out: a lie, or flaps."""
+    held = track.flaps.held or any(reach.flaps.held for reach in track.families.values())
+    return held or track.state is State.CORRUPT
+
+
 def pardoned(track: Track) -> Track:
     """The track of a mirror of which a person says that it is honest again: its next probe decides.
 
@@ -245,7 +251,8 @@ def _blame(track: Track, state: State, outcome: Outcome) -> str:
         return outcome.reason if good else track.blame
     if good or (state is State.CORRUPT and outcome.kind is not Kind.CORRUPT):
         return track.blame
-    return f"asked as a client asks: {outcome.reason}" if outcome.disguised else outcome.reason
+    told_to_clients = outcome.disguised and outcome.rtt_ms is not None  # who does not answer tells nobody anything
+    return f"asked as a client asks: {outcome.reason}" if told_to_clients else outcome.reason
 
 
 def _reason(track: Track, outcome: Outcome, settings: HealthSettings) -> str:

@@ -72,6 +72,21 @@ async def test_what_is_taken_is_kept_and_holds_at_once(tmp_path: Path) -> None:
     assert again.overriding.ours == server.overriding.ours
 
 
+async def test_auto_forgives_what_probes_hold_against_a_mirror(tmp_path: Path) -> None:
+    server, asked = Server(tmp_path), []
+
+    def pardon(zone: str, mirror: str) -> bool:
+        asked.append((zone, mirror))
+        return mirror == "a"
+
+    server.overriding.pardon = pardon
+    await server.say("drain")
+    assert asked == []
+    told = await server.say("auto", mirrors=["*"])
+    assert asked == [("z.test", "a"), ("z.test", "b")]
+    assert list(told["changed"])[2:] == ["z.test: a: pardoned, its next probe decides"]
+
+
 async def test_it_ends_when_its_time_is_over_whatever_the_clock_did(tmp_path: Path) -> None:
     server = Server(tmp_path)
     await server.say("force-down", **{"for": "60s"})

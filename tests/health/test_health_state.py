@@ -263,13 +263,15 @@ def test_it_comes_back_by_steps_if_the_zone_says_so() -> None:
 
 def test_a_probe_in_disguise_that_fails_is_not_forgiven_by_one_that_is_not() -> None:
     def look(track: Track, kind: Kind, disguised: bool) -> Track:
-        return step(track, Outcome(kind, track.at + 10, "HTTP 404", disguised=disguised), STANDARD)
+        return step(track, Outcome(kind, track.at + 10, "HTTP 404", rtt_ms=9, disguised=disguised), STANDARD)
 
     track = look(run("+"), Kind.FAILED, True)
     assert track.wary
     assert not look(look(track, Kind.OK, True), Kind.OK, True).wary  # forgiven
     out = look(look(track, Kind.FAILED, True), Kind.FAILED, True)
     assert (out.state, out.wary, out.blame) == (State.DOWN, True, "asked as a client asks: HTTP 404")
+    silent = step(out, Outcome(Kind.FAILED, 99, "connection refused", disguised=True), STANDARD)
+    assert silent.blame == "connection refused"
     back = look(look(look(out, Kind.OK, True), Kind.OK, True), Kind.OK, True)
     assert (back.state, back.wary) == (State.UP, False)
 

@@ -346,13 +346,13 @@ async def test_who_is_pardoned_by_hand_is_judged_anew(network: Network, expected
     await monitor.first_round()
     assert monitor.verdicts()["tokyo"].state is State.CORRUPT
     network.sync(liar)
-    monitor.pardon("tokyo")
+    assert monitor.pardon("tokyo")
     assert (monitor.verdicts()["tokyo"].state, len(told)) == (State.UNKNOWN, 1)
     again = Monitor(network.zone(), network.state)
     await again.first_round()
     assert again.verdicts()["tokyo"].state is State.UP
-    with pytest.raises(KeyError):
-        monitor.pardon("osaka")
+    assert not monitor.pardon("paris") and not monitor.pardon("osaka")
+    assert monitor.verdicts()["paris"].state is State.UP
 
 
 async def test_a_certificate_that_ends_soon_is_told_once(

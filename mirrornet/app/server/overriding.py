@@ -97,6 +97,7 @@ class Overriding:
         self.ours: Held = {}
         self.others: Callable[[], Sequence[Override]] = tuple  # what other servers say, if somebody asks them
         self.on_change: Callable[[], None] = lambda: None  # `ours` has changed: somebody may want to tell
+        self.pardon: Callable[[str, str], bool] = lambda zone, mirror: False  # `auto` forgives what probes hold back
 
     def load(self) -> None:
         """Takes up what is kept in the state folder, which must be ours by now."""
@@ -134,7 +135,10 @@ class Overriding:
             mirrors = {zone.name: [mirror.name for mirror in zone.mirrors] for zone in zones}
             change = asking.change(asked, mirrors, self.ours, self.others(), author, now)
             self.ours = change.held
-            for line in change.lines:
+            pardoned = [f"{zone}: {name}: pardoned, its next probe decides" for zone, name in change.freed
+                        if self.pardon(zone, name)]  # fmt: skip
+            lines = [*change.lines, *pardoned]
+            for line in lines:
                 log.info("by %s: %s", author or "nobody known", line)
             kept = await self._keep()
             self._known = self.held()
@@ -145,7 +149,7 @@ class Overriding:
             warnings = asking.warnings(zones, self._own(), self._known, now)
             for warning in warnings:
                 log.warning("%s", warning)
-            return {"changed": change.lines, "warnings": [*warnings, *kept]}
+            return {"changed": lines, "warnings": [*warnings, *kept]}
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """One request of the control socket: `override` with the `document`, or `overrides`.  Raises InputError."""

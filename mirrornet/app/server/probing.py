@@ -45,6 +45,11 @@ class Probing:
             verdicts = opinion(verdicts)
         return verdicts
 
+    def pardon(self, zone: str, mirror: str) -> bool:
+        """Forgets, by hand, what keeps a mirror out although it looks good.  True where there was something."""
+        monitor = self.monitors.get(zone)
+        return monitor is not None and monitor.pardon(mirror)
+
     async def stage(self, zones: Sequence[Zone]) -> dict[str, Monitor]:
         """Monitors for `zones`, first rounds done; none is running that was not.  Raises InputError."""
         staged: dict[str, Monitor] = {}
