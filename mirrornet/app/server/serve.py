@@ -111,7 +111,6 @@ class Supervisor:
         where = options.share, options.share_key
         self.sharing = join(*where, self.world, self.probing, self.overriding, self._changed.set)
         self.overriding.pardon = self.probing.pardon
-        self.tokens = TokenFile(settings.token_file if settings else None)
         self.explaining = Explaining(self.answering, self.probing.verdicts)
         self.surveying = Surveying(self.answering, self.explaining)
         self.showing = Showing(self.probing, self.explaining, self.surveying, engine.asked)
