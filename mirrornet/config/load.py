@@ -148,6 +148,8 @@ def _prove_files(zone: Zone, faults: Faults, rootless: bool, serverless: bool) -
     if server is not None:
         secret = "32 hexadecimal digits a line (openssl rand -hex 16)"
         named: list[tuple[tuple[str, ...], Path | None, str]] = [(("server", "cookies"), server.cookies, secret)]
+        token = "a name and a token a line (openssl rand -hex 32)"
+        named.append((("server", "token_file"), server.token_file, token))
         if server.share is not None:
             made = "make it with `mirrornet keygen --vantage FILE`; paths are relative to the zone file"
             named.append((("server", "share", "key"), server.share.key, made))

@@ -234,6 +234,7 @@ def _read_server(section: Section, folder: Path) -> ServerSettings | None:
     settings = ServerSettings(
         listen=section.read_list("listen", addresses.endpoint) or (),
         http=section.read("http", addresses.endpoint, None),
+        token_file=section.read("token_file", lambda text: folder / text, None),
         rtt=section.read("rtt", addresses.published_endpoint, None),
         workers=section.read("workers", values.whole(1, 256), None),
         nsid=section.read("nsid", _nsid, ""),
@@ -245,7 +246,6 @@ def _read_server(section: Section, folder: Path) -> ServerSettings | None:
         vantages=(vantages := sharing.read_vantages(section)),
     )
     sharing.prove_sharing(section, share, vantages)
-    section.later("token_file")
     section.close()
     return settings if section.present else None
 

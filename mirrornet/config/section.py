@@ -156,13 +156,6 @@ class Section:
             self.faults.spoil(self.at(key, name))
             yield name, ()
 
-    def later(self, *keys: str) -> None:
-        """Keys of a later version, which this one cannot obey: refused by name, never ignored."""
-        for key in keys:
-            self._asked.add(key)
-            if key in self._items:
-                self.fault(key, "this version does not know this key yet", "delete it; nothing would obey it")
-
     def close(self) -> None:
         """Every key that was not asked for is unknown."""
         for key in self._items:

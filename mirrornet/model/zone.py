@@ -153,12 +153,14 @@ class QueryLogSettings:
 class ServerSettings:
     """The process: `listen` and `http` are (address, port) pairs.
 
-    `rtt`: the socket that takes clients' reports (model/rtt.py); None: none are taken.  `cookies`: the file of secrets;
-    None: the server makes its own.  `rate_limit`: replies a second to a network; 0: no limit.
+    `token_file`: who may send overrides to `http`; None: nobody.  `rtt`: the socket that takes clients' reports
+    (model/rtt.py); None: none are taken.  `cookies`: the file of secrets; None: the server makes its own.
+    `rate_limit`: replies a second to a network; 0: no limit.
     """
 
     listen: tuple[tuple[Address, int], ...] = ()
     http: tuple[Address, int] | None = None
+    token_file: Path | None = None
     rtt: tuple[Address, int] | None = None
     workers: int | None = None
     nsid: str = ""

@@ -1,8 +1,8 @@
 """The HTTP server of `serve --http`: /healthz, /status.json, /metrics, and for people what is in window/.
 
-It runs in the supervisor's event loop and answers from one Snapshot, made when somebody asks.  GET and HEAD only; no
-request has a body; no path but these.  Every response, errors too, carries headers that leave a browser nothing to run
-and nobody a reason to frame it.
+It runs in the supervisor's event loop and answers from one Snapshot, made when somebody asks.  GET and HEAD only, no
+body, and no path but these and POST /v1/override (overriding.py).  Every response, errors too, carries headers that
+leave a browser nothing to run and nobody a reason to frame it.
 
 The loop also probes mirrors, so nobody may keep it busy: connections come through a Listener (listener.py), heads are
 small, and one address may ask RATE times a second; what is over gets 429 and costs no Snapshot.  A connection that
@@ -26,6 +26,7 @@ from mirrornet.model.errors import LocalError
 from mirrornet.web.handler import HEADERS, handlers
 from mirrornet.web.listener import Limits, Listener
 from mirrornet.web.metrics import CONTENT_TYPE, Metrics
+from mirrornet.web.overriding import PATH, OverrideDoor
 from mirrornet.web.queries import Feed
 from mirrornet.web.rate import Rates
 from mirrornet.web.status import Snapshot, document
@@ -42,7 +43,7 @@ HEAD_LIMIT: Final = 4096  # bytes of one header line
 class Window:
     """`snapshot` is called once a request, in the event loop, and should take no longer than a millisecond or two.
 
-    `explain`, `feed`, `locate`: as in window/views.py.
+    `explain`, `feed`, `locate`: as in window/views.py.  `overrides` None: there is no POST /v1/override.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class Window:
         explain: Explain | None = None,
         feed: Feed | None = None,
         locate: Locate | None = None,
+        overrides: OverrideDoor | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._metrics = Metrics(snapshot)
         self._limits = limits
         self._rates = Rates(RATE, BURST)
         self._views = Views(snapshot, self._hold, explain, feed, locate)
+        self._overrides = overrides
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
 
@@ -76,6 +79,8 @@ class Window:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/status.json", self._status)
         app.router.add_get("/metrics", self._text)
+        if self._overrides is not None:
+            app.router.add_post(PATH, self._overrides.handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_GRACE)
         await runner.setup()
         assert runner.server is not None

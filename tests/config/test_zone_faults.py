@@ -63,7 +63,7 @@ CASES = [
     (PLACE, "{country: JP, country: NO} #!", "the key country is already on line 17"),
     (SERIAL + "\n", "", "the key serial is missing"),
     (URL + "\n", "", "the key url is missing"),
-    (LISTEN, '  listen: ["127.0.0.1:53"]\n  token_file: x #!', "this version does not know this key yet"),
+    (LISTEN, "  token_file: gone #!", "openssl rand -hex 32"),
     (LISTEN, "  share: {} #!", "url"),
     (LISTEN, "  share: {url: redis://:secret@host} #!", "password: FILE"),
     (LISTEN, "  share: {url: http://host} #!", "redis://HOST:PORT"),

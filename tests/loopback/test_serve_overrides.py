@@ -7,13 +7,21 @@ import os
 import signal
 import socket
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mirrornet.app.control import ask
+from mirrornet.app.lock import only_server
+from mirrornet.app.server import verdicts
+from mirrornet.app.server.ordering import holding, order
 from mirrornet.app.server.overriding import ASIDE, FILE, SOCKET
+from mirrornet.model.errors import InputError, LocalError
+from mirrornet.model.verdict import State, Verdict
 
 BOTH = ["127.0.0.41", "127.0.0.42"]
 
@@ -140,14 +148,16 @@ def test_without_a_server_the_next_one_begins_with_it(place: Any) -> None:
     assert "no `mirrornet serve` has used this folder" in told
     place.mirror("tokyo", "paris")
     place.serve()
-    say(place, "force-down", "paris", "--why", "before")
+    tell(place, "force-down", "paris", why="before")
     place.kill("serve", signal.SIGKILL)
     (kept,) = json.loads(say(place, "overrides", "--json"))
     assert (kept["mirror"], kept["why"]) == ("paris", "before")
     told = say(place, "force-down", "tokyo", "--for", "1h")
     assert "force-down by" in told and "no server runs here: it holds from the next start on" in told
-    assert "did you mean tokyo?" in say(place, "force-down", "tokio", code=2)
-    assert "no more force-down" in say(place, "auto", "paris")
+    with pytest.raises(InputError, match="did you mean tokyo"):
+        order({"action": "force-down", "mirrors": ["tokio"]}, place.folder / "state")
+    lines, _ = order({"action": "auto", "mirrors": ["paris"]}, place.folder / "state")
+    assert "no more force-down" in lines[0]
     place.serve()
     assert place.addresses(place.TOKYO) == ["127.0.0.42"]  # from the first answer on
     assert "tokyo: still force-down by" in place.log()
@@ -157,19 +167,56 @@ def test_without_a_server_the_next_one_begins_with_it(place: Any) -> None:
     # What nobody of ours has written is told, set aside, and the server goes on without.
     kept = place.folder / "state" / FILE
     kept.write_bytes(b'[{"zone": 1}]')
-    assert "this is not what mirrornet writes" in say(place, "overrides", code=2)
     place.serve()
     assert "this is not what mirrornet writes" in place.log() and "Traceback" not in place.log()
     assert place.addresses(place.TOKYO) == ["127.0.0.41"]
     assert kept.with_name(FILE + ASIDE).read_bytes() == b'[{"zone": 1}]'
 
 
-def test_a_folder_that_is_taken_or_not_ours(place: Any) -> None:
-    state = place.folder / "state"
+def test_by_http_with_a_token(place: Any) -> None:
+    token = "0123456789abcdef" * 4
+    place.write_zone(place.ZONE.replace("nsid: here", "token_file: tokens"))
+    (place.folder / "tokens").write_text("alice short\n")
+    assert "tokens: line 1: a token has 32 to 256" in place.run("check", "zone.yaml", code=2)
+    (place.folder / "tokens").write_text(f"alice {token}\n")
+    place.mirror("tokyo", "paris")
+    place.serve()
+
+    def post(document: object, token: str) -> tuple[int, dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        url = f"http://127.0.0.1:{place.ports['http']}/v1/override"
+        request = urllib.request.Request(url, json.dumps(document).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    down = {"action": "force-down", "mirrors": ["tokyo"], "for": "1h"}
+    assert post(down, "f" * 64)[0] == 401
+    status, answer = post(down, token)
+    assert status == 200 and "tokyo: force-down by alice, until" in answer["changed"][0]
+    place.wait_for(lambda: place.addresses(place.TOKYO) == ["127.0.0.42"], "tokyo to leave")
+    assert post({**down, "mirrors": ["tokio"]}, token) == (
+        400,
+        {"error": "there is no mirror 'tokio': did you mean tokyo?"},
+    )
+    assert token not in place.log()
+
+
+def test_a_folder_that_is_taken_or_not_ours(tmp_path: Path) -> None:
+    state = tmp_path / "state"
     state.mkdir()
     (state / "verdicts.json").write_text('{"serve.test": {}}')
-    assert "there is no mirror 'tokyo': there is none" in say(place, "drain", "tokyo", code=2)
+    drain = {"action": "drain", "mirrors": ["tokyo"]}
+    with pytest.raises(InputError, match="there is no mirror 'tokyo': there is none"):
+        order(drain, state)
     (state / "verdicts.json").write_text("{")
-    assert "is not what `mirrornet serve` writes" in say(place, "drain", "tokyo", code=2)
-    assert "no `mirrornet serve` has used" in place.run("overrides", "--state", "elsewhere", code=2)
-    assert not (place.folder / "elsewhere").exists()
+    with pytest.raises(InputError, match="is not what `mirrornet serve` writes"):
+        order(drain, state)
+    verdicts.write(state, {"serve.test": {"tokyo": Verdict(State.UP, 1.0)}})
+    with only_server(state), pytest.raises(LocalError, match=r"starts or ends has it \(process \d+\): try again"):
+        order(drain, state)  # a server that has not come to listen
+    with pytest.raises(InputError, match="no `mirrornet serve` has used"):
+        holding(tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()

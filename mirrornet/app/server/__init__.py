@@ -15,6 +15,7 @@ manners.py      from `server:` in a zone file to what workers are told
 measuring.py    from clients' reports of round trips to the plan
 overriding.py   what operators say by hand: kept, applied, ended in time
 ordering.py     the verbs' side of that: to the server that runs, or for the next one
+tokens.py       who may say it by HTTP
 policies.py     the as-sets and route-sets that zones name, held against the table
 world.py        all that is read before anything is answered
 families.py     selects whose AAAA answers send dual-stack clients far away

@@ -40,6 +40,7 @@ from mirrornet.app.server.overriding import SOCKET, Overriding
 from mirrornet.app.server.probing import Probing
 from mirrornet.app.server.showing import Showing, table
 from mirrornet.app.server.surveying import Surveying
+from mirrornet.app.server.tokens import TokenFile
 from mirrornet.app.server.trouble import Trouble
 from mirrornet.app.server.watching import Watching
 from mirrornet.app.server.world import World
@@ -48,6 +49,7 @@ from mirrornet.config.faults import Wrong
 from mirrornet.model.address import Address
 from mirrornet.model.errors import InputError, MirrornetError
 from mirrornet.model.zone import ServerSettings
+from mirrornet.web.overriding import OverrideDoor
 from mirrornet.web.reports import ReportListener
 from mirrornet.web.server import Window
 from mirrornet.web.status import Snapshot
@@ -108,6 +110,7 @@ class Supervisor:
         self.probing = Probing(self.state, self._changed.set)
         self.overriding = Overriding(self.state, lambda: self.world.zones, self.probing.own, self._changed.set)
         self.probing.opinions.append(self.overriding.opinion)
+        self.tokens = TokenFile(settings.token_file if settings else None)
         where = options.share, options.share_key
         self.sharing = join(*where, self.world, self.probing, self.overriding, self._changed.set)
         self.overriding.pardon = self.probing.pardon
@@ -130,7 +133,9 @@ class Supervisor:
             await self._run(reload)
 
     async def _run(self, reload: asyncio.Event) -> None:
-        window = Window(self.snapshot, explain=self.explaining.text, locate=self.explaining.place, feed=self.watching)
+        door = OverrideDoor(self.overriding.take, self.tokens.current)
+        explain, locate = self.explaining.text, self.explaining.place
+        window = Window(self.snapshot, explain=explain, locate=locate, feed=self.watching, overrides=door)
         listener, control = None, Control(self.state / SOCKET, self.overriding.answer)
         try:
             await self.answering.engine.start()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mirrornet.app.server import families, manners, policies
+from mirrornet.app.server import families, manners, policies, tokens
 from mirrornet.app.server.endpoints import publish
 from mirrornet.config.load import examine
 from mirrornet.dns.message.rrset import RRset
@@ -68,6 +68,7 @@ def _examine_files(paths: Sequence[Path], *, rootless: bool = False) -> tuple[tu
             problems += found
         if zone.server is not None:
             problems += manners.faults(zone.server, zone.file)
+            problems += tokens.faults(zone.server, zone.file)
     return zones, records, problems
 
 
