@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.dns.message import rrset
+from mirrornet.dns.planning.crowding import NO_CROWD, Crowd
 from mirrornet.dns.ranking import estimate as est
 from mirrornet.dns.ranking.barring import barring_of
-from mirrornet.dns.ranking.closing import NO_LIMITS, Limits
 from mirrornet.dns.ranking.estimate import Estimate, located
 from mirrornet.dns.ranking.nearest import FAMILIES, Ranking, rank, under_url, verdict_of
 from mirrornet.dns.ranking.policy import Policy, policy_of
@@ -113,6 +113,7 @@ class Explanation:
     sets: tuple[str, ...] = ()  # what is unusual about the sets that the zone names
     rpki_valid: bool = False
     several_origins: bool = False
+    overload: float = 1.0  # Crowd.overload
 
     def json(self) -> dict[str, Any]:
         """As plain values, for json.dumps."""
@@ -130,20 +131,20 @@ def explain(
     assumed_up: bool = False,
     terms: Terms = NO_TERMS,
     policy: Policy | None = None,
-    limits: Limits = NO_LIMITS,
+    crowd: Crowd = NO_CROWD,
 ) -> Explanation:
     """Why `address`, of which `match` (whereabouts()) is known, gets what it gets under `select`.
 
     `mirrors`: placed_mirrors().  `assumed_up`: there were no verdicts, so all were taken as up.  `terms`: terms_of().
-    `policy`: policy_of(); None: as where no table has sets.  `limits`: of the mirrors that are full.
+    `policy`: policy_of(); None: as where no table has sets.  `crowd`: who is full.
     """
     place = located(match.place)
     policy = policy_of(zone, None) if policy is None else policy
     held = policy.of(match.place, address)
     barring = barring_of(mirrors, verdicts)
-    ranking = rank(match.place, select, mirrors, verdicts, held, terms, barring.of(match.place, address), limits)
+    ranking = rank(match.place, select, mirrors, verdicts, held, terms, barring.of(match.place, address), crowd.limits)
     said = {m.name: sentence(m, ranking, policy, held, match, address) for m in mirrors}
-    shed = {m.name: shedding(m.name, ranking, verdicts, limits) for m in mirrors}
+    shed = {m.name: shedding(m.name, ranking, verdicts, crowd.limits) for m in mirrors}
     shed |= {m.name: why for m in mirrors if (why := outside(m.name, ranking, verdicts, barring, match, address))}
     carried = fold(address)
     country = COUNTRIES.get(place.country)
@@ -173,6 +174,7 @@ def explain(
         sets=tuple(told(policy)),
         rpki_valid=Mark.RPKI_VALID in match.marks,
         several_origins=Mark.SEVERAL_ORIGINS in match.marks,
+        overload=crowd.overload,
     )
 
 

@@ -19,6 +19,7 @@ from mirrornet.dns.message import edns, rrset, wire
 from mirrornet.dns.message.cookies import Cookies
 from mirrornet.dns.message.gate import Gate
 from mirrornet.dns.message.rrset import RRset, name_to_wire
+from mirrornet.dns.planning.crowding import limits_in
 from mirrornet.dns.planning.hops import graph_of, terms_of
 from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.planning.planfile import Plan, decode, encode
@@ -278,7 +279,8 @@ def test_plan_says_what_rank_says(seed: int, mirrors: int) -> None:
                     continue
                 place = whereabouts(zone, table.match, address).place
                 barred = barring.of(place, address)
-                ranking = rank(place, select, placed, verdicts, policy.of(place, address), terms, barred)
+                full = limits_in(plan.notes).get(zone.name, {}).get(select.name, {})
+                ranking = rank(place, select, placed, verdicts, policy.of(place, address), terms, barred, full)
                 ordered = [by_name[name] for name in ranking.ordered]
                 expected = set(rdata.Scribe(zone, select, placed).uri(ordered).rdatas)
                 records, slot, _ = planned(plan, f"_http._tcp.{fqdn}", rrset.URI, family, value)
@@ -317,7 +319,8 @@ def test_long_lists_keep_what_they_must_and_draws_obey_weights(seed: int, mirror
     lists[256] = plan.notes["answers"][f"_http._tcp.{fqdn} URI"]
     terms = terms_of(zone, placed, graph_of(table))
     for value in random_values(dice, table, 4, 12):
-        ranking = rank(table.match(IPv4Address(value)).place, select, placed, verdicts, terms=terms)
+        full = limits_in(plan.notes).get(zone.name, {}).get(select.name, {})
+        ranking = rank(table.match(IPv4Address(value)).place, select, placed, verdicts, terms=terms, limits=full)
         for rtype, owner, names in (
             (256, f"_http._tcp.{fqdn}", ranking.ordered),
             (1, fqdn, ranking.near[4]),
@@ -508,7 +511,7 @@ def compare(seed: int, mirrors: int, queries: int) -> int:
     plan = decode(b"".join(encode(planner.plan(verdicts, 1))))
     gate = Gate(COOKIES, now=NOW)
     fast = Responder(plan, planner.ttls(plan, verdicts), nsid=b"me", gate=gate)
-    plain = Reference([zone], table, Tries.of_table(table).match, records, verdicts, nsid=b"me", gate=gate)
+    plain = Reference([zone], table, Tries.of_table(table).match, records, verdicts, nsid=b"me", gate=gate, full=limits_in(plan.notes))
     names, tailored, answered = list(plan.nodes), tailored_questions(plan), 0
     for _ in range(queries):
         packet, peer, transport = random_query(dice, names, tailored, table, zone)

@@ -24,7 +24,9 @@ from mirrornet.app.server.workers import Workers
 from mirrornet.app.server.world import World
 from mirrornet.dns.message.manners import Keeper, Manners
 from mirrornet.dns.planning import planfile
+from mirrornet.dns.planning.crowding import limits_in
 from mirrornet.dns.planning.plan import Planner
+from mirrornet.dns.ranking.closing import Limits
 from mirrornet.dns.reference import Reference
 from mirrornet.dns.serving import counters
 from mirrornet.dns.serving.answer import not_ready
@@ -142,6 +144,7 @@ class ReferenceEngine:
         self._counts = [0] * len(counters.NAMES)
         self._world: World | None = None
         self._find: Callable[[Address], Match] | None = None
+        self._full: Mapping[str, Mapping[str, Limits]] = {}  # by zone and select
         self._respond: Respond | None = not_ready
         self.addresses: list[Endpoint] = []
         self.secure_addresses: list[Endpoint] = []
@@ -161,7 +164,7 @@ class ReferenceEngine:
     def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
         if self._world is None or world.table is not self._world.table:
             self._find = _finder(world)
-        self._world = world
+        self._world, self._full = world, limits_in(plan.notes)
         self.set_ttls(ttls, verdicts)
 
     def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
@@ -177,6 +180,7 @@ class ReferenceEngine:
                 nsid=nsid,
                 gate=gate,
                 measured=world.measured,
+                full=self._full,
             )
             self._respond = reference.respond
 

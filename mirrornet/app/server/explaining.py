@@ -15,6 +15,7 @@ from mirrornet.app.server.world import World
 from mirrornet.dns.explain import Explanation, Scopes, explain
 from mirrornet.dns.explain_text import text
 from mirrornet.dns.message.rrset import name_to_text
+from mirrornet.dns.planning.crowding import NO_CROWD, crowds_in
 from mirrornet.dns.planning.hops import graph_of, terms_of
 from mirrornet.dns.planning.planfile import Plan
 from mirrornet.dns.ranking.policy import policy_of
@@ -49,11 +50,10 @@ class Reasons:
     def explain(self, address: Address, plan: Plan, verdicts: Verdicts, assumed: bool = False) -> list[Explanation]:
         """One explanation for each select.  `assumed`: `verdicts` are not known, but taken as up."""
         match, scopes = whereabouts(self.zone, self._find, address), scopes_of(plan, address)
+        crowds = crowds_in(plan.notes).get(self.zone.name, {})
+        said = (match, self.mirrors, verdicts, scopes, assumed, self._terms, self._policy)
         return [
-            explain(
-                self.zone, select, address, match, self.mirrors, verdicts, scopes, assumed, self._terms, self._policy
-            )
-            for select in self.zone.select
+            explain(self.zone, select, address, *said, crowds.get(select.name, NO_CROWD)) for select in self.zone.select
         ]
 
 

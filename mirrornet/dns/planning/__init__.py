@@ -11,6 +11,8 @@ spots.py       the ranking of ranking/nearest.py, for all places at once
 views.py       ... with mirrors closed or barred to some of a spot's places
 sights.py      the ground as it is seen through what is barred
 dealing.py     what every place gets: near-equals and lists
+loads.py       what each mirror carries
+crowding.py    who is full while others are out, and from where on
 field.py       what of a zone outlives a plan
 lists.py       the answers of one kind, and which of them every place gets
 partition.py   ranges of addresses with equal answers, and their exact scopes

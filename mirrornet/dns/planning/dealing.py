@@ -14,7 +14,7 @@ from mirrornet.dns.planning.rows import Rows
 from mirrornet.dns.planning.spots import Spots
 from mirrornet.dns.planning.standing import Standing
 from mirrornet.dns.planning.views import View, lots, packed
-from mirrornet.dns.ranking.closing import Limits
+from mirrornet.dns.ranking.closing import UNIT_BITS, Limits
 from mirrornet.dns.ranking.nearest import FAMILIES
 from mirrornet.dns.ranking.rendezvous import LOT_BITS
 from mirrornet.model.address import Family
@@ -23,11 +23,11 @@ from mirrornet.model.zone import Select
 
 @dataclass(frozen=True, slots=True)
 class Dealt:
-    """For each family (distinct sets, the number of each row's of `view.rows`); the list of each view spot."""
+    """For each family (distinct sets, the number of each row's of `view.rows`); each view spot's list, if asked."""
 
     view: View
     near: dict[Family, tuple[Rows, Numbers]]
-    ranked: Rows
+    ranked: Rows | None
 
     def sets(self, family: Family) -> Rows:
         """The set of each row."""
@@ -37,11 +37,16 @@ class Dealt:
 
 def deal(spots: Spots, select: Select, standing: Standing, view: View) -> Dealt:
     """What the rows of `view` get under `select`."""
+    return Dealt(view, deal_near(spots, select, standing, view), spots.ranked(standing, view))
+
+
+def deal_near(spots: Spots, select: Select, standing: Standing, view: View) -> dict[Family, tuple[Rows, Numbers]]:
+    """Their near-equals alone."""
     near = {}
     for family in FAMILIES:
         within = 4 if family == 6 and select.ipv6 == "near" else 0
         near[family] = spots.near(standing, view, family, select.answers, within)
-    return Dealt(view, near, spots.ranked(standing, view))
+    return near
 
 
 def shed(spots: Spots, standing: Standing, view: View) -> View:
@@ -73,5 +78,5 @@ def turns(spots: Spots, view: View, index: int) -> Numbers:
     of_row = view.spot_of_row
     tiers = spots.tiers[spots.kind[of_row], index]
     units = spots.estimates[of_row, index].astype(np.int64)
-    found: Numbers = (tiers << 16 | units) << LOT_BITS | lots(view.keys, int(spots.mirror_keys[index]))
+    found: Numbers = (tiers << UNIT_BITS | units) << LOT_BITS | lots(view.keys, int(spots.mirror_keys[index]))
     return found

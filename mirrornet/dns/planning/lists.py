@@ -51,6 +51,7 @@ def near_lists(dealt: Dealt, sight: Sight, family: Family, unplaced: Sequence[Li
 
 def ranked_lists(dealt: Dealt, sight: Sight, unplaced: Sequence[List]) -> Lists:
     """The ranked list of every row; `unplaced` as in near_lists()."""
+    assert dealt.ranked is not None
     rows, numbers = distinct_rows(dealt.ranked)
     return _lists(rows, numbers[dealt.view.of_row], dealt.view, sight, unplaced)
 

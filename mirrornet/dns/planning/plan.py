@@ -16,12 +16,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mirrornet.dns.message import rrset
 from mirrornet.dns.message.rrset import RRset, ancestors, name_to_text, name_to_wire
+from mirrornet.dns.planning.crowding import NO_CROWD
 from mirrornet.dns.planning.field import Field
 from mirrornet.dns.planning.ground import Ground, Numbers, columns, ground
 from mirrornet.dns.planning.hops import graph_of, terms_of
@@ -29,10 +31,10 @@ from mirrornet.dns.planning.lists import List, Lists, arranged, indices, near_li
 from mirrornet.dns.planning.partition import partition
 from mirrornet.dns.planning.planfile import Entry, Node, Partition, Plan, ZoneInfo
 from mirrornet.dns.planning.spots import Spots
-from mirrornet.dns.planning.standing import standing_of
+from mirrornet.dns.planning.standing import all_up, standing_of
 from mirrornet.dns.planning.wards import wards_of
 from mirrornet.dns.ranking.barring import NOBODY, Names, barred_items
-from mirrornet.dns.ranking.closing import Limits
+from mirrornet.dns.ranking.closing import NO_LIMITS
 from mirrornet.dns.ranking.nearest import FAMILIES, Ranking, has_family, rank, under_url, verdict_of
 from mirrornet.dns.ranking.policy import NOTHING, Held, Policy, policy_of
 from mirrornet.dns.ranking.promise import answer_ttl, waiting
@@ -86,6 +88,7 @@ class _Draft:
     numbers: dict[bytes, int] = field(default_factory=dict)  # of partitions, by their maps
     slots: dict[tuple[str, str, Family | None, tuple[str, ...]], int] = field(default_factory=dict)
     answers: dict[str, list[list[str]]] = field(default_factory=dict)
+    crowds: dict[str, dict[str, Any]] = field(default_factory=dict)  # Crowd.json(), by zone and select
 
 
 class Planner:
@@ -146,7 +149,7 @@ class Planner:
             {"zone": zone, "select": select, "family": family, "mirrors": list(mirrors)}
             for zone, select, family, mirrors in draft.slots
         ]
-        notes = {"describe": describe, "answers": draft.answers}
+        notes = {"describe": describe, "answers": draft.answers, "crowds": draft.crowds}
         return Plan(generation, zones, nodes, draft.partitions, len(draft.slots), notes)
 
     def ttls(self, plan: Plan, verdicts: Mapping[str, Verdicts]) -> list[int]:
@@ -181,8 +184,14 @@ class Planner:
         standing = standing_of(select, mirrors, verdicts)
         items = barred_items(mirrors, verdicts)
         sight, around = territory.field.sight(items), territory.around.sight(items)
-        limits: Limits = {}
-        dealt = territory.field.deal(select, standing, sight, limits)
+        dealt = territory.field.deal(select, standing, sight, NO_LIMITS)
+        whole = standing_of(select, mirrors, all_up(verdicts, mirrors))
+        crowd = territory.field.crowd(select, standing, whole, sight, dealt, zone.health.spill)
+        if crowd is not NO_CROWD:
+            draft.crowds.setdefault(zone.name, {})[select.name] = crowd.json()
+        limits = crowd.limits
+        if limits:
+            dealt = territory.field.deal(select, standing, sight, limits)
         beside_dealt = territory.around.deal(select, standing, around, limits)
         # Places that say nothing about distance, once for each kind; the unknown place is answer 0.
         nobody = territory.policy.held(UNKNOWN), NOBODY

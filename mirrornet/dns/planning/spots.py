@@ -182,11 +182,12 @@ class Spots:
             if self._tiered:
                 units += self._tiers[self.kind[spots]]
             pool = self.pool(rows, standing, view)
-            able = self._open(pool & standing.able[family], rows, view)
+            able = pool & standing.able[family]
             if within:
                 other = np.where(self._open(pool & standing.able[within], rows, view), units, _OUT).min(axis=1)
                 reach = np.where(other < _OUT, _reach(other & (_TIER - 1)), _OUT)
                 able &= self._units[spots] <= reach[:, None]
+            able = self._open(able, rows, view)
             units[~able] = _OUT
             best = units.min(axis=1)
             limit = best - (best & (_TIER - 1)) + _reach(best & (_TIER - 1))

@@ -30,6 +30,12 @@ class Standing:
     able: dict[int, Flags]
     share: Floats
 
+    def deals_as(self, other: Standing) -> bool:
+        """Whether near-equals are surely the same as by `other`; lagging mirrors take part in them."""
+        same = all((self.able[family] == other.able[family]).all() for family in FAMILIES)
+        flags = ((self.holds, other.holds), (self.usable, other.usable), (self.slow, other.slow))
+        return same and all((mine == its).all() for mine, its in flags) and bool((self.share == other.share).all())
+
 
 def standing_of(select: Select, mirrors: Sequence[Mirror], verdicts: Verdicts) -> Standing:
     """Where `mirrors` stand."""

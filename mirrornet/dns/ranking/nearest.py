@@ -290,13 +290,15 @@ def rank(
     near, not_near = {}, {}
     reach: int | None = None  # of A, in units, where AAAA must not go beyond
     for family in FAMILIES:
-        why_unable = {m.name: unable(m, verdict_of(m.name, verdicts), family) for m in whole}
-        able = [m for m in ordered if why_unable[m.name] is None]
-        able = able or [m for m in whole if why_unable[m.name] is None]
-        reasons = admitted.passed_over | closed | {name: why for name, why in why_unable.items() if why is not None}
-        if family == 6 and reach is not None:
-            reasons |= {m.name: Reason.FAR_IPV6 for m in able if estimates[m.name].units > reach}
-            able = [m for m in able if estimates[m.name].units <= reach]
+        unfit = {}
+        for mirror in whole:
+            why = unable(mirror, verdict_of(mirror.name, verdicts), family)
+            if why is None and family == 6 and reach is not None and estimates[mirror.name].units > reach:
+                why = Reason.FAR_IPV6
+            if why is not None:
+                unfit[mirror.name] = why
+        able = [m for m in ordered if m.name not in unfit] or [m for m in whole if m.name not in unfit]
+        reasons = admitted.passed_over | closed | unfit
         if family == 4 and select.ipv6 == "near" and able and not anywhere:
             best = min((tiers[m.name], estimates[m.name].units) for m in able)[1]
             reach = best + margin(best)
