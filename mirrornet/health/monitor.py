@@ -28,13 +28,14 @@ from mirrornet.health.ordering import disguised, order, select_urls
 from mirrornet.health.outcome import Kind, Outcome, Seen, together
 from mirrornet.health.probe import addresses, probe
 from mirrornet.health.state import CERTIFICATE, Track, lifted, owes, pardoned, step, verdict, verdicts
+from mirrornet.health.table import Level
 from mirrornet.model.address import Address
 from mirrornet.model.errors import PeerError
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import Mirror, Zone
 
 _log = logging.getLogger(__name__)
-LIMIT: Final = 16  # probes at once, of one zone
+LIMIT: Final = 64  # probes at once; 400 addresses, each a second and a half away, every 10 s
 KEEP: Final = 10.0  # seconds between two writings of what is remembered, where no verdict changed
 _UNPROBED: Final = Verdict(State.UP, math.inf, reason="not probed: the zone says `probe: none`")
 _Found = list[Seen]  # what one probe saw at each address of a mirror, not compared with others yet
@@ -52,14 +53,18 @@ class Monitor:
         dice: Callable[[], float] = random.random,
         on_change: Callable[[], None] = lambda: None,
         before: Monitor | None = None,
+        limit: asyncio.Semaphore | None = None,
     ) -> None:
-        """`before`: the monitor of the same zone that this one is to replace; its memory is taken, not the file's."""
+        """`before`: the monitor of the same zone that this one is to replace; its memory is taken, not the file's.
+
+        `limit`: of probes at once, shared with other monitors; None: one of its own, of LIMIT.
+        """
         self.zone = zone
         self.probes = 0  # since the start, one per address
         self._settings = zone.health
         self._clock, self._dice, self._on_change = clock, dice, on_change
         self._file = state / f"health.{zone.name}.json"
-        self._limit = asyncio.Semaphore(LIMIT)
+        self._limit = limit or asyncio.Semaphore(LIMIT)
         self._agent = user_agent(zone.name, zone.contact)
         self._ready = False
         self._due: dict[str, float] = {}  # mirror → when its next probe begins, in the event loop's time
@@ -233,6 +238,8 @@ class Monitor:
         after = self._tracks[mirror.name] = step(before, outcome, self._settings)
         if after.state is not before.state:
             self._tell(mirror, before, after)
+        elif after.meter.level is Level.GATE is not before.meter.level:
+            _log.info("%s: mirror %s is still %s: %s", self.zone.name, mirror.name, after.state, after.reason)
         self._tell_of_certificate(mirror, after)
         old, new = verdict(before, self._settings), verdict(after, self._settings)
         if quiet or (_effect(old) == _effect(new) and was_lifted is lifted(self._tracks.values())):

@@ -136,6 +136,11 @@ def _finite(value: float | None) -> float | None:
 
 def _plan(snapshot: Snapshot) -> dict[str, Any] | None:
     plan = snapshot.plan
+def _days(snapshot: Snapshot, until: float | None) -> int | None:
+    """Whole days left; below zero once it is over."""
+    return None if until is None else int((until - snapshot.now) // 86400)
+
+
     if plan is None:
         return None
     return {
@@ -205,6 +210,9 @@ def _mirror(snapshot: Snapshot, status: ZoneStatus, mirror: Mirror) -> dict[str,
             {"at": change.at, "state": str(change.state), "reason": change.reason}
             for change in status.changes.get(mirror.name, ())
         ],
+        "silent_over": [f for f in (4, 6) if not verdict.answers(f) and any(a.version == f for a in mirror.addresses)],
+        "certificate_until": verdict.certificate_until,
+        "certificate_days": _days(snapshot, verdict.certificate_until),
         "address_share": {name: _addresses(regions, mirror.name) for name, regions in status.regions.items()},
         "query_share": _finite(status.asked.get(mirror.name, 0.0)) if status.asked else None,
     }

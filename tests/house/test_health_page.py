@@ -30,6 +30,6 @@ def test_its_sentences_name_the_programs_figures() -> None:
         f"owes more than {damping.CUT:g} is held until he owes {damping.REUSE:g}",
         f"If {state.AUDIT} blocks drawn by chance are whole, fewer than {300 / state.AUDIT:g} %",
         f"more than {pace.TIMES:g} times and {pace.BEYOND_MS:g} ms more than usual",
-        f"At most {monitor.LIMIT} probes of a zone run at once",
+        f"At most {monitor.LIMIT} probes run at once, of all zones together",
     ):
         assert said in flat

@@ -69,6 +69,14 @@ def test_the_document_says_all_there_is() -> None:
     assert (new["state"], new["since"], new["rtt_ms"]) == ("unknown", None, None)
 
 
+def test_silent_families_and_the_certificates_days_are_told() -> None:
+    seen = Verdict(State.UP, 20.0, families=frozenset({6}), certificate_until=1000.0 + 9.5 * 86400)
+    told = document(replace(SNAPSHOT, zones=(ZoneStatus(ZONE, {"tokyo": seen, "new": seen}),)))
+    tokyo, paris, new = told["zones"][0]["mirrors"]
+    assert (tokyo["silent_over"], tokyo["certificate_days"], tokyo["certificate_until"]) == ([4], 9, 821800.0)
+    assert (new["silent_over"], paris["silent_over"], paris["certificate_days"]) == ([], [], None)
+
+
 def test_an_endless_promise_is_null_because_json_has_no_infinity() -> None:
     verdicts = {"tokyo": Verdict(State.UP, math.inf)}
     told = document(replace(SNAPSHOT, zones=(ZoneStatus(ZONE, verdicts),)))

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from mirrornet.health.monitor import Monitor
+from mirrornet.health.monitor import LIMIT, Monitor
 from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Zone
 
@@ -29,6 +29,7 @@ class Probing:
         self._state, self._on_change = state, on_change
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()
+        self._limit = asyncio.Semaphore(LIMIT)  # of all zones together
         self.monitors: dict[str, Monitor] = {}
         self.opinions: list[Opinion] = []  # who else has a say, in this order: other eyes, then the operator
 
@@ -58,7 +59,9 @@ class Probing:
             if before is not None and before.fits(zone):
                 staged[zone.name] = before
             else:
-                staged[zone.name] = Monitor(zone, self._state, on_change=self._on_change, before=before)
+                staged[zone.name] = Monitor(
+                    zone, self._state, on_change=self._on_change, before=before, limit=self._limit
+                )
         fresh = [monitor for name, monitor in staged.items() if monitor is not self.monitors.get(name)]
         await asyncio.gather(*(monitor.first_round() for monitor in fresh))
         return staged
