@@ -68,6 +68,10 @@ def _plan(snapshot: Snapshot) -> Iterable[Metric]:
         yield GaugeMetricFamily("mirrornet_plan_build_seconds", "What making it took", plan.build_seconds)
         yield GaugeMetricFamily("mirrornet_plan_ranges", "Address ranges in it", plan.ranges)
         yield GaugeMetricFamily("mirrornet_plan_answer_classes", "Answer classes in it", plan.classes)
+        told = "Mirrors that turn places away while others are out"
+        yield GaugeMetricFamily("mirrornet_plan_full_mirrors", told, len(plan.full))
+        told = "What the fullest mirror carries, by what `health: spill` allows, where the rest cannot carry the load"
+        yield GaugeMetricFamily("mirrornet_plan_overload_ratio", told, plan.overload)
     if table is not None:
         yield GaugeMetricFamily("mirrornet_world_table_created_timestamp_seconds", "When it was made", table.created)
         yield GaugeMetricFamily("mirrornet_world_table_age_seconds", "How old it is", max(0.0, now - table.created))

@@ -27,13 +27,19 @@ _NEVER_SEEN = Verdict(State.UNKNOWN, 1.0, reason="not probed yet")
 
 @dataclass(frozen=True, slots=True)
 class PlanStatus:
-    """The plan in force.  `made`: Unix time.  `build_seconds`: what making it took."""
+    """The plan in force.  `made`: Unix time.  `build_seconds`: what making it took.
+
+    `full`: mirrors that turn places away while others are out; `overload`: how many times what `health: spill` allows
+    the fullest mirror carries; 1 where nobody carries more.
+    """
 
     generation: int
     made: float
     build_seconds: float
     ranges: int = 0
     classes: int = 0
+    full: tuple[str, ...] = ()
+    overload: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,8 @@ def _days(snapshot: Snapshot, until: float | None) -> int | None:
         "build_seconds": _finite(plan.build_seconds),
         "ranges": plan.ranges,
         "answer_classes": plan.classes,
+        "full_mirrors": list(plan.full),
+        "overload": round(plan.overload, 3),
     }
 
 

@@ -26,6 +26,7 @@ from mirrornet.dns.ranking.policy import Policy, tier
 from mirrornet.dns.ranking.whereabouts import placed_mirrors
 from mirrornet.dns.simulate.compare import simulate
 from mirrornet.dns.simulate.sides import Side
+from mirrornet.dns.simulate.text import text as shown
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import WorldTable, encode, encode_place
 from mirrornet.model.verdict import State, Verdict
@@ -171,7 +172,10 @@ def test_what_is_full_is_said_by_explain_and_by_simulate() -> None:
     assert "newyork is full while others are out, and keeps whom it is meant for and who is within" in told[0]
 
     side = Side(of, SELECT, plan, planner.survey(of.name), table)
-    loads = {one.mirror: one.after for one in simulate(side, side).families[0].loads}
+    simulation = simulate(side, side)
+    assert [(one.mirror, round(one.load, 1), round(one.usual, 1)) for one in simulation.full] == [("newyork", 0.7, 0.3)]
+    assert "full: newyork, 66.7 % of the load (usually 33.3 %), keeps those within" in shown(simulation)
+    loads = {one.mirror: one.after for one in simulation.families[0].loads}
     assert loads == pytest.approx(dict(found.loads) | {"frankfurt": 0.0}, abs=0.001)
 
 

@@ -55,6 +55,7 @@ def test_the_document_says_all_there_is() -> None:
     assert (told["ready"], told["uptime_seconds"]) == (True, 600)
     assert told["plan"] == {
         "generation": 3, "made": 940.0, "age_seconds": 60, "build_seconds": 0.25, "ranges": 1234, "answer_classes": 56,
+        "full_mirrors": [], "overload": 1.0,
     }  # fmt: skip
     assert told["world_table"]["age_seconds"] == 900
     assert told["counters"] == COUNTS

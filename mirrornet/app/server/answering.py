@@ -24,7 +24,7 @@ from mirrornet.app.server.workers import Workers
 from mirrornet.app.server.world import World
 from mirrornet.dns.message.manners import Keeper, Manners
 from mirrornet.dns.planning import planfile
-from mirrornet.dns.planning.crowding import limits_in
+from mirrornet.dns.planning.crowding import crowds_in, limits_in
 from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.ranking.closing import Limits
 from mirrornet.dns.reference import Reference
@@ -272,7 +272,10 @@ class Answering:
             seconds = time.perf_counter() - begin
             ranges = sum(len(part.ranges4.starts) + len(part.ranges6.starts) for part in plan.partitions)
             classes = len({tuple(answer) for answers in plan.notes["answers"].values() for answer in answers})
-            return PlanStatus(plan.generation, time.time(), seconds, ranges, classes)
+            crowds = [crowd for some in crowds_in(plan.notes).values() for crowd in some.values()]
+            full = tuple(sorted({name for crowd in crowds for name in crowd.limits}))
+            overload = max((crowd.overload for crowd in crowds), default=1.0)
+            return PlanStatus(plan.generation, time.time(), seconds, ranges, classes, full, overload)
 
         self.planned = await asyncio.to_thread(work)
         try:

@@ -13,9 +13,11 @@ from typing import Any, Final
 import numpy as np
 
 from mirrornet.dns.message import rrset
+from mirrornet.dns.planning.crowding import NO_CROWD, crowds_in
 from mirrornet.dns.planning.ground import Flags, Floats, Numbers
 from mirrornet.dns.planning.rows import distinct
 from mirrornet.dns.ranking import estimate as est
+from mirrornet.dns.ranking.closing import limit_units
 from mirrornet.dns.ranking.nearest import FAMILIES, under_url
 from mirrornet.dns.simulate.scopes import Scope, client_scopes, world_scopes
 from mirrornet.dns.simulate.sides import Set, Side, Yardstick
@@ -98,14 +100,31 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class Full:
+    """A mirror that turns places away: its load, what it carries with all up (shares of both families), and the
+    estimate in ms from which on it is closed to those it is not meant for."""
+
+    mirror: str
+    load: float
+    usual: float
+    within_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
-    """One select.  `changes`: whether there are two sides at all, or one is described."""
+    """One select.  `changes`: whether there are two sides at all, or one is described.
+
+    `full`: the mirrors that turn places away afterwards; `overload`: how many times what `health: spill` lets them
+    mirrors carry at most, where the rest cannot carry the load (planning/crowding.py).
+    """
 
     select: str
     changes: bool
     clients: bool
     families: tuple[FamilyChange, ...]
     answers: tuple[Answers, ...]
+    full: tuple[Full, ...] = ()
+    overload: float = 1.0
 
     @property
     def moved(self) -> float:
@@ -145,7 +164,13 @@ def simulate(before: Side, after: Side, clients: Mapping[Family, Pieces] | None 
                 else:
                     scopes[family] = tuple(client_scopes(family, ranges, clients[family]))
         answers.append(Answers(word, counts[0], counts[1], scopes))
-    return Simulation(after.fqdn, before is not after, clients is not None, tuple(families), tuple(answers))
+    crowd = crowds_in(after.plan.notes).get(after.zone.name, {}).get(after.select.name, NO_CROWD)
+    full = tuple(
+        Full(name, crowd.loads.get(name, 0.0), crowd.usual.get(name, 0.0), limit_units(limit) / est.UNIT)
+        for name, limit in sorted(crowd.limits.items())
+    )
+    changes = before is not after
+    return Simulation(after.fqdn, changes, clients is not None, tuple(families), tuple(answers), full, crowd.overload)
 
 
 @dataclass(slots=True)

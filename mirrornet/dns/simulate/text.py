@@ -19,6 +19,7 @@ def text(simulation: Simulation) -> str:
     lines = [simulation.select]
     for one in simulation.families:
         lines += ["", *_family(one, simulation)]
+    lines += _crowd(simulation)
     counted = []
     for answers in simulation.answers:
         counted.append(f"{answers.rtype} {_pair(simulation.changes, answers.classes_before, answers.classes_after)}")
@@ -35,6 +36,18 @@ def text(simulation: Simulation) -> str:
 def percent(share: float) -> str:
     """A share as "12.3 %"; what is there but too little to show is "<0.1 %"."""
     return "<0.1 %" if 0 < share < 0.0005 else f"{share * 100:.1f} %"
+
+
+def _crowd(simulation: Simulation) -> Iterable[str]:
+    if simulation.full or simulation.overload > 1:
+        yield ""
+    if simulation.overload > 1:
+        yield f"  OVERLOAD: up to {simulation.overload:.1f} times what `health: spill` allows"
+    for one in simulation.full[:ROWS]:
+        load = f"{percent(one.load)} of the load (usually {percent(one.usual)})"
+        yield f"  full: {one.mirror}, {load}, keeps those within {one.within_ms:.0f} ms"
+    if len(simulation.full) > ROWS:
+        yield f"  and {len(simulation.full) - ROWS} more are full (--json has them)"
 
 
 def _family(one: FamilyChange, simulation: Simulation) -> list[str]:
