@@ -22,6 +22,7 @@ from mirrornet.model.zone import Mirror
 from mirrornet.web.status import Change, Snapshot, ZoneStatus
 from mirrornet.web.window.marks import shape
 from mirrornet.web.window.page import render
+from mirrornet.web.window.sparing import Spared
 from mirrornet.web.window.words import moment, percent
 from mirrornet.web.window.worldmap import TINTS, point, spots
 
@@ -201,6 +202,29 @@ def test_the_page_is_light() -> None:
                                        for c, by in REGIONS.countries.items()})  # fmt: skip
     page = shown(ZoneStatus(replace(ZONE, mirrors=many), {}, regions={"select": regions}))
     assert len(page.encode()) < 1_200_000
+
+
+def test_a_page_that_is_dear_is_not_drawn_for_each_who_asks() -> None:
+    now, drawn, cost = [1000.0], [0], [3.0]
+
+    def draw() -> str:
+        if cost[0] < 0:
+            raise RuntimeError("a bug")
+        now[0] += cost[0]
+        drawn[0] += 1
+        return f"page {drawn[0]}"
+
+    page = Spared(draw, 9.0, lambda: now[0])
+    assert [page.get() for _ in range(5)] == ["page 1"] * 5
+    now[0] += 26.9
+    assert page.get() == "page 1"
+    now[0] += 0.1
+    cost[0] = -1.0
+    for _ in range(2):  # a bug is the caller's each time, and not kept
+        with pytest.raises(RuntimeError):
+            page.get()
+    cost[0] = 0.0
+    assert [page.get(), page.get()] == ["page 2", "page 3"]
 
 
 def luminance(colour: str) -> float:

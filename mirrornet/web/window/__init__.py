@@ -5,6 +5,7 @@
     worldmap.py    the map: mirrors, names, the countries that each one serves         (pure)
     table.py       the table of mirrors                                                (pure)
     page.py        the page as HTML                                                    (pure)
+    sparing.py     a page that is dear to draw is given out again                     (pure)
     views.py       its routes: page, files, /explain, /events
     style.css, window.js, icon.svg    as they are sent
 

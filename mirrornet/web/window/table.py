@@ -45,7 +45,7 @@ def render(number: int, snapshot: Snapshot, status: ZoneStatus, select: str, tin
         '<table class="mirrors" role="table"><caption class="soft">'
         f"{status.usable} of {len(zone.mirrors)} mirrors usable, probe: {escape(zone.health.probe)} every "
         f"{format_duration(zone.health.interval)}. Addresses: the share of announced IPv4 that {escape(select)} sends "
-        'there, and of IPv6 below. Queries: of the answers given.</caption><thead role="rowgroup">'
+        'there, and of IPv6 (v6). Queries: of the answers given.</caption><thead role="rowgroup">'
         f'<tr role="row">{heads}</tr></thead><tbody role="rowgroup">{rows}</tbody></table>'
     )
 
@@ -140,7 +140,7 @@ def _addresses(regions: Regions | None, mirror: str) -> str:
         return "–"
     four, six = (regions.shares.get(family, {}).get(mirror, 0.0) for family in (4, 6))
     bar = f'<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">{_bar(four)}</svg>'
-    return f'{percent(four)}{bar}<span class="under soft">{percent(six)}</span>'
+    return f'{percent(four)}{bar}<span class="under soft">v6 {percent(six)}</span>'
 
 
 def _bar(share: float) -> str:
@@ -181,7 +181,6 @@ def _changes(number: int, snapshot: Snapshot, status: ZoneStatus, mirror: Mirror
     )
     last = changes[-1]
     said = f"{last.state} {ago(snapshot.now, last.at)} ago"
-    return (
-        f'<details id="changes-{number}-{escape(mirror.name)}"><summary>{said}'
-        f"{f', {flips} flips' if flips else ''}</summary><ol>{rows}</ol></details>"
-    )
+    if flips:
+        said += f", {flips} {'flip' if flips == 1 else 'flips'}"
+    return f'<details id="changes-{number}-{escape(mirror.name)}"><summary>{said}</summary><ol>{rows}</ol></details>'

@@ -3,7 +3,9 @@
 /events is a stream of server-sent events (WHATWG HTML, section 9.2): `queries`, some of those that the name server
 has just answered, and `changed`, when the page would look otherwise than before.  A stream costs a connection for as
 long as somebody looks, so there are few at once, and who does not read is not waited for: the feed drops what a slow
-reader would have to catch up with.  /explain costs some milliseconds of a processor: one at a time, few a minute.
+reader would have to catch up with.  /explain costs some milliseconds of a processor: one at a time, few a second.  A
+page of five hundred mirrors takes a tenth of a second to draw, in the loop that also probes them, so it is given out
+again for as long as keeps that cost small.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from mirrornet.web.queries import Feed, Seen
 from mirrornet.web.rate import Rates
 from mirrornet.web.status import Snapshot
 from mirrornet.web.window.page import render
+from mirrornet.web.window.sparing import Spared
 from mirrornet.web.window.worldmap import point
 
 _log = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ EXPLAINED_AT_ONCE: Final = 10.0
 _WAITING: Final = 8  # explanations asked for and not yet begun, of everybody
 _LOOK: Final = 1.0  # seconds between two looks for a change
 _QUIET: Final = 15.0  # seconds after which a stream says that it is alive
+_SPARED: Final = 9  # times as long as drawing took, a page is not drawn again: a tenth of a processor at most
 _LONGEST: Final = 64  # characters of an address
 
 
@@ -63,7 +67,8 @@ class Views:
         self._rates = Rates(EXPLAINED, EXPLAINED_AT_ONCE)
         self._one = asyncio.Lock()
         self._asked = 0
-        self._seen = (-math.inf, "")  # when the last look for a change was, and what it showed
+        self._looked, self._seen = -math.inf, ("", list[str]())  # when the last look for a change was; what it showed
+        self._drawn = Spared(lambda: render(snapshot()), _SPARED, time.monotonic)
         self.over = asyncio.Event()  # ends all streams
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -75,7 +80,7 @@ class Views:
             router.add_get(f"/{name}", self._file)
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        response = web.Response(text=render(self._snapshot()), content_type="text/html")
+        response = web.Response(text=self._drawn.get(), content_type="text/html")
         response.enable_compression()
         return response
 
@@ -128,11 +133,11 @@ class Views:
         self, request: web.Request, response: web.StreamResponse, queue: asyncio.Queue[tuple[Seen, ...]] | None
     ) -> None:
         """Until the reader has gone or the server ends."""
-        known, spoke = self._state(), time.monotonic()
+        (known, _), spoke = self._look(), time.monotonic()
         while not self.over.is_set() and request.transport is not None:
             batch = await self._next(queue)
             told = [self._told(seen) for seen in batch]
-            state = self._state()
+            state, _ = self._look()
             if told:
                 await response.write(b"event: queries\ndata: " + json.dumps(told).encode() + b"\n\n")
             if state != known:
@@ -157,10 +162,13 @@ class Views:
                 if task is not None:
                     task.cancel()
 
-    def _state(self) -> str:
-        """Something that is another when the page would look otherwise, ages and figures aside; looked at rarely."""
+    def _look(self) -> tuple[str, list[str]]:
+        """Something that is another when the page would look otherwise, ages and figures aside, and the zones' names.
+
+        Looked at twice a second, however many streams there are.
+        """
         now = time.monotonic()
-        if now - self._seen[0] >= _LOOK / 2:
+        if now - self._looked >= _LOOK / 2:
             shot = self._snapshot()
             plan = shot.plan.generation if shot.plan else 0
             states = [
@@ -169,13 +177,14 @@ class Views:
                 for name, verdict in zone.verdicts.items()
             ]
             served = [{name: one.shares for name, one in zone.regions.items()} for zone in shot.zones]
-            self._seen = now, repr((shot.not_ready, plan, states, served))
-        return self._seen[1]
+            self._looked = now
+            self._seen = repr((shot.not_ready, plan, states, served)), [one.zone.name for one in shot.zones]
+        return self._seen
 
     def _told(self, seen: Seen) -> dict[str, Any]:
         """A query for the browser, and where its asker is on the map of the zone that it asks for."""
         name = seen.name.rstrip(".").lower()
-        zones = [one.zone.name for one in self._snapshot().zones]
+        _, zones = self._look()
         number = next((n for n, zone in enumerate(zones) if name == zone or name.endswith(f".{zone}")), None)
         at = None
         if number is not None and self._locate is not None:

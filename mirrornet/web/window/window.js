@@ -1,7 +1,7 @@
 'use strict';
 // Brings the page up to date by itself and shows queries as they come.  Without it everything else is there.
 (() => {
-  const SHOWN = 12, PULSES = 40, LASTS = 2400, EVERY = 15000, SOONEST = 1000;
+  const SHOWN = 12, PULSES = 40, LASTS = 2400, EVERY = 15000, SOONEST = 2000;
   const find = (what, where = document) => where.querySelector(what);
   const all = (what, where = document) => [...where.querySelectorAll(what)];
   const SVG = 'http://www.w3.org/2000/svg';
