@@ -71,7 +71,8 @@ class Lookout:
         url = _url(options.share) if options.share else share.url if share else ""
         if not url:
             raise InputError("nowhere to say what is seen: give --share redis://…, or `server: share` in the zone file")
-        self._link = Link(url, most_octets(self.zones), password_of(options.password))
+        theirs = share.password if share and not options.share else None  # meant for that board and no other
+        self._link = Link(url, most_octets(self.zones), password_of(options.password or theirs))
         self._speaker = Speaker(self._link, options.name, self._seal, time.time)
         self.probing = Probing(self.state, lambda: None)
         self._lost = Trouble(log, "what is seen here is not heard", f"{url}: what is seen here is heard again")

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
             str, typer.Option(metavar="URL", help="Redis or Valkey.  Default: `server: share` of the zone file.")
         ] = "",
         password: Annotated[
-            Path | None, typer.Option(metavar="FILE", help="A file with the password of Redis.  Default: none.")
+            Path | None, typer.Option(metavar="FILE", help="A file with the password of Redis.  Default: as --share.")
         ] = None,
         state: Annotated[
             Path | None,
@@ -29,17 +29,16 @@ def register(app: typer.Typer) -> None:
         log_level: Annotated[
             str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; the log goes to stderr.")
         ] = "info",
+        log_format: Annotated[
+            str, typer.Option(metavar="plain|json", help="A line for each event: for people, or for programs.")
+        ] = "plain",
     ) -> None:
         """Probe the mirrors from here and tell the zone's name servers, signed, by Redis.
 
         SIGHUP reads the files again.  An encrypted key is opened with MIRRORNET_PASSPHRASE.
         """
-        import logging
-
+        from mirrornet.app.logs import configure
         from mirrornet.app.vantage import VantageOptions, run
-        from mirrornet.model.errors import InputError
 
-        if log_level not in ("debug", "info", "warning", "error"):
-            raise InputError(f"--log-level {log_level}: write debug, info, warning or error")
-        logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        configure(log_level, log_format)
         run(VantageOptions(tuple(zones), name, key, share, password, state))

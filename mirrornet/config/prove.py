@@ -11,6 +11,7 @@ from typing import Final
 
 from mirrornet.config.faults import Faults
 from mirrornet.config.owners import read_owners
+from mirrornet.config.sharing import prove_limit
 from mirrornet.config.tree import Path
 from mirrornet.model.address import Address
 from mirrornet.model.names import suggest
@@ -38,6 +39,7 @@ def prove(zone: Zone, faults: Faults, records: str | None) -> None:
         _prove_select(zone, select, ("select", index), faults)
     _prove_nodes(zone, faults, records)
     _prove_images(zone, faults)
+    prove_limit(zone, faults)
     if zone.health.probe == "block" and zone.repository is None and faults.sound(("repository",)):
         faults.add(
             ("health", "probe"), "block probes need to know whom to believe", "add repository: {root: root.json}"

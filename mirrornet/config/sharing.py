@@ -6,15 +6,16 @@ are no secrets: they are what decides who is heard.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from mirrornet.config import names, values
-from mirrornet.config.faults import Wrong, quote
+from mirrornet.config.faults import Faults, Wrong, quote
 from mirrornet.config.section import Section
-from mirrornet.model.zone import ShareSettings, Vantage
+from mirrornet.model.zone import ShareSettings, Vantage, Zone
 
 SCHEMES: Final = ("redis", "rediss", "unix")
 MOST_VANTAGES: Final = 64
@@ -69,6 +70,20 @@ def prove_sharing(server: Section, share: ShareSettings | None, vantages: tuple[
     if share.quorum > votes:
         what = f"a quorum of {share.quorum}, and there are {votes} votes"
         server.faults.add(server.at("share", "quorum"), what, "at most all of them; left out it is more than half")
+
+
+def prove_limit(zone: Zone, faults: Faults) -> None:
+    """Warns of mirrors that are so much of the zone that others can never move them."""
+    share = zone.server.share if zone.server else None
+    total = sum(mirror.weight for mirror in zone.mirrors)
+    if share is None or not total or not faults.sound(("server",), ("mirrors",)):
+        return
+    heavy = [mirror for mirror in zone.mirrors if mirror.weight > share.limit * total]
+    if heavy and share.limit:
+        names_of = ", ".join(mirror.name for mirror in heavy)
+        part = min(mirror.weight for mirror in heavy) / total
+        what = f"others may move {share.limit:.0%} of the weight, and each of these is more: {names_of}"
+        faults.add(("server", "share"), what, f"they are moved from limit: {math.ceil(part * 100)}% on", warning=True)
 
 
 def vantage_name(text: str) -> str:

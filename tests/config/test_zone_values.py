@@ -110,6 +110,14 @@ def test_listening(smallest: Path) -> None:
     assert (server.http, server.workers, server.nsid) == ((ip_address("0.0.0.0"), 80), 2, "")
 
 
+def test_who_is_too_heavy_to_be_moved_by_others(smallest: Path) -> None:
+    smallest.write_text(SMALLEST + "server: {share: {url: redis://127.0.0.1}}\n")
+    (problem,) = [str(one) for one in examine([smallest])[1] if "others may move" in str(one)]
+    assert "each of these is more: m" in problem and "limit: 100%" in problem
+    smallest.write_text(SMALLEST + "server: {share: {url: redis://127.0.0.1, limit: 100%}}\n")
+    assert not [one for one in examine([smallest])[1] if "others may move" in str(one)]
+
+
 def test_the_example_is_sound() -> None:
     zones, problems = examine([ZONES / "example.yaml"])
     assert [str(problem) for problem in problems if not problem.warning] == []

@@ -6,7 +6,7 @@ mirrors.  What would be moved first is what the votes are surest of, then by nam
 in the same way.  Where the bound stops a mirror, it stays as it is here, and says so.
 
 A zone of three equal mirrors is not moved by others at 30 %: one mirror is a third.  That is what a bound of 30 % says;
-its operator can raise it, and `check` tells him to.
+its operator can raise it, and `check` tells him from where on.
 """
 
 from __future__ import annotations
