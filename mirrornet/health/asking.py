@@ -4,6 +4,9 @@ There are three doors, a command, a socket and HTTP, and one form for all of the
 `change` then finds the mirrors, makes the overrides and warns.  A pattern that fits no mirror spoils the whole request,
 with a suggestion: half of what was meant is never what was meant.
 
+`auto` also pardons what probes hold against a mirror, a lie or flapping, but only one that is named in full: who ends
+all overrides by a pattern has not thought of every liar that it fits.
+
 A name stands for the mirrors of that name in all zones served, since it is one machine that goes down for its new
 disks; `zone` narrows it to one.
 
@@ -67,11 +70,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a request comes to: all of our overrides afterwards, a line for each mirror, and who gets `auto`."""
+    """What a request comes to: all of our overrides afterwards, a line for each mirror, and who is to be pardoned."""
 
     held: Held
     lines: tuple[str, ...]
-    freed: tuple[tuple[str, str], ...] = ()
+    pardoned: tuple[tuple[str, str], ...] = ()
 
 
 def parse(document: object, dash: str = "") -> Asked:
@@ -147,7 +150,8 @@ def change(
         newest[one.key] = max(one.at, newest.get(one.key, 0.0))
     held, lines = dict(ours), []
     shared = {one.key for one in others}
-    for key in _found(asked, mirrors, ours):
+    found = _found(asked, mirrors, ours)
+    for key in found:
         at = min(max(now, newest.get(key, 0.0) + MARGIN), LATEST)
         if asked.action is not Action.AUTO:
             until = None if asked.seconds is None else at + asked.seconds
@@ -157,10 +161,11 @@ def change(
         held.pop(key, None)
         if key in shared:  # who still knows the old word must learn that it is over
             held[key] = Override(*key, Action.AUTO, at, at + REMEMBERED, author, asked.why)
-        was = f"no more {described(before[key])}" if key in before else "had no override"
-        lines.append(f"{key[0]}: {key[1]}: auto, {was}")
-    freed = _found(asked, mirrors, ours) if asked.action is Action.AUTO else ()
-    return Change(held, tuple(lines), tuple(freed))
+        was = f"no more {described(before[key])}" if key in before else "it had no override"
+        by = f" by {author}" if author else ""
+        lines.append(f"{key[0]}: {key[1]}: auto{by}, {was}")
+    named = {pattern.lower() for pattern in asked.mirrors} if asked.action is Action.AUTO else set()
+    return Change(held, tuple(lines), tuple(key for key in found if key[1] in named))
 
 
 def _found(asked: Asked, mirrors: Mapping[str, Iterable[str]], ours: Held) -> list[tuple[str, str]]:

@@ -211,6 +211,28 @@ def test_a_request_that_is_no_object() -> None:
             parse(document)
 
 
+@given(
+    document=st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(["action", "mirrors", "zone", "for", "why", "rate", "x"]), inner, max_size=7
+            )
+        ),
+        max_leaves=12,
+    ),
+    action=st.sampled_from([*Action, "x"]),
+)
+def test_any_document_is_read_or_refused_in_one_line(document: object, action: str) -> None:
+    for each in (document, {"action": action, "mirrors": ["fra1"], **(document if isinstance(document, dict) else {})}):
+        try:
+            asked = parse(each)
+            change(asked, MIRRORS, {}, (), "alice", NOW)
+        except InputError as error:
+            assert str(error) and "\n" not in str(error)
+
+
 def names(held: Mapping[tuple[str, str], Override]) -> list[str]:
     return sorted(f"{zone}/{mirror}" for zone, mirror in held)
 
@@ -262,7 +284,8 @@ def test_auto_gives_back_and_tells_those_who_know_only_the_old_word() -> None:
     done = change(ask(action="auto", zone="z.test"), MIRRORS, {}, (theirs,), "bob", NOW + 5)
     assert in_force([*done.held.values(), theirs], NOW + 101) == {}
     nothing = change(ask(action="auto", mirrors=["tokyo"]), MIRRORS, {}, (), "bob", NOW)
-    assert nothing.held == {} and "had no override" in nothing.lines[0]
+    assert nothing.held == {} and nothing.lines == ("z.test: tokyo: auto by bob, it had no override",)
+    assert nothing.pardoned == (("z.test", "tokyo"),)
 
 
 def test_the_operator_is_told_when_much_or_all_is_out() -> None:

@@ -73,16 +73,15 @@ def test_by_hand_a_mirror_leaves_and_returns(quiet: Any) -> None:
 
 
 def test_an_override_ends_by_itself(quiet: Any) -> None:
-    tell(quiet, "force-down", "tokyo", **{"for": "1500ms"})
-    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.42"], "tokyo to leave")
-    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.41"], "tokyo to return")
+    tell(quiet, "force-down", "tokyo", **{"for": "1s"})
     quiet.wait_for(lambda: "tokyo: over: force-down by" in quiet.log(), "the end to be told")
+    quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.41"], "tokyo to return")
     assert json.loads((quiet.folder / "state" / FILE).read_text()) == []
 
 
 def test_a_drain_takes_its_part_at_once_and_all_of_it_in_the_end(quiet: Any) -> None:
     say(quiet, "drain", "tokyo", "--rate", "120")
-    quiet.wait_for(lambda: mirrors(quiet)["tokyo"]["share"] == 0.8, "the first step")
+    quiet.wait_for(lambda: 0 < mirrors(quiet)["tokyo"]["share"] < 1, "the first step")
     assert mirrors(quiet)["tokyo"]["state"] == "up"
     tell(quiet, "drain", "tokyo", rate=0)
     quiet.wait_for(lambda: quiet.addresses(quiet.TOKYO) == ["127.0.0.42"], "tokyo to be empty")

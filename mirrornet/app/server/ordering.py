@@ -23,6 +23,7 @@ from mirrornet.model.override import Held, Override, in_force, recalled
 
 PATIENCE: Final = 20.0  # seconds: a server on a busy machine answers when the disk has what it was told
 NOT_HEARD: Final = "no server runs here: it holds from the next start on"
+NO_PARDON: Final = "what probes hold against a mirror is pardoned by a server that runs, not before"
 
 
 def order(document: Mapping[str, Any], state: Path | None) -> tuple[list[str], list[str]]:
@@ -49,7 +50,7 @@ def order(document: Mapping[str, Any], state: Path | None) -> tuple[list[str], l
             overriding.write(state, change.held)
         except OSError as error:
             raise LocalError(f"{state / overriding.FILE}: {error.strerror}") from None
-    return list(change.lines), [NOT_HEARD]
+    return list(change.lines), [NOT_HEARD, NO_PARDON] if change.pardoned else [NOT_HEARD]
 
 
 def holding(state: Path | None) -> Held:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import pwd
 import time
 from collections.abc import Callable, Sequence
@@ -64,9 +65,12 @@ def read(state: Path) -> dict[tuple[str, str], Override]:
 
 
 def write(state: Path, held: Held) -> None:
-    """Replaces the file, durably.  Raises OSError."""
+    """Replaces the file, durably; where root writes it, for the folder's owner.  Raises OSError."""
     text = json.dumps([told(override) for override in held.values()], indent=1)
     write_whole(state / FILE, text.encode(), mode=0o600)
+    if os.geteuid() == 0:
+        owner = state.stat()
+        os.chown(state / FILE, owner.st_uid, owner.st_gid)
 
 
 class Overriding:
@@ -135,11 +139,10 @@ class Overriding:
             mirrors = {zone.name: [mirror.name for mirror in zone.mirrors] for zone in zones}
             change = asking.change(asked, mirrors, self.ours, self.others(), author, now)
             self.ours = change.held
-            pardoned = [f"{zone}: {name}: pardoned, its next probe decides" for zone, name in change.freed
-                        if self.pardon(zone, name)]  # fmt: skip
-            lines = [*change.lines, *pardoned]
+            pardoned = [key for key in change.pardoned if self.pardon(*key)]
+            lines = [*change.lines, *(f"{zone}: {name}: pardoned, its next probe decides" for zone, name in pardoned)]
             for line in lines:
-                log.info("by %s: %s", author or "nobody known", line)
+                log.info("%s", line)
             kept = await self._keep()
             self._known = self.held()
             self._applied = _applied(self._known, now)

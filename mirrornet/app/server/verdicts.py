@@ -35,7 +35,7 @@ def read(state: Path) -> dict[str, dict[str, Verdict]] | None:
         return {zone: {name: _read(fields) for name, fields in mirrors.items()} for zone, mirrors in told.items()}
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: this is not what `mirrornet serve` writes ({error}): remove it") from None
 
 
