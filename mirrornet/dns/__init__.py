@@ -97,4 +97,13 @@ Decisions
   warns where dual-stack clients lose.  A verdict may name the families it holds for (Verdict.families).
 - 2026-11-23: a reload publishes its plan first and moves the probes after it; a zone whose probes would be the same
   keeps its monitor, and no mirror that stays is probed an extra time, for the TTL's promise rests on the interval.
+- 2026-11-23: a share of a mirror's weight (a drain, a slow return) is a lot of (place, mirror), not a smaller weight in
+  the rendezvous hash: weights say nothing where no more near-equals stand than an answer holds (ranking/closing.py).
+- 2026-11-23: what is barred is for these askers as if the mirror were down, and laid over the ground for as long as it
+  lasts: 0.2 to 0.5 s of a plan when it changes, nothing while it stays (1 million ranges, 50 mirrors).
+- 2026-11-23: no mirror carries more than twice its usual load while another has room (planning/crowding.py).  Twice,
+  since of two equals one must be able to stand in for the other, whatever we think of it.  Usual is the greater of what
+  it carries with all up and its part of the weights: by weights alone the only mirror of a busy region would be full
+  with all up, by loads alone an idle one on an island could help nobody.
+- 2026-11-23: `ipv6: near` is asked before who is closed, or a mirror that closes far away would let another one in.
 """
