@@ -69,7 +69,9 @@ class Monitor:
         self._ready = False
         self._due: dict[str, float] = {}  # mirror → when its next probe begins, in the event loop's time
         self._unkept = ""  # why the memory could not be written, as already told
-        self._ending: dict[str, float] = {}  # mirror → the end of its certificate, as already told
+        self._ending: dict[str, float] = (
+            dict(before._ending) if before else {}
+        )  # mirror → its certificate's end, as already told
         self._root = read_root(zone) if zone.health.probe == "block" else b""
         kept = memory.load(self._file, clock(), zone.health) if before is None else before.remembered()
         self._sightings: Sightings = kept.sightings
@@ -230,7 +232,8 @@ class Monitor:
         """One outcome: each address compared with all mirrors, and the mirror's pace with its past and its peers."""
         lag = self.zone.repository.lag if self.zone.repository else math.inf
         outcome = together([(address, judge(one, self._sightings, lag)) for address, one in found])
-        grown = pace.weather(track.pace for name, track in self._tracks.items() if name != mirror.name)
+        others = (track for name, track in self._tracks.items() if name != mirror.name)
+        grown = pace.weather(track.pace for track in others if track.meter.level is Level.IN)
         return pace.judge(outcome, self._tracks[mirror.name].pace, grown, self._settings.timeout)
 
     def _apply(self, mirror: Mirror, outcome: Outcome, quiet: bool = False) -> None:

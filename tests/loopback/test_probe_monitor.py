@@ -19,7 +19,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
 from waiting import eventually
 
-from mirrornet.health.monitor import LIMIT, Monitor
+from mirrornet.health.monitor import Monitor
 from mirrornet.health.outcome import Kind, Outcome
 from mirrornet.image.trust.keyfiles import open_key
 from mirrornet.image.trust.keys import keygen
@@ -412,11 +412,10 @@ async def test_no_more_than_so_many_probes_at_once(network: Network, expected_wa
     server = await asyncio.start_server(slow, "127.0.0.42", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        mirrors = tuple(
-            Mirror(f"m{n}", f"http://m{n}.example:{port}/", (ip_address("127.0.0.42"),)) for n in range(2 * LIMIT + 3)
-        )
-        settings = replace(QUICK, timeout=0.2, probe="http")
-        monitor = Monitor(replace(network.zone(settings), mirrors=mirrors), network.state)
-        await monitor.first_round()
-    assert most == LIMIT
-    assert monitor.probes == len(mirrors)
+        mirrors = tuple(Mirror(f"m{n}", f"http://m{n}.example:{port}/", (ip_address("127.0.0.42"),)) for n in range(11))
+        zone = replace(network.zone(replace(QUICK, timeout=0.2, probe="http")), mirrors=mirrors)
+        limit = asyncio.Semaphore(6)
+        both = [Monitor(replace(zone, name=f"{n}.example"), network.state, limit=limit) for n in range(2)]
+        await asyncio.gather(*(monitor.first_round() for monitor in both))
+    assert most == 6
+    assert [monitor.probes for monitor in both] == [11, 11]
