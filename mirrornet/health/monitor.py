@@ -69,9 +69,8 @@ class Monitor:
         self._ready = False
         self._due: dict[str, float] = {}  # mirror → when its next probe begins, in the event loop's time
         self._unkept = ""  # why the memory could not be written, as already told
-        self._ending: dict[str, float] = (
-            dict(before._ending) if before else {}
-        )  # mirror → its certificate's end, as already told
+        # mirror → the end of its certificate, as already told
+        self._ending: dict[str, float] = dict(before._ending) if before else {}
         self._root = read_root(zone) if zone.health.probe == "block" else b""
         kept = memory.load(self._file, clock(), zone.health) if before is None else before.remembered()
         self._sightings: Sightings = kept.sightings
