@@ -11,4 +11,5 @@ notify.py     what the service manager is told, and what it keeps for us
 daemon.py     leaving a process behind, and hearing from it until it is ready
 folders.py    where state, cache and sockets live
 lock.py       one process a folder
+logs.py       where the log goes, and in which form
 """

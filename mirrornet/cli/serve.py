@@ -45,16 +45,16 @@ def register(app: typer.Typer) -> None:
         log_level: Annotated[
             str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; the log goes to stderr.")
         ] = "info",
+        log_format: Annotated[
+            str, typer.Option(metavar="plain|json", help="A line for each event: for people, or for programs.")
+        ] = "plain",
     ) -> None:
         """Answer DNS for the zones: each asker gets the nearest healthy mirrors.  SIGHUP reads the files again."""
-        import logging
-
+        from mirrornet.app.logs import configure
         from mirrornet.app.server.serve import Options, run
         from mirrornet.model.errors import InputError
 
         if engine not in ("fast", "reference"):
             raise InputError(f"--engine {engine}: write fast or reference")
-        if log_level not in ("debug", "info", "warning", "error"):
-            raise InputError(f"--log-level {log_level}: write debug, info, warning or error")
-        logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        configure(log_level, log_format)
         run(Options(tuple(zones), tuple(listen or ()), http, state, workers, engine, share, share_key))

@@ -15,6 +15,7 @@
     names.py     what may name an image; which known name was meant
     problem.py   one fault of a text somebody wrote
     errors.py    whose fault it is, and the exit code
+    event.py     one line of a log
 
 Decisions
 ---------

@@ -25,7 +25,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from mirrornet.dns.message.manners import Keeper, Manners
@@ -160,8 +160,12 @@ class Worker:
         self._sequence = sequence
 
 
-def _say(line: str) -> None:
-    print(f"mirrornet worker {os.getpid()}: {line}", file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    from mirrornet.model import event  # a worker with nothing to say need not know about calendars
+
+    form = os.environ.get(event.SWITCH, "plain")
+    source = f"mirrornet.worker.{os.getpid()}"
+    print(event.line(form, time(), "warning", source, text), file=sys.stderr, flush=True)
 
 
 def _map(path: Path) -> planfile.Plan:
