@@ -7,10 +7,10 @@ without a token.  Beside it a letter box: what clients measured.
     eyes.py        who else is heard, and who is not believed                     (pure)
     metrics.py     the same in Prometheus' words; dns_figures.py, mirror_figures.py: parts of it   (pure)
     server.py      the HTTP server
-    overriding.py  POST /v1/override, with a token
     handler.py     how a connection speaks HTTP: small heads, errors that tell a stranger nothing
     listener.py    who may connect: rate, number, deadlines
     rate.py        token buckets                                                  (pure)
+    overriding.py  POST /v1/override, with a token
     reports.py     POST /v1/rtt, on a listener of its own
 
 Decisions

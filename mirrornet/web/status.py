@@ -136,17 +136,17 @@ def _age(snapshot: Snapshot, since: float) -> float:
     return round(max(0.0, snapshot.now - since), 3)
 
 
+def _days(snapshot: Snapshot, until: float | None) -> int | None:
+    """Whole days left; below zero once it is over."""
+    return None if until is None else int((until - snapshot.now) // 86400)
+
+
 def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 3)
 
 
 def _plan(snapshot: Snapshot) -> dict[str, Any] | None:
     plan = snapshot.plan
-def _days(snapshot: Snapshot, until: float | None) -> int | None:
-    """Whole days left; below zero once it is over."""
-    return None if until is None else int((until - snapshot.now) // 86400)
-
-
     if plan is None:
         return None
     return {
@@ -210,6 +210,9 @@ def _mirror(snapshot: Snapshot, status: ZoneStatus, mirror: Mirror) -> dict[str,
         "rtt_ms": _finite(verdict.rtt_ms),
         "lag_seconds": _finite(verdict.lag),
         "promise_seconds": _finite(verdict.promise),
+        "silent_over": [f for f in (4, 6) if not verdict.answers(f) and any(a.version == f for a in mirror.addresses)],
+        "certificate_until": verdict.certificate_until,
+        "certificate_days": _days(snapshot, verdict.certificate_until),
         "serves_select": verdict.serves_select,
         "holds": None if verdict.holds is None else sorted(verdict.holds),
         "repository_version": verdict.repository_version,
@@ -218,9 +221,6 @@ def _mirror(snapshot: Snapshot, status: ZoneStatus, mirror: Mirror) -> dict[str,
             {"at": change.at, "state": str(change.state), "reason": change.reason}
             for change in status.changes.get(mirror.name, ())
         ],
-        "silent_over": [f for f in (4, 6) if not verdict.answers(f) and any(a.version == f for a in mirror.addresses)],
-        "certificate_until": verdict.certificate_until,
-        "certificate_days": _days(snapshot, verdict.certificate_until),
         "address_share": {name: _addresses(regions, mirror.name) for name, regions in status.regions.items()},
         "query_share": _finite(status.asked.get(mirror.name, 0.0)) if status.asked else None,
     }
