@@ -53,7 +53,7 @@ def main() -> int:
 
 def run(folder: Path, eyes: int, switch: Switch, options: argparse.Namespace, dice: random.Random) -> None:
     """One server with `eyes` - 1 vantages: a line of figures."""
-    port, processes = peers.free_port(), []
+    port, processes = tcp_port(), []
     described = zone(options.mirrors, port)
     try:
         if eyes > 1:

@@ -27,7 +27,7 @@ def seals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seal]:
 
 @pytest.fixture
 def ledger(seals: dict[str, Seal]) -> Ledger:
-    return Ledger("zone.test", {name: seal.public for name, seal in seals.items()}, LIFE)
+    return Ledger("zone.test", {name: seal.public for name, seal in seals.items()}, LIFE, ["tokyo"])
 
 
 def said(seal: Seal, at: float, sequence: int = 1, vantage: str = "fra1", zone: str = "zone.test") -> bytes:
@@ -95,12 +95,22 @@ def test_one_vantages_key_says_nothing_for_another(ledger: Ledger, seals: dict[s
 
 def test_a_reload_keeps_what_the_same_key_has_said(ledger: Ledger, seals: dict[str, Seal]) -> None:
     assert ledger.take("fra1", said(seals["fra1"], 1000.0, 5), NOW)
-    same = Ledger("zone.test", {"fra1": seals["fra1"].public}, LIFE, ledger)
+    same = Ledger("zone.test", {"fra1": seals["fra1"].public}, LIFE, ["tokyo"], ledger)
     assert list(same.fresh(NOW)) == ["fra1"]
     assert not same.take("fra1", said(seals["fra1"], 1000.2, 4), NOW)
-    another = Ledger("zone.test", {"fra1": seals["tok1"].public}, LIFE, ledger)
+    another = Ledger("zone.test", {"fra1": seals["tok1"].public}, LIFE, ["tokyo"], ledger)
     assert another.fresh(NOW) == {}
-    assert Ledger("other.test", {"fra1": seals["fra1"].public}, LIFE, ledger).fresh(NOW) == {}
+    assert Ledger("other.test", {"fra1": seals["fra1"].public}, LIFE, ["tokyo"], ledger).fresh(NOW) == {}
+
+
+def test_what_is_said_of_mirrors_that_there_are_not_is_forgotten(ledger: Ledger, seals: dict[str, Seal]) -> None:
+    """Who may speak may not fill our memory with mirrors that there are not."""
+    verdict = Verdict(State.UP, 20.0)
+    many = Statement(
+        "zone.test", "fra1", 1, 1000.0, {f"m{number}": verdict for number in range(999)} | {"tokyo": verdict}
+    )
+    assert ledger.take("fra1", encode(many, lambda message: seals["fra1"].sign(CONTEXT, message)), NOW)
+    assert ledger.fresh(NOW)["fra1"].verdicts == {"tokyo": verdict}
 
 
 def test_three_turns_may_be_missed() -> None:

@@ -306,3 +306,19 @@ async def test_a_reload_changes_who_is_heard(scene: Scene) -> None:
     assert server.status().quorum == 5
     with pytest.raises(InputError, match="nobody's key"):
         server.prove(World((replace(scene.zone, server=None),), None, {}))
+
+
+async def test_who_changes_its_mind_all_the_time_does_not_keep_the_planner_busy(scene: Scene) -> None:
+    await scene.turns()
+    before = scene.changes["ns1"]
+    for number in range(40):  # twenty seconds of two statements a second
+        scene.eyes["fra1"] = scene.world(m1=DOWN) if number % 2 else scene.world()
+        await scene.speakers["fra1"].speak(scene.zone, scene.eyes["fra1"])
+        await scene.servers["ns1"].turn()
+        scene.clock.now += 0.5
+    assert 10 <= scene.changes["ns1"] - before <= 15
+    before = scene.changes["ns1"]
+    scene.clock.now += 5
+    scene.servers["ns1"].look()
+    assert scene.changes["ns1"] == before + 1  # what it said last is not lost
+    assert scene.verdicts("ns1")["m1"].barred

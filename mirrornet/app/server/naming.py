@@ -1,6 +1,7 @@
 """Who is silent, not believed or outvoted: named in the log once each, and on the status page as long as it is so.
 
-One line when it begins and one when it is over.  Being outvoted on a mirror or two is what vantages are for (the mirror
+One line when it begins, and not again within QUIET, so that who puts up noise and takes it down does not fill the log.
+Being outvoted on a mirror or two is what vantages are for (the mirror
 is dead for one network only), and is shown on the page; on more of the weight than others may move it is a line in the
 log, since whoever sees the world so differently is cut off from it, or does not tell what it sees.
 """
@@ -8,7 +9,8 @@ log, since whoever sees the world so differently is cut off from it, or does not
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from mirrornet.health.eyes.exchange import Listener
 from mirrornet.health.eyes.quorum import Judged
@@ -17,46 +19,54 @@ from mirrornet.web.eyes import VantageStatus
 log = logging.getLogger(__name__)
 
 
-class Naming:
-    """What has been said in the log already of those whom `listener` hears."""
+QUIET: Final = 300.0  # seconds in which the same is not said again
 
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._astray: set[tuple[str, str]] = set()
+
+class Naming:
+    """What has been said in the log already of those whom `listener` hears.  `clock`: Unix time."""
+
+    def __init__(self, listener: Listener, clock: Callable[[], float]) -> None:
+        self._listener, self._clock = listener, clock
         self._fresh: set[tuple[str, str]] = set()
-        self._refused: set[tuple[str, str]] = set()
+        self._said: dict[tuple[str, str, str], float] = {}
+        self._now: dict[str, set[tuple[str, str]]] = {}
+
+    def _news(self, what: str, found: set[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Of whom it is to be said that `what` holds: it did not before, and has not been said for a while."""
+        now, before = self._clock(), self._now.get(what, set())
+        self._now[what] = found
+        news = [one for one in sorted(found - before) if abs(now - self._said.get((what, *one), -QUIET)) >= QUIET]
+        self._said.update({(what, *one): now for one in news})
+        return news
 
     def refused(self) -> None:
         """Who is not believed, and why."""
-        now = set()
-        for zone, ledger in self._listener.ledgers.items():
-            for name in ledger:
-                if why := ledger.heard(name).refused:
-                    now.add((zone, name))
-                    if (zone, name) not in self._refused:
-                        log.warning("%s: vantage %s is not believed: %s", zone, name, why)
-        self._refused = now
+        why = {
+            (zone, name): ledger.heard(name).refused
+            for zone, ledger in self._listener.ledgers.items()
+            for name in ledger
+        }
+        for zone, name in self._news("refused", {one for one, reason in why.items() if reason}):
+            log.warning("%s: vantage %s is not believed: %s", zone, name, why[zone, name])
 
-    def silent(self, now: float, own: str) -> None:
-        """Whose votes count no more, and whose do again.  `own`: this server's name, of which nothing is said."""
-        fresh = set()
-        for zone, ledger in self._listener.ledgers.items():
-            fresh |= {(zone, name) for name in ledger.fresh(now) if name != own}
-            for name in ledger:
-                if (zone, name) in self._fresh - fresh:
-                    log.warning("%s: vantage %s is silent: its votes count no more", zone, name)
-                elif (zone, name) in fresh - self._fresh:
-                    log.info("%s: vantage %s is heard", zone, name)
-        self._fresh = fresh
+    def silent(self, own: str) -> None:
+        """Whose votes count no more, and whose do (again).  `own`: this server's name, of which nothing is said."""
+        now, ledgers = self._clock(), self._listener.ledgers
+        fresh = {(zone, name) for zone, ledger in ledgers.items() for name in ledger.fresh(now) if name != own}
+        listed = {(zone, name) for zone, ledger in ledgers.items() for name in ledger}
+        for zone, name in self._news("heard", fresh):
+            log.info("%s: vantage %s is heard", zone, name)
+        for zone, name in self._news("silent", (self._fresh & listed) - fresh):
+            log.warning("%s: vantage %s is silent: its votes count no more", zone, name)
+        self._fresh |= fresh
 
     def astray(self, parts: Mapping[str, Mapping[str, float]], limit: float) -> None:
         """Who is outvoted on more than `limit` of the weight; `parts` by zone and vantage ("": these probes)."""
-        now = {(zone, name) for zone, found in parts.items() for name, part in found.items() if part > limit}
-        for zone, name in sorted(now - self._astray):
+        found = {(zone, name) for zone, one in parts.items() for name, part in one.items() if part > limit}
+        for zone, name in self._news("astray", found):
             who = f"vantage {name} is" if name else "these probes are"
             what = "cut off from much of the world, or not telling what they see"
             log.warning("%s: %s outvoted on %.0f %% of the weight: %s", zone, who, 100 * parts[zone][name], what)
-        self._astray = now
 
 
 def stopped(zone: str, names: Sequence[str], limit: float) -> None:

@@ -36,10 +36,14 @@ from mirrornet.model.override import Override
 from mirrornet.model.verdict import Verdict, Verdicts
 from mirrornet.model.zone import ServerSettings, ShareSettings, Zone
 from mirrornet.web.eyes import SharingStatus
+from mirrornet.web.rate import Rates
 
 log = logging.getLogger(__name__)
 TICK: Final = 1.0  # seconds between two looks at what has expired
 FIRST: Final = 3.0  # seconds that the first plan waits for what others say
+
+PLANS: Final = 10  # plans that others may cause at once: who changes its mind twice a second is not to keep us busy
+PLANS_EVERY: Final = 5.0  # seconds a plan, after these
 
 ByHand = Callable[[AllVerdicts], AllVerdicts]
 
@@ -77,7 +81,9 @@ class Sharing:
         self._theirs: tuple[Override, ...] = ()
         self._link = Link(settings.url, most_octets(world.zones), password_of(settings.password))
         self._listener = Listener(self._link, (), ())
-        self._naming = Naming(self._listener)
+        self._naming = Naming(self._listener, clock)
+        self._plans = Rates(1 / PLANS_EVERY, PLANS, 1)
+        self._waiting = False  # a plan that others cause is put off
         self._speaker: Speaker | None = None
         self._seal = Seal(settings.key, passphrase) if settings.key is not None else None
         self._lost = Trouble(
@@ -206,17 +212,17 @@ class Sharing:
         self._naming.refused()
 
     async def _look_on(self) -> None:
-        """Looks whenever somebody has fallen silent."""
+        """Looks whenever somebody has fallen silent, and where a plan had to wait."""
         before: list[list[str]] = []
         while True:
             fresh = [sorted(ledger.fresh(self._clock())) for ledger in self._listener.ledgers.values()]
-            if fresh != before:
+            if fresh != before or self._waiting:
                 before = fresh
                 self.look()
             await asyncio.sleep(TICK)
 
     def look(self) -> None:
-        """Asks for a new plan where votes would change it."""
+        """Asks for a new plan where votes would change it, and it is not too soon for one."""
         weighed = self.opinion(self._own())
         effect = {
             zone: {name: _effect(verdict) for name, verdict in mirrors.items()} for zone, mirrors in weighed.items()
@@ -226,15 +232,17 @@ class Sharing:
             self._theirs = theirs
             self.turned()
             self._changed()
-        if effect != self._effect:
-            self._effect = effect
-            self._changed()
+        if effect != self._effect or self._waiting:  # a plan may have been made of what has passed meanwhile
+            self._waiting = self._plans.wait("", self._clock()) > 0
+            if not self._waiting:
+                self._effect = effect
+                self._changed()
         parts = {
             zone: outvoted_weight(judged, _weights(self._zones[zone]))
             for zone, judged in self._judged.items()
             if zone in self._zones
         }
-        self._naming.silent(self._clock(), self.name)
+        self._naming.silent(self.name)
         self._naming.astray(parts, self.settings.limit)
 
     def _said_by_hand(self) -> tuple[Override, ...]:

@@ -32,4 +32,10 @@ Decisions
   was signed cannot be outvoted.  Others' word for it is a vote like any other, since bytes cannot be shown to third
   parties; so this is the one case in which two servers may differ until both have met the bad block.
 - 2026-11-23: a vantage's name follows from its key: servers of a zone share one zone file, and only the key differs.
+- 2026-11-23: what is said by hand outlives the statement it came with, for the server that took it may be the one that
+  burns; votes do not.
+- 2026-11-23: who listed a vantage trusts its probes, not its temper: however often it changes its mind, others together
+  cause ten plans at once and one in five seconds after these.
+- 2026-11-23: one board.  Two of them would have to be told apart when they disagree; without any, every server still
+  has its eyes.
 """

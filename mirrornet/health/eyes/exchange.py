@@ -90,7 +90,14 @@ class Listener:
         keys = {vantage.name: vantage.key for vantage in vantages}
         self.vantages = {vantage.name: vantage for vantage in vantages}
         self.ledgers = {
-            zone.name: Ledger(zone.name, keys, life(zone.health), self.ledgers.get(zone.name)) for zone in zones
+            zone.name: Ledger(
+                zone.name,
+                keys,
+                life(zone.health),
+                [mirror.name for mirror in zone.mirrors],
+                self.ledgers.get(zone.name),
+            )
+            for zone in zones
         }
         self._sizes = {zone.name: size_limit(len(zone.mirrors)) for zone in zones}
 

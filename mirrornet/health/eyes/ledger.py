@@ -16,8 +16,8 @@ a statement's age, by which whoever holds back notices could keep a dead mirror 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -55,10 +55,18 @@ class Heard:
 
 
 class Ledger:
-    """Of one zone.  `keys`: the public key of each vantage that may speak."""
+    """Of one zone.  `keys`: the public key of each vantage that may speak.  `mirrors`: of whom it may."""
 
-    def __init__(self, zone: str, keys: Mapping[str, bytes], life: float, before: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        zone: str,
+        keys: Mapping[str, bytes],
+        life: float,
+        mirrors: Collection[str],
+        before: Ledger | None = None,
+    ) -> None:
         """`before`: the ledger of the same zone until now; what those who are still listed have said stays."""
+        self._mirrors = frozenset(mirrors)
         self.zone, self.life = zone, life
         self._keys = dict(keys)
         same = () if before is None or before.zone != zone else before._keys.items() & self._keys.items()
@@ -102,7 +110,8 @@ class Ledger:
         except ValueError as error:
             self._refuse(vantage, str(error))
             return False
-        self._heard[vantage] = Heard(statement)
+        known_ones = {name: one for name, one in statement.verdicts.items() if name in self._mirrors}
+        self._heard[vantage] = Heard(replace(statement, verdicts=known_ones))  # so that nobody fills our memory
         return True
 
     def fresh(self, now: float) -> dict[str, Statement]:
