@@ -11,6 +11,7 @@ from mirrornet.model.place import Place
 from mirrornet.model.regions import Regions
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import HealthSettings, Mirror, Select, Zone
+from mirrornet.web.eyes import SharingStatus, VantageStatus
 from mirrornet.web.status import Change, PlanStatus, Snapshot, TableStatus, ZoneStatus
 
 NOW = 1_790_000_000.0
@@ -65,7 +66,7 @@ VERDICTS = {
     "sanjose": Verdict(State.SLOW, 60.0, NOW - 1200, "4.1 times its usual time to first byte", 590.0, True),
     "singapore": Verdict(State.LAGGING, 60.0, NOW - 1900, "version 41, the newest is 42", 163.0, True, lag=1900.0),
     "sydney": Verdict(State.UP, 60.0, NOW - 90_000, "", 280.0, True, share=0.25, override=DRAIN),
-    "amsterdam": replace(UP, rtt_ms=11.0),
+    "amsterdam": replace(UP, rtt_ms=11.0, certificate_until=NOW + 4 * 86_400),
     "mumbai": Verdict(State.CORRUPT, 1.0, NOW - 50, f"block ab12… is not what was signed {EVIL}", 120.0, True),
 }
 SERVED = {
@@ -103,10 +104,23 @@ SNAPSHOT = Snapshot(
             probes=77_000,
             changes=CHANGES,
             regions={"select": REGIONS},
+            expiries={"timestamp": NOW + 3 * 86_400, "root": NOW - 7200},
             asked={"tokyo": 0.3, "frankfurt": 0.45, "ashburn": 0.2495, "sanjose": 0.0005},
         ),
     ),
-    plan=PlanStatus(17, NOW - 340, 0.15, 1_200_000, 56),
+    plan=PlanStatus(17, NOW - 340, 0.15, 1_200_000, 56, ("ashburn",)),
     table=TableStatus(NOW - 40_000, 968_428, 96_068, "ab" * 32),
+    sharing=SharingStatus(
+        "rediss://board.example:6379",
+        "ns1",
+        moved={ZONE_NAME: 0.12},
+        stopped={ZONE_NAME: ("tokyo",)},
+        vantages=(
+            VantageStatus("fra1", 64500, "DE", NOW - 4, True),
+            VantageStatus("nrt1", 64501, "JP", NOW - 9, True, outvoted=("tokyo: down",)),
+            VantageStatus("syd1", 64502, "AU", NOW - 700, False),
+            VantageStatus("evil1", 0, "", 0.0, False, refused=f"signed by nobody {EVIL}"),
+        ),
+    ),
     counters={"udp": 12_345_678, "tcp": 4321, "ecs": 9_000_000, "nxdomain": 1200, "refused": 3, "servfail": 0},
 )

@@ -75,7 +75,7 @@ def test_the_page_is_whole_and_fetches_nothing_from_elsewhere() -> None:
     page = Reader(render(SNAPSHOT))
     assert page.tags.count("script") == 1 and page.tags.count("style") == 0
     assert all(re.fullmatch(r"#?[\w./-]+", source) and "//" not in source for source in page.sources)
-    assert page.text.count(EVIL) == 3  # an override's reason, a verdict's, a past change's: as text
+    assert page.text.count(EVIL) == 5  # reasons of an override, a verdict, a past change, a vantage (twice): as text
 
 
 def test_everything_of_a_mirror_is_in_the_table() -> None:
@@ -85,6 +85,8 @@ def test_everything_of_a_mirror_is_in_the_table() -> None:
         "drain by 5 % a minute, said 15 min ago by ops, until 2026-09-21 16:13:20 UTC: new disks at 14:00",
         "25 % of it", "version 41, the newest is 42", "32 min", "HTTP status 503", "3 flips", "590 ms", "45 %",
         "<0.1 %", "DE 60 %", "9 more", "nobody near", "plan generation 17, made 6 min ago",
+        "certificate ends 2026-09-25 14:13:20 UTC", "metadata ends: root 2.0 h ago, timestamp in 3.0 d",
+        "turn places awayashburn",
     ):  # fmt: skip
         assert said in text, said
 
@@ -102,9 +104,27 @@ def test_a_mirror_that_is_missing_from_some_answers_says_why() -> None:
 def test_the_alarm_is_raised_when_no_mirror_is_usable_and_before_the_first_answer() -> None:
     down = {mirror.name: Verdict(State.DOWN, 1.0) for mirror in ZONE.mirrors}
     assert "No mirror of inetboot.example is usable" in shown(verdicts=down)
-    assert 'class="alarm"' not in render(SNAPSHOT)
+    assert 'class="alarm"' not in render(replace(SNAPSHOT, sharing=None))
+    assert SNAPSHOT.plan is not None
+    over = Reader(render(replace(SNAPSHOT, plan=replace(SNAPSHOT.plan, overload=1.52)))).text
+    assert "The rest cannot carry the load: ashburn, up to 1.5 times what may be." in over
     early = Snapshot(now=1.0, started=0.0, zones=(), not_ready="the first round of probes is not over")
     assert "No answers yet: the first round of probes is not over" in Reader(render(early)).text
+
+
+def test_other_eyes_are_named_with_what_they_say() -> None:
+    text = Reader(render(SNAPSHOT)).text
+    for said in (
+        "a quorum is more than half of those heard", "This server is ns1.", "Vantage evil1 is not believed: signed",
+        "others move 12 % of the weight, 30 % at most; stopped there: tokyo.", "fra1DE", "4 s ago", "tokyo: down",
+        "12 min ago; its votes have expired", "never; not believed: signed by nobody",
+    ):  # fmt: skip
+        assert said in text, said
+    assert SNAPSHOT.sharing is not None
+    gone = replace(SNAPSHOT.sharing, trouble="connection refused", quorum=2, outvoted=("tokyo: up",), vantages=())
+    text = Reader(render(replace(SNAPSHOT, sharing=gone))).text
+    assert "goes by its own eyes: connection refused" in text and "and outvoted on tokyo: up" in text
+    assert "Other eyes" not in render(replace(SNAPSHOT, sharing=None))
 
 
 def test_a_zone_without_regions_or_places_has_a_page_too() -> None:

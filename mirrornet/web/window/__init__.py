@@ -4,6 +4,7 @@
     marks.py       a shape, a colour and a word for each state                         (pure)
     worldmap.py    the map: mirrors, names, the countries that each one serves         (pure)
     table.py       the table of mirrors                                                (pure)
+    vantages.py    other eyes: who is heard, who is outvoted                           (pure)
     page.py        the page as HTML                                                    (pure)
     sparing.py     a page that is dear to draw is given out again                     (pure)
     views.py       its routes: page, files, /explain, /events

@@ -16,7 +16,7 @@ from typing import Final
 from mirrornet import __version__
 from mirrornet.model.units import format_duration
 from mirrornet.web.status import Snapshot, ZoneStatus
-from mirrornet.web.window import marks, table, worldmap
+from mirrornet.web.window import marks, table, vantages, worldmap
 from mirrornet.web.window.words import ago
 
 _COUNTED: Final = {
@@ -48,7 +48,7 @@ def render(snapshot: Snapshot) -> str:
         f"{marks.symbols()}<header><h1>mirrornet</h1>"
         f'<p class="soft" id="head" data-live>{_plan(snapshot)}</p></header><main>'
         f'<div id="alarms" data-live role="alert">{_alarms(snapshot)}</div>{zones}'
-        f"{_explain()}{_queries()}{_server(snapshot)}</main></body></html>\n"
+        f"{_explain()}{_queries()}{vantages.render(snapshot)}{_server(snapshot)}</main></body></html>\n"
     )
 
 
@@ -74,6 +74,10 @@ def _alarms(snapshot: Snapshot) -> str:
     for status in snapshot.zones:
         if status.zone.mirrors and not status.usable and not snapshot.not_ready:
             told.append(f"No mirror of {status.zone.name} is usable: the nearest is answered all the same.")
+    if snapshot.plan is not None and snapshot.plan.overload > 1:
+        full = ", ".join(snapshot.plan.full) or "those that are left"
+        told.append(f"The rest cannot carry the load: {full}, up to {snapshot.plan.overload:.1f} times what may be.")
+    told += vantages.alarms(snapshot.sharing)
     return "".join(f'<strong class="alarm">{escape(text)}</strong>' for text in told)
 
 
@@ -85,12 +89,22 @@ def _zone(number: int, snapshot: Snapshot, status: ZoneStatus) -> str:
     drawn = worldmap.render(number, status, select) if zone.mirrors else ""
     return (
         f'<section aria-labelledby="zone-{number}"><h2 id="zone-{number}">{escape(zone.name)}</h2>'
-        f'<p class="soft">{names}</p>'
+        f'<p class="soft" id="names-{number}" data-live>{names}{_expiries(snapshot, status)}</p>'
         f'<div id="map-{number}" data-live>{drawn}{_legend(status)}</div>'
         f'<div id="table-{number}" data-live class="wide" tabindex="0" role="region" '
         f'aria-label="Mirrors of {escape(zone.name)}">'
         f"{table.render(number, snapshot, status, select, tints)}</div></section>"
     )
+
+
+def _expiries(snapshot: Snapshot, status: ZoneStatus) -> str:
+    """When the repository's metadata ends, the first first."""
+    told = [f"{role} {_left(snapshot, at)}" for role, at in sorted(status.expiries.items(), key=lambda one: one[1])]
+    return f"; metadata ends: {escape(', '.join(told))}" if told else ""
+
+
+def _left(snapshot: Snapshot, at: float) -> str:
+    return f"in {ago(at, snapshot.now)}" if at > snapshot.now else f"{ago(snapshot.now, at)} ago"
 
 
 def _legend(status: ZoneStatus) -> str:
@@ -129,6 +143,8 @@ def _server(snapshot: Snapshot) -> str:
         rows.append(("Plan", f"generation {plan.generation}, {ago(snapshot.now, plan.made)} old"))
         made = f"{format_duration(plan.build_seconds)}: {plan.ranges:,} ranges, {plan.classes:,} different answers"
         rows.append(("Made in", made))
+        if plan.full:
+            rows.append(("Full, so they turn places away", ", ".join(plan.full)))
     if snapshot.table is not None:
         age, ranges = ago(snapshot.now, snapshot.table.created), snapshot.table.ranges
         rows.append(("world.table", f"{age} old, {ranges:,} ranges"))

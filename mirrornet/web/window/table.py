@@ -32,6 +32,7 @@ _HEADS: Final = (
     ("Serves", ""),
     ("Last changes", ""),
 )
+_SOON: Final = 14 * 86_400.0  # seconds before its end from which a certificate is told
 _SERVED: Final = 6  # countries shown at once
 _SERVED_FEW: Final = 60  # of them named where one asks for more
 
@@ -105,6 +106,8 @@ def _state(snapshot: Snapshot, mirror: Mirror, verdict: Verdict) -> str:
         said = reasons.pop(0) if verdict.reason.startswith(verdict.override.action) else ""
         parts.append(f'<span class="under override">{_override(snapshot, verdict.override, said)}</span>')
     parts += [f'<span class="under">{escape(reason)}</span>' for reason in reasons]
+    if verdict.certificate_until is not None and verdict.certificate_until - snapshot.now < _SOON:
+        parts.append(f'<span class="under poor">certificate ends {moment(verdict.certificate_until)}</span>')
     for who, reason in verdict.barred.items():
         parts.append(f'<span class="under">out of reach for {escape(who)}: {escape(reason)}</span>')
     return "".join(parts)

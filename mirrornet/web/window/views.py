@@ -30,6 +30,7 @@ from mirrornet.web.rate import Rates
 from mirrornet.web.status import Snapshot
 from mirrornet.web.window.page import render
 from mirrornet.web.window.sparing import Spared
+from mirrornet.web.window.vantages import alarms
 from mirrornet.web.window.worldmap import point
 
 _log = logging.getLogger(__name__)
@@ -178,7 +179,8 @@ class Views:
             ]
             served = [{name: one.shares for name, one in zone.regions.items()} for zone in shot.zones]
             self._looked = now
-            self._seen = repr((shot.not_ready, plan, states, served)), [one.zone.name for one in shot.zones]
+            said = alarms(shot.sharing)
+            self._seen = repr((shot.not_ready, plan, states, served, said)), [one.zone.name for one in shot.zones]
         return self._seen
 
     def _told(self, seen: Seen) -> dict[str, Any]:
