@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from board import Board
 
+from mirrornet.app.server.joining import join
+from mirrornet.app.server.overriding import Overriding
+from mirrornet.app.server.probing import AllVerdicts, Probing
 from mirrornet.app.server.sharing import Sharing
 from mirrornet.app.server.world import World
 from mirrornet.health.eyes.exchange import Speaker
@@ -270,6 +273,66 @@ async def test_what_is_said_by_hand_travels_from_servers_only(scene: Scene, expe
     for name in ("ns1", "ns2"):
         await scene.servers[name].turn()
     assert scene.servers["ns2"].theirs() == ()
+
+
+async def test_an_override_from_the_future_is_not_the_last_word(scene: Scene) -> None:
+    late = Override("zone.test", "m1", Action.FORCE_DOWN, scene.clock() + 10, None, "mallory", "for ever")
+    scene.servers["ns1"].ours = lambda: (late,)
+    for name in ("ns1", "ns2"):
+        await scene.servers[name].turn()
+    assert scene.servers["ns2"].theirs() == ()
+
+
+class Watched(Probing):
+    """Probing that sees what the test says."""
+
+    def __init__(self, state: Path, seen: dict[str, Verdict]) -> None:
+        super().__init__(state, lambda: None)
+        self.seen = seen
+
+    def own(self) -> AllVerdicts:
+        return {"zone.test": self.seen}
+
+
+async def test_an_operators_word_on_one_server_holds_on_all_and_can_be_taken_back_on_any(
+    scene: Scene, tmp_path: Path, expected_warnings: list[str]
+) -> None:
+    """As `mirrornet force-down` and `auto` order it, with everything wired as in `serve`."""
+    expected_warnings += ["others would move more than 30 %", "is out by hand"]
+    servers = {}
+    for name in ("ns1", "ns2"):
+        state = tmp_path / f"state-{name}"
+        state.mkdir()
+        share = ShareSettings(scene.board.url, key=scene.seals[name])
+        world = World((replace(scene.zone, server=ServerSettings(share=share, vantages=scene.vantages)),), None, {})
+        probing = Watched(state, scene.world())
+        overriding = Overriding(state, lambda world=world: world.zones, probing.own, lambda: None)
+        probing.opinions.append(overriding.opinion)
+        sharing = join("", None, world, probing, overriding, lambda: None)
+        assert sharing is not None and sharing.name == name
+        servers[name] = (probing, overriding, sharing)
+
+    async def order(name: str, action: str, *mirrors: str) -> None:
+        await servers[name][1].take({"action": action, "mirrors": list(mirrors)}, "alice")
+        for one in ("ns1", "ns2", "ns1", "ns2"):
+            await servers[one][2].turn()
+
+    def states(name: str) -> str:
+        return "".join(one.state.value[-1] for one in servers[name][0].verdicts()["zone.test"].values())
+
+    try:
+        await order("ns1", "force-down", "m2")
+        assert (states("ns1"), states("ns2")) == ("pnpp", "pnpp")
+        verdict = servers["ns2"][0].verdicts()["zone.test"]["m2"]
+        assert verdict.state is State.FORCED_DOWN and "by alice of ns1" in verdict.reason
+        await order("ns2", "auto", "m2")
+        assert (states("ns1"), states("ns2")) == ("pppp", "pppp")
+        await order("ns1", "force-down", "m1", "m2", "m3")  # here all of it; from elsewhere 30 % at most
+        assert (states("ns1"), states("ns2")) == ("nnnp", "nppp")
+        assert servers["ns2"][2].status().stopped == {"zone.test": ("m2", "m3")}
+    finally:
+        for _, _, sharing in servers.values():
+            await sharing.close()
 
 
 async def test_a_server_that_only_listens_and_one_with_a_strangers_key(scene: Scene, seals: dict[str, Path]) -> None:

@@ -27,6 +27,7 @@ from mirrornet.app.server.trouble import Trouble
 from mirrornet.app.server.world import World
 from mirrornet.health.eyes.bounds import bound
 from mirrornet.health.eyes.exchange import EVERY, PAUSE, Listener, Speaker, most_octets
+from mirrornet.health.eyes.ledger import SKEW
 from mirrornet.health.eyes.places import barred, outvoted_weight
 from mirrornet.health.eyes.quorum import Heeded, Judged, judge
 from mirrornet.image.small import KEY_LIMIT, read_small
@@ -252,7 +253,9 @@ class Sharing:
             for name in sorted(ledger):
                 statement = ledger.heard(name).statement
                 if statement and self._listener.vantages[name].overrides and name != self.name:
-                    found += [replace(override, origin=name) for override in statement.overrides]
+                    # One from the future would be the newest word for ever.
+                    told = [one for one in statement.overrides if one.at <= statement.at + SKEW]
+                    found += [replace(override, origin=name) for override in told]
         return tuple(found)
 
     def status(self) -> SharingStatus:
