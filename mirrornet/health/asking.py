@@ -28,6 +28,7 @@ from mirrornet.health.overrides import described
 from mirrornet.model.errors import InputError
 from mirrornet.model.names import suggest
 from mirrornet.model.override import (
+    AHEAD,
     LATEST,
     LONGEST_NAME,
     LONGEST_WHY,
@@ -147,14 +148,15 @@ def change(
     before = in_force([*ours.values(), *others], now)
     newest: dict[tuple[str, str], float] = {}
     for one in (*ours.values(), *others):
-        newest[one.key] = max(one.at, newest.get(one.key, 0.0))
+        if one.at <= now + AHEAD:
+            newest[one.key] = max(one.at, newest.get(one.key, 0.0))
     held, lines = dict(ours), []
     shared = {one.key for one in others}
     found = _found(asked, mirrors, ours)
     for key in found:
         at = min(max(now, newest.get(key, 0.0) + MARGIN), LATEST)
         if asked.action is not Action.AUTO:
-            until = None if asked.seconds is None else at + asked.seconds
+            until = None if asked.seconds is None else now + asked.seconds
             held[key] = Override(*key, asked.action, at, until, author, asked.why, asked.rate)
             lines.append(f"{key[0]}: {key[1]}: {described(held[key])}")
             continue

@@ -17,6 +17,7 @@ LONGEST_NAME: Final = 255  # characters of a zone's name, a mirror's, an author'
 SLOWEST, FASTEST = 0.01, 6000.0  # percent a minute of a drain: in a week, in a second
 LATEST: Final = 2.0**37  # Unix time, in the year 6325: calendars end at 9999
 MARGIN: Final = 0.001  # seconds by which a new word is newer than the one it replaces, whatever the clocks say
+AHEAD: Final = 60.0  # seconds by which another server's clock may be ahead
 
 
 class Action(StrEnum):
@@ -77,7 +78,7 @@ def recalled(document: object) -> Override:
         raise ValueError("action: there are " + ", ".join(Action))
     number("at", document["at"], 0, LATEST)
     if document["until"] is not None:
-        number("until", document["until"], document["at"], LATEST)
+        number("until", document["until"], 0, LATEST)  # before `at` too: clocks differ
     speed("rate", document["rate"])
     return Override(**{**document, "action": Action(document["action"])})
 
@@ -123,6 +124,9 @@ def _age(override: Override) -> tuple[float, str, str]:
 
 
 def in_force(overrides: Iterable[Override], now: float) -> dict[tuple[str, str], Override]:
-    """What holds at `now`: the newest word of each mirror, where it has not expired and is not `auto`."""
-    newest = merged(overrides)
+    """What holds at `now`: the newest word of each mirror, where it has not expired and is not `auto`.
+
+    What another server says from the future counts for nothing: nobody could say anything newer.
+    """
+    newest = merged(one for one in overrides if not one.origin or one.at <= now + AHEAD)
     return {k: one for k, one in newest.items() if one.action is not Action.AUTO and one.holds(now)}

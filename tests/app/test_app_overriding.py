@@ -138,7 +138,7 @@ async def test_auto_outlives_what_others_still_say(tmp_path: Path) -> None:
     assert server.seen() == (State.UP, 1.0)
     (kept,) = Server(tmp_path).overriding.ours.values()
     assert kept.action is Action.AUTO and kept.at > theirs.at
-    theirs = replace(theirs, at=NOW + 60)
+    theirs = replace(theirs, at=NOW + 59)
     assert server.seen() == (State.FORCED_DOWN, 0.0)  # a newer word
 
 
