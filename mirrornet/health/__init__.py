@@ -40,7 +40,8 @@ Decisions
 - 2026-11-23: what stands against a return (flaps, a lie) is a level of its own in the table, the gate, and not a longer
   `up`: how long it takes can be said at once, so TTLs need not be short meanwhile.
 - 2026-11-23: damping is on by default, with a half-life of 90 intervals: what is short order depends on how often one
-  looks.  It costs a mirror its place from the fourth outage on, and where nobody else is usable it is lifted.
+  looks.  It costs a mirror its place from the fourth outage on, but nobody is held while less than half of the weight
+  is in use: our own uplink may be what flaps, and clients need mirrors to fall back on.
 - 2026-11-23: a mirror that comes back gets its full weight at once (`ramp: 0s`): caches bring its users back over a TTL
   anyway.  Who has slow disks or cold caches may let it grow.
 - 2026-11-23: slow is measured against the mirror's own past, not against others: they are elsewhere.  It ranks lower

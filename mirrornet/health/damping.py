@@ -10,7 +10,8 @@ hour, and no history costs more than three quarters of one.
 RFC 2439's defaults hold a route from the third flap on; RFC 7196 found that too strict and asks for a limit of six.
 Ours is between: a probe is our own, so nothing multiplies a flap on its way to us, as path hunting does in BGP.
 
-A held mirror is better than none: where nobody else is usable, holding is lifted (state.verdicts).
+Holding a mirror must not cost more than its flips do: while less than half of a zone's weight is in use, nobody is
+held (`short` in state.step).
 
 Rejected: a longer `up` after each flip.  It forgets in steps what should fade, and its end cannot be told in advance.
 """

@@ -27,7 +27,7 @@ from mirrornet.health.learning import Learning, images_of, read_root
 from mirrornet.health.ordering import disguised, order, select_urls
 from mirrornet.health.outcome import Kind, Outcome, Seen, together
 from mirrornet.health.probe import addresses, probe
-from mirrornet.health.state import CERTIFICATE, Track, lifted, owes, pardoned, step, verdict, verdicts
+from mirrornet.health.state import CERTIFICATE, Track, owes, pardoned, step, verdict, verdicts
 from mirrornet.health.table import Level
 from mirrornet.model.address import Address
 from mirrornet.model.errors import PeerError
@@ -236,21 +236,26 @@ class Monitor:
         return pace.judge(outcome, self._tracks[mirror.name].pace, grown, self._settings.timeout)
 
     def _apply(self, mirror: Mirror, outcome: Outcome, quiet: bool = False) -> None:
-        before, was_lifted = self._tracks[mirror.name], lifted(self._tracks.values())
-        after = self._tracks[mirror.name] = step(before, outcome, self._settings)
+        before = self._tracks[mirror.name]
+        after = self._tracks[mirror.name] = step(before, outcome, self._settings, self._short())
         if after.state is not before.state:
             self._tell(mirror, before, after)
         elif after.meter.level is Level.GATE is not before.meter.level:
             _log.info("%s: mirror %s is still %s: %s", self.zone.name, mirror.name, after.state, after.reason)
         self._tell_of_certificate(mirror, after)
         old, new = verdict(before, self._settings), verdict(after, self._settings)
-        if quiet or (_effect(old) == _effect(new) and was_lifted is lifted(self._tracks.values())):
+        if quiet or _effect(old) == _effect(new):
             return
         if old.usable and not new.usable:
             self._tell_if_all_are_down()
         if old.state is not new.state:
             self._keep()
         self._on_change()
+
+    def _short(self) -> bool:
+        """Whether less than half of the zone's weight is in use."""
+        used = sum(m.weight for m in self.zone.mirrors if self._tracks[m.name].meter.level is Level.IN)
+        return 2 * used < sum(mirror.weight for mirror in self.zone.mirrors)
 
     def _tell(self, mirror: Mirror, before: Track, after: Track) -> None:
         level = logging.INFO if verdict(after, self._settings).usable else logging.WARNING

@@ -8,12 +8,12 @@ The published TTL is a promise.  From this moment on, `remaining` probes would h
 flip, the first of which may end right now and each further one an interval later, hence interval x (remaining - 1).
 The schedule keeps its half of the bargain: outcomes of one mirror are never less than an interval apart.  Corrupt is
 outside the promise, because nobody should be sent to a liar for the sake of a TTL; so is a publisher's mirror that
-falls back behind what it showed before, and so is pace, which takes nobody out.  A mirror that turns stale by the clock
-is inside it (`until`), and so is one that is held at the gate.
+falls back behind what it showed before, a held one that is needed (`short`), and pace, which takes nobody out.  A
+mirror that turns stale by the clock is inside it (`until`), and so is one that is held at the gate.
 
-The promise has a floor of one second, below which a TTL only makes load.  And it is shortened by up to a tenth, another
-share for each mirror (`early`): when a verdict has flipped, all resolvers have answers of the same age, and would come
-back for all answer classes in the same second ever after.
+The promise has a floor of one second, below which a TTL only makes load.  And from APART on it is shortened by up to a
+tenth, another share for each mirror (`early`): when a verdict has flipped, all resolvers have answers of the same age,
+and would come back for all answer classes in the same second ever after.
 
 A liar comes back by hand (`pardoned`), or after a full audit: AUDIT blocks in all, or as many as are known, whole.
 Where n blocks drawn by chance are whole, fewer than 3 in n are bad with 95 % certainty (the rule of three).
@@ -111,12 +111,15 @@ class Track:
         return max(0, self.audit - self.audited) if self.state is State.CORRUPT else 0
 
 
-def step(track: Track, outcome: Outcome, settings: HealthSettings) -> Track:
-    """The track after one more probe.  Pure; `outcome.at` is the only time there is."""
+def step(track: Track, outcome: Outcome, settings: HealthSettings, short: bool = False) -> Track:
+    """The track after one more probe.  Pure; `outcome.at` is the only time there is.
+
+    `short`: less than half of the zone's weight is in use, so nobody is held for flapping.
+    """
     evidence = EVIDENCE[outcome.kind]
     good = evidence is Evidence.GOOD
     track = _audited(track, outcome)
-    meter, flaps = _damped(track.meter, track.flaps, evidence, outcome.at, settings, unproven=track.owing > 0)
+    meter, flaps = _damped(track.meter, track.flaps, evidence, outcome.at, settings, short, unproven=track.owing > 0)
     was_usable, usable = track.meter.level is Level.IN, meter.level is Level.IN
     quick, paced = track.quick, track.pace
     if outcome.slow is not None and outcome.rtt_ms is not None:
@@ -134,7 +137,7 @@ def step(track: Track, outcome: Outcome, settings: HealthSettings) -> Track:
         state=state,
         meter=meter,
         flaps=flaps,
-        families=_families(track, outcome, settings),
+        families=_families(track, outcome, settings, short),
         select=_asked(track.select, outcome.serves_select, settings),
         images=_images(track, outcome, settings),
         quick=quick,
@@ -176,11 +179,17 @@ def pardoned(track: Track) -> Track:
 
 
 def _damped(
-    meter: Meter, flaps: Flaps, evidence: Evidence, now: float, settings: HealthSettings, unproven: bool = False
+    meter: Meter,
+    flaps: Flaps,
+    evidence: Evidence,
+    now: float,
+    settings: HealthSettings,
+    short: bool,
+    unproven: bool = False,
 ) -> tuple[Meter, Flaps]:
     """One more probe of a question whose flips cost something.  `unproven`: more than flaps stands against a return."""
     flaps = damping.faded(flaps, now, settings.damping)
-    after = tick(meter, evidence, settings, barred=flaps.held or unproven)
+    after = tick(meter, evidence, settings, barred=(flaps.held and not short) or unproven)
     if meter.level is Level.IN and after.level is Level.OUT and settings.damping > 0:
         flaps = damping.struck(flaps)
     return after, flaps
@@ -196,13 +205,13 @@ def _audited(track: Track, outcome: Outcome) -> Track:
     return track
 
 
-def _families(track: Track, outcome: Outcome, settings: HealthSettings) -> dict[Family, Reach]:
+def _families(track: Track, outcome: Outcome, settings: HealthSettings, short: bool) -> dict[Family, Reach]:
     families = dict(track.families)
     # A family that is seen for the first time of a mirror that was not was taken as good until now.
     new = Reach() if track.meter.level is Level.UNKNOWN else Reach(Meter(Level.IN))
     for family, heard in outcome.families.items():
         reach, evidence = families.get(family, new), EVIDENCE[heard.kind]
-        meter, flaps = _damped(reach.meter, reach.flaps, evidence, outcome.at, settings)
+        meter, flaps = _damped(reach.meter, reach.flaps, evidence, outcome.at, settings, short)
         families[family] = Reach(meter, flaps, reach.reason if evidence is Evidence.GOOD else heard.reason)
     return families
 
@@ -311,25 +320,8 @@ def verdict(track: Track, settings: HealthSettings, early: float = 0.0) -> Verdi
 
 
 def verdicts(tracks: Mapping[str, Track], settings: HealthSettings) -> dict[str, Verdict]:
-    """All mirrors of a zone, by name.  Where none is usable, those that are only held for flapping are."""
-    found = {name: verdict(track, settings, schedule.phase(name)) for name, track in tracks.items()}
-    if not lifted(tracks.values()):
-        return found
-    for name, track in tracks.items():
-        if _only_held(track):
-            why = f"{track.reason}; used, for no other mirror is usable"
-            found[name] = replace(found[name], state=State.UP, promise=FLOOR, reason=why)
-    return found
-
-
-def lifted(tracks: Iterable[Track]) -> bool:
-    """Whether holding is lifted: nobody is usable, and somebody would be."""
-    every = list(tracks)
-    return not any(track.meter.level is Level.IN for track in every) and any(_only_held(track) for track in every)
-
-
-def _only_held(track: Track) -> bool:
-    return track.meter.level is Level.GATE and track.state is not State.CORRUPT
+    """All mirrors of a zone, by name."""
+    return {name: verdict(track, settings, schedule.phase(name)) for name, track in tracks.items()}
 
 
 def _sure(track: Track, meter: Meter, flaps: Flaps, settings: HealthSettings, owing: int = 0) -> float:

@@ -197,17 +197,17 @@ def test_a_family_that_flaps_is_held_alone() -> None:
     assert "good again, and held since it goes up and down" in seen.reason
 
 
-def test_a_held_mirror_is_better_than_none() -> None:
-    held, down, good = run("+++", track=flapping(4), start=2000), run("+---"), run("+")
-    alone = verdicts({"held": held, "down": down}, STANDARD)
-    assert (alone["held"].state, alone["held"].promise, alone["down"].state) == (State.UP, 1, State.DOWN)
-    assert alone["held"].reason.endswith("used, for no other mirror is usable")
-    assert verdicts({"held": held, "good": good}, STANDARD)["held"].state is State.DOWN
-    liar = step(run("+c+++"), Outcome(Kind.CORRUPT, 2000, "bad", audit=300), STANDARD)
-    for at in (2010, 2020, 2030):
-        liar = step(liar, Outcome(Kind.OK, at, whole=8, audit=300), STANDARD)
-    assert liar.meter.level is Level.GATE
-    assert not verdicts({"liar": liar}, STANDARD)["liar"].usable
+def test_nobody_is_held_while_mirrors_are_short_but_liars_are() -> None:
+    held = run("+++", track=flapping(4), start=2000)
+    good = Outcome(Kind.OK, held.at + 10, families={4: OK_4}, whole=8, audit=300)
+    assert step(held, good, STANDARD).state is State.DOWN
+    back = step(held, good, STANDARD, short=True)
+    assert (back.state, verdict(back, STANDARD).promise) == (State.UP, 20)
+    assert run("+++", track=back, start=2100).state is State.UP  # who is in stays in
+    liar = step(held, Outcome(Kind.CORRUPT, 2100, "bad", audit=300), STANDARD)
+    for _ in range(5):
+        liar = step(liar, good, STANDARD, short=True)
+    assert (liar.meter.level, liar.state) == (Level.GATE, State.CORRUPT)
 
 
 def test_a_liar_shows_a_full_audit_before_it_is_back() -> None:

@@ -68,6 +68,25 @@ async def test_it_dies_and_comes_back(network: Network, watch: Watch) -> None:
     assert monitor.tracks()["paris"].flips == 2
 
 
+async def test_who_flaps_is_held_while_others_are_enough(network: Network, expected_warnings: list[str]) -> None:
+    expected_warnings += [": mirror ", "no mirror is usable"]
+    monitor = Monitor(network.zone(), network.state)
+    await monitor.first_round()
+    begun = time.time()
+
+    def look(number: int, letters: str) -> None:
+        for letter in letters:
+            kind = Kind.OK if letter == "+" else Kind.FAILED
+            monitor._apply(monitor.zone.mirrors[number], Outcome(kind, begun, "no answer"))
+
+    look(0, "--++" * 3 + "--+++++")
+    assert monitor.verdicts()["tokyo"].state is State.DOWN
+    assert "since it goes up and down" in monitor.verdicts()["tokyo"].reason
+    look(1, "--")
+    look(0, "+")
+    assert monitor.verdicts()["tokyo"].state is State.UP  # one of three is not enough
+
+
 async def test_it_lies_and_is_out_until_its_blocks_are_whole_again(network: Network, watch: Watch) -> None:
     monitor = await watch(network.zone())
     liar = network.sites[2]
