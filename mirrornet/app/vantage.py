@@ -135,7 +135,7 @@ class Lookout:
             try:
                 for zone in self.zones:
                     if zone.name in own:
-                        await self._speaker.speak(zone, own[zone.name])
+                        await self._speaker.speak(zone, own[zone.name], (), self.probing.sees(zone.name))
             except MirrornetError as error:
                 self._lost.met(error)
                 pause = min(PAUSE, pause * 2)

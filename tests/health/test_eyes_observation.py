@@ -37,7 +37,7 @@ FULL = Verdict(
     lag=60.0,
 )
 DRAIN = Override("zone.test", "tokyo", Action.DRAIN, 1000.0, 2000.0, "alice", "new disks", 10.0)
-SAID = Statement("zone.test", "fra1", 1_000_000, 1000.25, {"tokyo": PLAIN, "paris": FULL}, (DRAIN,))
+SAID = Statement("zone.test", "fra1", 1_000_000, 1000.25, {"tokyo": PLAIN, "paris": FULL}, (DRAIN,), frozenset({4}))
 
 
 def toy_sign(message: bytes) -> bytes:
@@ -103,7 +103,12 @@ def test_no_statement_can_stand_in_anothers_place(zone: str, vantage: str, seque
         believed(moved + b"\n" + body)
 
 
-GOOD = {"at": 1000.25, "mirrors": {"tokyo": {"promise": 20.0, "since": 1000.0, "state": "up"}}, "overrides": []}
+GOOD = {
+    "at": 1000.25,
+    "mirrors": {"tokyo": {"promise": 20.0, "since": 1000.0, "state": "up"}},
+    "overrides": [],
+    "sees": [4, 6],
+}
 
 
 def entry(**changes: object) -> dict[str, object]:
@@ -116,15 +121,17 @@ def test_a_good_key_makes_nobody_honest() -> None:
         b"",
         b"null",
         b"[" * 100_000,
-        b'{"at":NaN,"mirrors":{},"overrides":[]}',
-        b'{"at":1000.25,"at":1000.25,"mirrors":{},"overrides":[]}',
-        b'{"at":1000.250,"mirrors":{},"overrides":[]}',
-        b'{"at":1' + b"0" * 5000 + b',"mirrors":{},"overrides":[]}',
+        b'{"at":NaN,"mirrors":{},"overrides":[],"sees":[4,6]}',
+        b'{"at":1000.25,"at":1000.25,"mirrors":{},"overrides":[],"sees":[4,6]}',
+        b'{"at":1000.250,"mirrors":{},"overrides":[],"sees":[4,6]}',
+        b'{"at":1' + b"0" * 5000 + b',"mirrors":{},"overrides":[],"sees":[4,6]}',
         json.dumps(GOOD).encode(),  # with blanks
         {**GOOD, "at": True},
         {**GOOD, "at": -1.0},
         {**GOOD, "at": 1e300},
         {**GOOD, "more": 1},
+        {**GOOD, "sees": [6, 4]},
+        {**GOOD, "sees": "46"},
         {"at": 1.0},
         {**GOOD, "mirrors": []},
         {**GOOD, "mirrors": {"../tokyo": {}}},

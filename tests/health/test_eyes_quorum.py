@@ -13,6 +13,7 @@ from mirrornet.health.eyes.bounds import bound, effect
 from mirrornet.health.eyes.observation import Statement
 from mirrornet.health.eyes.places import barred, outvoted_weight
 from mirrornet.health.eyes.quorum import Heeded, Judged, judge, needed
+from mirrornet.model.address import Family
 from mirrornet.model.verdict import State, Verdict, Verdicts
 from mirrornet.model.zone import Vantage
 
@@ -118,6 +119,27 @@ def test_what_a_plan_goes_by_is_voted_on_among_those_who_reach_it() -> None:
     assert judged(none_known, v=none_known, w=half).verdict.holds is None
     mute = replace(UP, families=frozenset())
     assert judged(mute, v=mute).verdict.families is None  # usable over no family at all is nonsense
+
+
+def test_who_has_no_ipv6_says_nothing_of_it() -> None:
+    mute = replace(UP, families=frozenset({4}))
+
+    def families(own: Verdict, **others: frozenset[Family]) -> frozenset[Family] | None:
+        statements = {name: Statement("z", name, 1, NOW, {"tokyo": UP}, (), sees) for name, sees in others.items()}
+        return judge(Heeded({"tokyo": own}, statements, NOW, LIFE))["tokyo"].verdict.families
+
+    assert families(mute, a=frozenset({4}), b=frozenset({4})) == {4}
+    assert families(mute, a=frozenset({4, 6}), b=frozenset({4})) is None
+    assert families(UP, a=frozenset({4}), b=frozenset({4})) is None
+
+
+def test_who_sees_nothing_of_its_families_has_no_vote_on_a_mirror() -> None:
+    blind = {name: Statement("z", name, 1, NOW, {"six": DOWN}, (), frozenset({4})) for name in ("a", "b", "c")}
+    both = frozenset({4, 6})
+    found = judge(Heeded({"six": UP}, blind, NOW, LIFE, None, "", both, {"six": frozenset({6})}))["six"]
+    assert (found.verdict.state, len(found.votes)) == (State.UP, 1)
+    found = judge(Heeded({"six": UP}, blind, NOW, LIFE, None, "", both, {"six": both}))["six"]
+    assert (found.verdict.state, len(found.votes)) == (State.DOWN, 4)
 
 
 STATES = st.sampled_from([State.UP, State.LAGGING, State.SLOW, State.DOWN, State.STALE, State.CORRUPT])

@@ -49,7 +49,7 @@ def join(
         now = time.time()
         return apply(verdicts, in_force(overriding.ours.values(), now), now)
 
-    sharing.by_hand, sharing.turned = by_hand, overriding.turned
+    sharing.by_hand, sharing.turned, sharing.sees = by_hand, overriding.turned, probing.sees
     sharing.ours = lambda: tuple(overriding.ours.values())
     overriding.others = sharing.theirs
     probing.opinions.insert(0, sharing.opinion)

@@ -13,7 +13,9 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from mirrornet.health.eyes.exchange import families_seen
 from mirrornet.health.monitor import LIMIT, Monitor
+from mirrornet.model.address import Family
 from mirrornet.model.verdict import Verdicts
 from mirrornet.model.zone import Zone
 
@@ -36,6 +38,11 @@ class Probing:
     def own(self) -> AllVerdicts:
         """What these probes alone say."""
         return {name: monitor.verdicts() for name, monitor in self.monitors.items()}
+
+    def sees(self, zone: str) -> frozenset[Family]:
+        """The address families over which any mirror of `zone` was ever reached from here; both, if none is known."""
+        monitor = self.monitors.get(zone)
+        return families_seen(monitor.tracks().values() if monitor else ())
 
     def verdicts(self) -> AllVerdicts:
         """What is answered by: own probes, and then whoever else has a say."""

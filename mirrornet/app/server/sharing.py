@@ -28,10 +28,12 @@ from mirrornet.app.server.world import World
 from mirrornet.health.eyes.bounds import bound
 from mirrornet.health.eyes.exchange import EVERY, PAUSE, Listener, Speaker, most_octets
 from mirrornet.health.eyes.ledger import SKEW
+from mirrornet.health.eyes.observation import BOTH
 from mirrornet.health.eyes.places import barred, outvoted_weight
 from mirrornet.health.eyes.quorum import Heeded, Judged, judge
 from mirrornet.image.small import KEY_LIMIT, read_small
 from mirrornet.image.trust.seal import Seal, public_text
+from mirrornet.model.address import Family
 from mirrornet.model.errors import InputError, LocalError, PeerError
 from mirrornet.model.override import Override
 from mirrornet.model.verdict import Verdict, Verdicts
@@ -54,6 +56,7 @@ class Sharing:
 
     `own`: verdicts by own probes alone; `changed` asks for a new plan.  `by_hand`: what is said by hand on this server,
     applied to verdicts; `ours`: what of it the others are told; `turned`: to be called when theirs has changed.
+    `sees`: the families over which this server sees anything of a zone.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Sharing:
         self.by_hand: ByHand = lambda verdicts: verdicts
         self.ours: Callable[[], Sequence[Override]] = tuple
         self.turned: Callable[[], None] = lambda: None
+        self.sees: Callable[[str], frozenset[Family]] = lambda zone: BOTH
         self._own, self._changed, self._clock = own, changed, clock
         self._zones: dict[str, Zone] = {}
         self._judged: dict[str, dict[str, Judged]] = {}
@@ -133,7 +137,9 @@ class Sharing:
     def _weighed(self, zone: Zone, own: Verdicts, now: float) -> Verdicts:
         ledger = self._listener.ledgers[zone.name]
         statements = ledger.fresh(now)
-        judged = judge(Heeded(own, statements, now, ledger.life, self.settings.quorum, self.name))
+        there = {one.name: frozenset(address.version for address in one.addresses) for one in zone.mirrors}
+        sees, quorum = self.sees(zone.name), self.settings.quorum
+        judged = judge(Heeded(own, statements, now, ledger.life, quorum, self.name, sees, there))
         self._judged[zone.name] = judged
         kept_away = barred(judged, self._listener.vantages, _weights(zone), self.settings.limit, self.name)
         return {
@@ -207,7 +213,7 @@ class Sharing:
             for name, zone in self._zones.items():
                 if name in own:
                     ours = [override for override in self.ours() if override.zone == name]
-                    await self._speaker.speak(zone, own[name], ours)
+                    await self._speaker.speak(zone, own[name], ours, self.sees(name))
         if await self._listener.listen(self._clock):
             self.look()
         self._naming.refused()

@@ -9,13 +9,16 @@ call says, or reads, what is true then.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mirrornet.health.eyes.ledger import Ledger, beat, life
-from mirrornet.health.eyes.observation import CONTEXT, HEAD_LIMIT, Statement, encode, key_of, size_limit
+from mirrornet.health.eyes.observation import BOTH, CONTEXT, HEAD_LIMIT, Statement, encode, key_of, size_limit
+from mirrornet.health.state import Track
+from mirrornet.health.table import Level
 from mirrornet.image.trust.seal import Seal
+from mirrornet.model.address import Family
 from mirrornet.model.override import Override
 from mirrornet.model.verdict import Verdict, Verdicts
 from mirrornet.model.zone import Vantage, Zone
@@ -43,30 +46,32 @@ class Speaker:
         self._link, self._seal, self._clock = link, seal, clock
         self._said: dict[str, _Said] = {}
 
-    def due(self, zone: Zone, verdicts: Verdicts, overrides: Sequence[Override]) -> bool:
-        """Whether there is something to say: news, or the time to repeat oneself."""
-        said = self._said.get(zone.name)
-        if said is None or said.effect != _effect(verdicts, overrides):
-            return True
-        return not 0 <= self._clock() - said.at < beat(zone.health)
+    async def speak(
+        self,
+        zone: Zone,
+        verdicts: Verdicts,
+        overrides: Sequence[Override] = (),
+        sees: frozenset[Family] = BOTH,
+    ) -> bool:
+        """Says it, if there is something to say: news, or the time to repeat oneself; whether there was.
 
-    async def speak(self, zone: Zone, verdicts: Verdicts, overrides: Sequence[Override] = ()) -> bool:
-        """Says it, if it is due; whether it was.  Raises PeerError."""
-        if not self.due(zone, verdicts, overrides):
+        Raises PeerError.
+        """
+        now, said, effect = self._clock(), self._said.get(zone.name), _effect(verdicts, overrides, sees)
+        if said is not None and said.effect == effect and 0 <= now - said.at < beat(zone.health):
             return False
-        now, said = self._clock(), self._said.get(zone.name)
         sequence = max(int(now * 1000), said.sequence + 1 if said else 1)
         room = size_limit(len(zone.mirrors))
         told, data = list(overrides), b""
         while True:
-            statement = Statement(zone.name, self.name, sequence, now, verdicts, tuple(told))
+            statement = Statement(zone.name, self.name, sequence, now, verdicts, tuple(told), sees)
             data = encode(statement, lambda message: self._seal.sign(CONTEXT, message))
             if len(data) <= room or not told:
                 break
             del told[len(told) // 2 :]
         if len(data) > room:
             _log.error("%s: %d octets are too many to share: %d at most", zone.name, len(data), room)
-        self._said[zone.name] = _Said(now, sequence, _effect(verdicts, overrides))
+        self._said[zone.name] = _Said(now, sequence, effect)
         try:
             await self._link.write(key_of(zone.name, self.name), data, life(zone.health))
         except BaseException:
@@ -120,9 +125,15 @@ def most_octets(zones: Sequence[Zone]) -> int:
     return max((size_limit(len(zone.mirrors)) for zone in zones), default=size_limit(0))
 
 
-def _effect(verdicts: Verdicts, overrides: Sequence[Override]) -> tuple[object, ...]:
+def families_seen(tracks: Iterable[Track]) -> frozenset[Family]:
+    """The families over which any mirror was ever reached; both, where that cannot be told."""
+    seen = {family for track in tracks for family, reach in track.families.items() if reach.meter.level is Level.IN}
+    return frozenset(seen) or BOTH
+
+
+def _effect(verdicts: Verdicts, overrides: Sequence[Override], sees: frozenset[Family]) -> tuple[object, ...]:
     seen = tuple((name, _of(verdicts[name])) for name in sorted(verdicts))
-    return (seen, tuple(overrides))
+    return seen, tuple(overrides), sees
 
 
 def _of(verdict: Verdict) -> tuple[object, ...]:

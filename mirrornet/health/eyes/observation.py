@@ -1,7 +1,7 @@
 """What one vantage sees of a zone's mirrors, as the bytes that it signs and others believe.
 
     mirrornet-eyes 1 ZONE VANTAGE SEQUENCE SIGNATURE\\n        one line of ASCII, at most HEAD_LIMIT octets
-    {"at":…,"mirrors":{…},"overrides":[…]}                     JSON in its one canonical form
+    {"at":…,"mirrors":{…},"overrides":[…],"sees":[4,6]}        JSON in its one canonical form
 
 The signature (Ed25519, RFC 8032, 128 hexadecimal digits) covers the line up to SEQUENCE and a line feed, and the JSON.
 So nothing said for one zone, or by one vantage, can be put in another's place.  The sequence only grows; it is
@@ -45,13 +45,18 @@ _HEAD = re.compile(
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 SEEN: Final = frozenset({State.UP, State.LAGGING, State.SLOW, State.DOWN, State.STALE, State.CORRUPT})
 
+BOTH: Final[frozenset[Family]] = frozenset({4, 6})
+
 Verify = Callable[[bytes, bytes], bool]  # (message, signature) → whether it is this vantage's
 Sign = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One vantage's whole word on one zone.  `at`: Unix time.  `verdicts`: by mirror, those it has probed."""
+    """One vantage's whole word on one zone.  `at`: Unix time.  `verdicts`: by mirror, those it has probed.
+
+    `sees`: the address families over which it has ever reached any mirror: of the others it knows nothing.
+    """
 
     zone: str
     vantage: str
@@ -59,6 +64,7 @@ class Statement:
     at: float
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
+    sees: frozenset[Family] = BOTH
 
 
 def key_of(zone: str, vantage: str) -> str:
@@ -119,6 +125,7 @@ def _body(statement: Statement) -> bytes:
         "at": _rounded(statement.at),
         "mirrors": {name: _entry(one) for name, one in statement.verdicts.items() if one.state in SEEN},
         "overrides": [told(one) for one in statement.overrides[:MOST_OVERRIDES]],
+        "sees": sorted(statement.sees),
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
@@ -153,7 +160,8 @@ def _rounded(value: float) -> float:
 
 
 def _statement(document: Any, zone: str, vantage: str, sequence: int) -> Statement:
-    _only(document, {"at", "mirrors", "overrides"}, {"at", "mirrors", "overrides"})
+    fields = {"at", "mirrors", "overrides", "sees"}
+    _only(document, fields, fields)
     verdicts = {}
     for name, entry in document["mirrors"].items():
         if not _NAME.fullmatch(name):
@@ -165,7 +173,8 @@ def _statement(document: Any, zone: str, vantage: str, sequence: int) -> Stateme
     overrides = tuple(recalled(one) for one in told_overrides)
     if any(one.zone != zone for one in overrides):
         raise ValueError("an override of another zone")
-    return Statement(zone, vantage, sequence, _number(document["at"], 0, LATEST), verdicts, overrides)
+    at, sees = _number(document["at"], 0, LATEST), _families(document["sees"])
+    return Statement(zone, vantage, sequence, at, verdicts, overrides, sees)
 
 
 def _verdict(entry: Any) -> Verdict:

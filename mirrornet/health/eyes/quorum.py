@@ -6,9 +6,9 @@
     nobody else has a fresh word       own verdict, unchanged
 
 `needed` is the zone's quorum, or more than half of the votes there are; where fewer votes are heard than the quorum
-asks for, all of them.  Votes are this server's own verdict and the fresh statements; who has not probed a mirror has no
-vote on it, and who is silent none at all.  The rule looks at nothing but the votes: two servers with the same votes
-reach the same verdict, in whatever order they have heard them.
+asks for, all of them. Votes are this server's own verdict and the fresh statements; who has not probed a mirror, or
+sees nothing of the address families that it has, has no vote on it, and who is silent none at all. The rule looks at
+nothing but the votes: two servers with the same votes reach the same verdict, in whatever order they have heard them.
 
 What else decides where a mirror is answered is voted on among those who agree on its being in or out, each question
 for itself: does it serve under the select url, which images does it hold, is a family silent, how much of its weight
@@ -22,10 +22,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from mirrornet.health.eyes.observation import Statement
+from mirrornet.health.eyes.observation import BOTH, Statement
 from mirrornet.model.address import Family
 from mirrornet.model.verdict import State, Verdict, Verdicts
 
@@ -44,6 +44,7 @@ class Vote:
     verdict: Verdict
     at: float
     until: float
+    sees: frozenset[Family] = BOTH
 
     @property
     def bad(self) -> bool:
@@ -71,7 +72,11 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Heeded:
-    """What a zone's votes are made of.  `life`: seconds for which a statement counts."""
+    """What a zone's votes are made of.  `life`: seconds for which a statement counts.
+
+    `sees`: the families over which this server sees anything.  `families`: those of a mirror's addresses, where the
+    zone file has addresses of it.
+    """
 
     own: Verdicts
     statements: Mapping[str, Statement]
@@ -79,19 +84,22 @@ class Heeded:
     life: float
     quorum: int | None = None
     speaker: str = ""  # this server's own name among the vantages: its own statement is no second vote
+    sees: frozenset[Family] = BOTH
+    families: Mapping[str, frozenset[Family]] = field(default_factory=dict)
 
     def votes(self, mirror: str) -> tuple[Vote, ...]:
         """All votes on `mirror`, this server's own first, then by name."""
         found = []
         own = self.own.get(mirror)
         if own is not None and own.state is not State.UNKNOWN:
-            found.append(Vote("", own, self.now, self.now + self.life))
+            found.append(Vote("", own, self.now, self.now + self.life, self.sees))
         for name in sorted(self.statements):
-            verdict = self.statements[name].verdicts.get(mirror)
+            said = self.statements[name]
+            verdict = said.verdicts.get(mirror)
             if verdict is not None and name != self.speaker:
-                at = self.statements[name].at
-                found.append(Vote(name, verdict, at, at + self.life))
-        return tuple(found)
+                found.append(Vote(name, verdict, said.at, said.at + self.life, said.sees))
+        there = self.families.get(mirror)
+        return tuple(vote for vote in found if not there or there & vote.sees)
 
 
 def needed(votes: int, quorum: int | None) -> int:
@@ -188,10 +196,12 @@ def _holds(agreeing: Sequence[Vote]) -> frozenset[str] | None:
 
 
 def _families(agreeing: Sequence[Vote], quorum: int | None) -> frozenset[Family] | None:
-    """Over which families it answers: without those of which so many say that they are silent."""
-    told = [vote.verdict.families for vote in agreeing]
-    limit = needed(len(told), quorum)
-    both: tuple[Family, Family] = (4, 6)
-    silent = {one for one in both if sum(held is not None and one not in held for held in told) >= limit}
-    left = frozenset(both) - silent
-    return frozenset(left) if silent and left else None
+    """Over which families it answers: without those of which so many who would know say that they are silent."""
+    silent = set()
+    for family in BOTH:
+        told = [vote.verdict.families for vote in agreeing if family in vote.sees]
+        mute = sum(held is not None and family not in held for held in told)
+        if told and mute >= needed(len(told), quorum):
+            silent.add(family)
+    left = BOTH - silent
+    return left if silent and left else None
