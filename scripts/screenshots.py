@@ -70,8 +70,8 @@ server: {{listen: ["127.0.0.1:{dns}"], http: "127.0.0.1:{http}", workers: 1}}
 mirrors:
 """
 SHOTS = {  # name: theme, viewport, pixels of the page that are shown
-    "light": ("light", {"width": 1280, "height": 900}, 1720),
-    "dark": ("dark", {"width": 1280, "height": 900}, 1720),
+    "light": ("light", {"width": 1280, "height": 900}, 1840),
+    "dark": ("dark", {"width": 1280, "height": 900}, 1840),
     "phone": ("light", {"width": 390, "height": 844}, 1700),
 }
 

@@ -98,7 +98,7 @@
     find('#queries').hidden = false;
     const body = find('#queries tbody'), row = document.createElement('tr');
     const shown = seen.mirrors.length ? seen.mirrors.slice(0, 3).join(', ') + (seen.mirrors.length > 3 ? ', …' : '') : seen.rcode === 'NOERROR' ? 'no such record' : seen.rcode;
-    for (const text of [seen.client, `${seen.name} ${seen.type}`, shown]) {
+    for (const text of [seen.client, `${seen.type} ${seen.name}`, shown]) {
       const cell = document.createElement('td');
       cell.textContent = text;
       row.append(cell);
