@@ -80,7 +80,7 @@ def _mirror(gauges: _Gauges, status: ZoneStatus, mirror: Mirror) -> None:
     gauges.set("mirrornet_mirror_lag_seconds", "How long it has been behind the newest timestamp", verdict.lag, **which)
     gauges.set("mirrornet_mirror_barred_networks", "Askers for whom it is out of reach", len(verdict.barred), **which)
     override = verdict.override
-    for action in Action:
+    for action in (Action.DRAIN, Action.FORCE_UP, Action.FORCE_DOWN):
         on = float(override is not None and override.action is action)
         gauges.set("mirrornet_mirror_override", "1 for what was ordered by hand", on, **which, action=action.value)
     if override is not None and override.until is not None:
