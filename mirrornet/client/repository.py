@@ -3,12 +3,14 @@
 python-tuf's updater is one attempt at one mirror.  A captive portal, a half-copied or a lying mirror spoils that
 attempt and nothing else, since each works on a scratch copy of the trust folder.  Up to three mirrors are asked side
 by side, in the order given; the newest set that verifies down to the index is committed by one rename.  Once one has
-verified, the others get a moment (half a second, or twice what the first took) to show something newer.
+verified, the others get a moment (half a second, or twice what the first took) to show something newer, unless their
+timestamp says that they have nothing newer (foresight.py).
 
 Without a mirror, or with nothing but expired metadata, the newest version *already verified here* is mounted, with a
 warning; never one seen for the first time now.  `--require-fresh` refuses instead.
 
 An attempt runs in a thread and fetches through the event loop's fetcher, hence by the same addresses and limits.
+python-tuf is imported while the first files are on their way.
 """
 
 from __future__ import annotations
@@ -21,18 +23,20 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from mirrornet.client.fetching.fetch import Fetcher
+from mirrornet.client.foresight import Foresight, at_hand
 from mirrornet.client.mirrors.source import Endpoint
 from mirrornet.image.fetch import Bridge
 from mirrornet.image.format.index import Head
-from mirrornet.image.trust import attempt as trust
-from mirrornet.image.trust.versions import check_name
+from mirrornet.image.trust.versions import ImageVersion, Metadata, check_name
 from mirrornet.model.errors import Expired, InputError, MirrornetError, Missing, PeerError, Unreachable, Untrusted
 from mirrornet.model.units import format_duration
 
@@ -44,14 +48,17 @@ SIDE_BY_SIDE: Final = 3
 ATTEMPT: Final = 20.0  # seconds for one mirror's whole set
 ONE_FILE: Final = 10.0  # seconds for one file of it
 MOMENT: Final = 0.5  # seconds the others get once one has verified
+LOOK: Final = 0.02  # seconds between two looks at what they say of themselves
+PIN: Final = "sha256:"
+TRUST: Final = "mirrornet.image.trust.attempt"  # imported in a thread: it takes 0.1 s, and the event loop goes on
 
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
     """The image version to mount, the head of its index, and what a person should know about it."""
 
-    metadata: trust.Metadata
-    image: trust.ImageVersion
+    metadata: Metadata
+    image: ImageVersion
     head: Head
     warnings: tuple[str, ...]
 
@@ -64,6 +71,7 @@ class Repository:
         self._trust = state / "trust"
         self._root = root
         self._fetcher = fetcher
+        self._ahead: dict[Endpoint, Foresight] = {}
 
     async def open(
         self, endpoints: Sequence[Endpoint], name: str, version: int | None, *, now: float, require_fresh: bool
@@ -75,7 +83,23 @@ class Repository:
         """
         check_name(name)
         pool = ThreadPoolExecutor(2 * SIDE_BY_SIDE, "trust")  # an attempt given up still holds a thread for a while
+        async with self._foreseen(endpoints, name):
+            return await self._opened(endpoints, name, version, pool, now=now, require_fresh=require_fresh)
+
+    async def _opened(
+        self,
+        endpoints: Sequence[Endpoint],
+        name: str,
+        version: int | None,
+        pool: ThreadPoolExecutor,
+        *,
+        now: float,
+        require_fresh: bool,
+    ) -> Trusted:
         try:
+            await _in(pool, import_module, TRUST)
+            from mirrornet.image.trust import attempt as trust
+
             folder = await self._folder(endpoints, pool)
             failures: list[str] = []
             metadata = await self._update(folder, endpoints, name, now, pool, failures)
@@ -101,7 +125,7 @@ class Repository:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def newest(self, endpoints: Sequence[Endpoint], name: str, *, now: float) -> trust.Metadata:
+    async def newest(self, endpoints: Sequence[Endpoint], name: str, *, now: float) -> Metadata:
         """The newest set that one of the mirrors proves now; it is kept here for later mounts.
 
         Raises Unreachable where none does, and says why of each; LocalError.
@@ -109,6 +133,7 @@ class Repository:
         failures: list[str] = []
         pool = ThreadPoolExecutor(2 * SIDE_BY_SIDE, "trust")
         try:
+            await _in(pool, import_module, TRUST)
             folder = await self._folder(endpoints, pool)
             metadata = await self._update(folder, endpoints, name, now, pool, failures)
         finally:
@@ -117,21 +142,44 @@ class Repository:
             raise Unreachable("; ".join(failures) or "no mirror is known")
         return metadata
 
-    async def head(self, endpoints: Sequence[Endpoint], metadata: trust.Metadata, image: trust.ImageVersion) -> Head:
+    async def head(self, endpoints: Sequence[Endpoint], metadata: Metadata, image: ImageVersion) -> Head:
         """The head of the index of `image`, kept here or from a mirror.  Raises Missing, LocalError."""
         pool = ThreadPoolExecutor(SIDE_BY_SIDE, "trust")
         try:
+            await _in(pool, import_module, TRUST)
             folder = self._trust / metadata.repository_id
             return (await self._index(folder, metadata, endpoints, image.name, image.version, pool))[1]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
+    def _known(self) -> Path | None:
+        """The trust folder of the pin, if it is there."""
+        pin = re.fullmatch(PIN + r"([0-9a-fA-F]{64})", self._root)
+        folder = self._trust / pin[1].lower() if pin is not None else None
+        return folder if folder is not None and folder.is_dir() else None
+
+    @asynccontextmanager
+    async def _foreseen(self, endpoints: Sequence[Endpoint], name: str) -> AsyncIterator[None]:
+        """Meanwhile the first mirrors are asked for what their attempts will need."""
+        try:
+            kept, roots = await asyncio.to_thread(at_hand, self._known(), self._root)
+            self._ahead = {
+                endpoint: Foresight(functools.partial(self._get, endpoint), name, roots, kept)
+                for endpoint in endpoints[:SIDE_BY_SIDE]
+            }
+            yield
+        finally:
+            ahead, self._ahead = self._ahead, {}
+            for foresight in ahead.values():
+                await foresight.close()
+
     async def _folder(self, endpoints: Sequence[Endpoint], pool: ThreadPoolExecutor) -> Path:
         """The trust folder of this repository, made from the root where it is new."""
-        pin = re.fullmatch(r"sha256:([0-9a-fA-F]{64})", self._root)
-        if pin is not None and (self._trust / pin[1].lower()).is_dir():
-            return self._trust / pin[1].lower()
-        if pin is None:
+        from mirrornet.image.trust import attempt as trust
+
+        if (known := self._known()) is not None:
+            return known
+        if not self._root.startswith(PIN):
             root = await _in(pool, trust.obtain_root, self._root, _nowhere)
         else:
             root = await self._root_by_pin(endpoints, pool)
@@ -142,6 +190,8 @@ class Repository:
     async def _root_by_pin(self, endpoints: Sequence[Endpoint], pool: ThreadPoolExecutor) -> bytes:
         """The root.json that the pin names, from the first mirror that has it."""
         failures: list[str] = []
+        from mirrornet.image.trust import attempt as trust
+
         root = await self._first_of(endpoints, pool, functools.partial(trust.obtain_root, self._root), failures)
         if root is not None:
             return root
@@ -194,8 +244,10 @@ class Repository:
         now: float,
         pool: ThreadPoolExecutor,
         failures: list[str],
-    ) -> trust.Metadata | None:
+    ) -> Metadata | None:
         """The newest set that a mirror proved just now, committed; None where none did."""
+        from mirrornet.image.trust import attempt as trust
+
         with tempfile.TemporaryDirectory(
             dir=_made(folder.parent), prefix=".attempt-", ignore_cleanup_errors=True
         ) as base:
@@ -216,11 +268,11 @@ class Repository:
         now: float,
         pool: ThreadPoolExecutor,
         failures: list[str],
-    ) -> list[tuple[trust.Metadata, Path]]:
+    ) -> list[tuple[Metadata, Path]]:
         """Attempts side by side, each in a scratch folder below `base`, until one has verified and a moment longer."""
         waiting = list(enumerate(endpoints))
-        running: dict[asyncio.Task[trust.Metadata], tuple[Endpoint, Path]] = {}
-        proven: list[tuple[trust.Metadata, Path]] = []
+        running: dict[asyncio.Task[Metadata], tuple[Endpoint, Path]] = {}
+        proven: list[tuple[Metadata, Path]] = []
         begun = time.monotonic()
         until: float | None = None
         while running or (waiting and until is None):
@@ -229,10 +281,12 @@ class Repository:
                 scratch = base / str(number)
                 task = asyncio.create_task(self._attempt(folder, scratch, endpoint, name, now, pool))
                 running[task] = (endpoint, scratch)
-            left = None if until is None else max(0.0, until - time.monotonic())
+            left = None if until is None else min(until - time.monotonic(), LOOK)
             done, _ = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if not done:
-                break
+            if until is not None and not done:
+                others = [endpoint for endpoint, _ in running.values()]
+                if time.monotonic() >= until or not self._newer(others, proven):
+                    break
             for task in done:
                 endpoint, scratch = running.pop(task)
                 error = task.exception()
@@ -250,9 +304,17 @@ class Repository:
             await asyncio.wait(running)
         return proven
 
+    def _newer(self, endpoints: Sequence[Endpoint], proven: Sequence[tuple[Metadata, Path]]) -> bool:
+        """Whether one of those mirrors may have something newer than what is proven."""
+        newest = max((metadata for metadata, _ in proven), key=lambda metadata: metadata.age)
+        ahead = [self._ahead.get(endpoint) for endpoint in endpoints]
+        return any(foresight is None or foresight.may_be_newer(newest) for foresight in ahead)
+
     async def _attempt(
         self, folder: Path, scratch: Path, endpoint: Endpoint, name: str, now: float, pool: ThreadPoolExecutor
-    ) -> trust.Metadata:
+    ) -> Metadata:
+        from mirrornet.image.trust import attempt as trust
+
         bridge = self._bridge(endpoint)
         try:
             async with asyncio.timeout(ATTEMPT):
@@ -265,13 +327,15 @@ class Repository:
     async def _index(
         self,
         folder: Path,
-        metadata: trust.Metadata,
+        metadata: Metadata,
         endpoints: Sequence[Endpoint],
         name: str,
         version: int | None,
         pool: ThreadPoolExecutor,
-    ) -> tuple[trust.ImageVersion, Head]:
+    ) -> tuple[ImageVersion, Head]:
         """The version asked for, or the newest whose index is to be had, with its head."""
+        from mirrornet.image.trust import attempt as trust
+
         newest = metadata.latest(name)
         wanted = [newest] if version is None else [metadata.version(name, version)]
         if version is None and not endpoints:
@@ -281,7 +345,7 @@ class Repository:
             with contextlib.suppress(PeerError):  # kept here, and what it should be
                 return image, Head.parse(await _in(pool, trust.index_head, folder, image, None))
 
-            def fetched(bridge: Bridge, image: trust.ImageVersion = image) -> Head:
+            def fetched(bridge: Bridge, image: ImageVersion = image) -> Head:
                 return Head.parse(trust.index_head(folder, image, bridge))
 
             head = await self._first_of(endpoints, pool, fetched, failures)
@@ -289,10 +353,12 @@ class Repository:
                 return image, head
         raise Missing(f"the index of {name} is not kept here" + "".join(f"; {line}" for line in failures))
 
-    def _bridge(self, endpoint: Endpoint) -> Bridge:
-        async def get(path: str, limit: int) -> bytes:
-            return (await self._fetcher.fetch(endpoint, path, limit)).data
+    async def _get(self, endpoint: Endpoint, path: str, limit: int) -> bytes:
+        return (await self._fetcher.fetch(endpoint, path, limit)).data
 
+    def _bridge(self, endpoint: Endpoint) -> Bridge:
+        foresight = self._ahead.get(endpoint)
+        get = foresight.get if foresight is not None else functools.partial(self._get, endpoint)
         return Bridge(get, asyncio.get_running_loop(), ONE_FILE, str(endpoint))
 
 

@@ -7,7 +7,7 @@
     contents/     what packages an image holds, and which of them are known to be vulnerable
     copying/      verified copies of a repository: made, proven, rid of what nobody needs
     inventory.py  every file that a version needs: what a copy copies, an audit asks for, a collection keeps
-    fetch.py      where bytes come from: a Fetch, a folder, a bridge to an event loop, python-tuf's adapter
+    fetch.py      where bytes come from: a Fetch, a folder, a bridge to an event loop
     files.py      files that are whole or absent; folders that one process changes at a time
     small.py      files that somebody else may have put there: opened without waiting, read up to a limit
 

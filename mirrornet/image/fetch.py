@@ -2,25 +2,20 @@
 
 The fetchers of client and prober (addresses, deadlines, limits) are handed in as a Fetch, so that metadata takes the
 same ways as blocks; a folder is one as well.  They live in an event loop and python-tuf is synchronous, so it runs in a
-thread, and `Bridge` leads from there to the loop.  `Adapter` shows a Fetch to python-tuf, whose own fetchers let a
-reset in mid-body out as a bare ConnectionResetError: through it, whatever goes wrong is a PeerError with the file's
-name.
+thread, and `Bridge` leads from there to the loop.  trust/adapter.py shows a Fetch to python-tuf, which takes 0.1 s to
+import: who fetches may do so before it is there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Protocol
 
-from tuf.api import exceptions
-from tuf.ngclient.fetcher import FetcherInterface
-
-from mirrornet.image.format.index import MAX_HEAD
 from mirrornet.image.small import Irregular, open_regular
-from mirrornet.model.errors import Missing, PeerError, Unreachable, Untrusted
+from mirrornet.model.errors import Missing, Unreachable, Untrusted
 
 
 class Fetch(Protocol):
@@ -95,33 +90,3 @@ class Bridge:
         self._stopped = True
         if self._future is not None:
             self._future.cancel()
-
-
-class Adapter(FetcherInterface):
-    """Our fetcher as python-tuf's.  Every failure is a DownloadError to it; ours is kept in `failure`."""
-
-    def __init__(self, fetch: Fetch) -> None:
-        self._call = fetch
-        self.path = "metadata"
-        self.failure: PeerError | None = None
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        yield self.download_bytes(url, MAX_HEAD)
-
-    def download_bytes(self, url: str, max_length: int) -> bytes:
-        self.path, self.failure = url, None
-        try:
-            data = self._call(url, max_length)
-        except Missing as error:
-            self.failure = error
-            raise exceptions.DownloadHTTPError(str(error), 404) from error
-        except PeerError as error:
-            self.failure = error
-            raise exceptions.DownloadError(str(error)) from error
-        except Exception as error:  # a reset in mid-body, a time-out of another kind
-            self.failure = Unreachable(f"{url}: {type(error).__name__}: {error}; ask another mirror")
-            raise exceptions.DownloadError(str(error)) from error
-        if len(data) > max_length:
-            self.failure = Untrusted(f"{url}: longer than the {max_length} bytes it may have; ask another mirror")
-            raise exceptions.DownloadLengthMismatchError(str(self.failure))
-        return data

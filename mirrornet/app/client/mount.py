@@ -7,6 +7,9 @@ mount "ready".
 The end: `umount` (ours or the system's) ends the mount if nobody holds it; SIGTERM and Ctrl-C refuse new opens and
 leave as soon as nobody does; a second one does not wait.  However it ends, the socket, the threads and the
 connections are closed before the process leaves.
+
+What takes long to import (pyfuse3, and python-tuf in repository.py) is imported by a thread while the first answers are
+on their way; all of it at once is half a second, as long as a mount takes otherwise.
 """
 
 from __future__ import annotations
@@ -19,18 +22,24 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mirrornet.app.client.heap import one_heap
 from mirrornet.app.client.mounts import socket_path
 from mirrornet.app.client.session import ClientOptions, Session
 from mirrornet.app.control import Control
 from mirrornet.client.fuse import mountpoint as points
-from mirrornet.client.fuse.mount import Mount, Operations
 from mirrornet.client.reading.reader import Reader
 from mirrornet.client.repository import Trusted
 from mirrornet.model.errors import InputError, LocalError, MirrornetError, Unreachable
+
+if TYPE_CHECKING:
+    from mirrornet.client.fuse.mount import Mount
+elif find_spec("pyfuse3") is None:  # to be told before a process is left behind
+    raise ModuleNotFoundError("No module named 'pyfuse3'", name="pyfuse3")
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +76,11 @@ class Mounted:
         control = Control(socket_path(mountpoint), self._answer)
         try:
             await asyncio.to_thread(points.prepare, mountpoint)
-            trusted = await session.open()
+            importing = asyncio.create_task(asyncio.to_thread(import_module, "mirrornet.client.fuse.mount"))
+            try:
+                trusted = await session.open()
+            finally:
+                await importing
             reader = session.read()
             mount = self._make(trusted, reader)
             await control.start()
@@ -96,6 +109,8 @@ class Mounted:
                 await control.stop()  # last: until the socket is gone, `umount` waits for what is written down
 
     def _make(self, trusted: Trusted, reader: Reader) -> Mount:
+        from mirrornet.client.fuse.mount import Mount, Operations
+
         client = self._options.client
         created = int(datetime.fromisoformat(trusted.image.created).timestamp()) * 1_000_000_000
         operations = Operations(client.name, reader, created)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mirrornet.app.client.following import Following
 from mirrornet.app.client.holding import Holding, opened_cache
@@ -27,8 +27,6 @@ from mirrornet.app.folders import state_folder
 from mirrornet.client.cache.pins import Held, Kind, Subject
 from mirrornet.client.fetching.failover import Failover
 from mirrornet.client.fetching.fetch import Fetcher
-from mirrornet.client.finding.resolve import Refresher, Resolver
-from mirrornet.client.finding.share import Sharing
 from mirrornet.client.mirrors.choice import Choice, Record
 from mirrornet.client.mirrors.descent import step
 from mirrornet.client.mirrors.source import Endpoint, Urls, endpoints_of, parse_resolver, parse_source
@@ -37,6 +35,10 @@ from mirrornet.client.reading.reader import READ_DEADLINE, Reader
 from mirrornet.client.repository import Repository, Trusted, forget_scratch
 from mirrornet.image.format.block import BlockRef
 from mirrornet.model.errors import InputError, MirrornetError, Unreachable
+
+if TYPE_CHECKING:
+    from mirrornet.client.finding.resolve import Refresher
+    from mirrornet.client.finding.share import Sharing
 
 log = logging.getLogger(__name__)
 
@@ -248,6 +250,10 @@ class Session:
             endpoints = endpoints_of(self._source)
             self.choice.update(endpoints)
             return endpoints
+        # Only here: who names URLs needs no DNS, and dnspython takes a while.
+        from mirrornet.client.finding.resolve import Refresher, Resolver
+        from mirrornet.client.finding.share import Sharing
+
         digest = hashlib.sha256(f"{self._source.name} {self.options.resolver}".encode()).hexdigest()[:16]
         file = self.state / "mirrors" / f"{digest}.json"
         resolver = Resolver(self._server)

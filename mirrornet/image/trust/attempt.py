@@ -32,9 +32,10 @@ from tuf.api import exceptions
 from tuf.api.metadata import Targets
 from tuf.ngclient import Updater, UpdaterConfig
 
-from mirrornet.image.fetch import Adapter, Fetch, file_fetch
+from mirrornet.image.fetch import Fetch, file_fetch
 from mirrornet.image.files import locked, sync_folder, write_whole
 from mirrornet.image.format.index import MAX_HEAD, Head
+from mirrornet.image.trust.adapter import Adapter
 from mirrornet.image.trust.keys import pin_of
 from mirrornet.image.trust.roots import ROOT_LIMIT, obtain_root
 from mirrornet.image.trust.verify import Verified, check_timestamp, fault, open_role, open_root, utc, verify_set
