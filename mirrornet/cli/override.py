@@ -70,7 +70,10 @@ def force_down(mirrors: _Mirrors, time: _For = "", why: _Why = "", zone: _Zone =
 
 
 def auto(mirrors: _Mirrors, why: _Why = "", zone: _Zone = "", state: _State = None) -> None:
-    """Let probes decide again: the end of drain, force-up and force-down."""
+    """Let probes decide again: the end of drain, force-up and force-down.
+
+    A mirror that is named in full is pardoned, too: whether it lied or went up and down, its next probe decides.
+    """
     _order(state, action="auto", mirrors=mirrors, why=why, zone=zone)
 
 
