@@ -30,7 +30,7 @@ def test_regions_are_there_and_follow_the_plan(steady: Any) -> None:
     before = shares(steady)
     assert before["tokyo"] > 0 and before["paris"] > 0 and abs(sum(before.values()) - 1) < 1e-3
     page = steady.http("")[1].decode()
-    assert re.search(r'data-by="tokyo" d="[^"]*"><title>Japan: tokyo 100 %', page)
+    assert re.search(r'href="#land-JP" class="tint\d" data-by="tokyo"><title>Japan: tokyo 100 %', page)
     assert 'data-mirror="paris"' in page and 'class="tint' in page
     steady.kill("paris")
     steady.wait_for(lambda: shares(steady) == {"tokyo": 1.0, "paris": 0.0}, "the regions of the next plan")

@@ -263,8 +263,8 @@ def test_queries_are_drawn_from_their_place_to_their_mirror(visit: Open, server:
 
 def test_a_mirror_that_is_looked_at_shows_its_countries_alone(visit: Open) -> None:
     page = visit()
-    fill = "() => getComputedStyle(document.querySelector('.land path[data-by=tokyo]')).fill"
-    other = "() => getComputedStyle(document.querySelector('.land path[data-by=frankfurt]')).fill"
+    fill = "() => getComputedStyle(document.querySelector('.land use[data-by=tokyo]')).fill"
+    other = "() => getComputedStyle(document.querySelector('.land use[data-by=frankfurt]')).fill"
     before, beside = page.evaluate(fill), page.evaluate(other)
     page.locator(".spot[data-mirror=tokyo]").hover()
     assert page.evaluate(fill) == before and page.evaluate(other) != beside

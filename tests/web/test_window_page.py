@@ -104,7 +104,9 @@ def test_a_mirror_that_is_missing_from_some_answers_says_why() -> None:
 def test_the_alarm_is_raised_when_no_mirror_is_usable_and_before_the_first_answer() -> None:
     down = {mirror.name: Verdict(State.DOWN, 1.0) for mirror in ZONE.mirrors}
     assert "No mirror of inetboot.example is usable" in shown(verdicts=down)
-    assert 'class="alarm"' not in render(replace(SNAPSHOT, sharing=None))
+    calm = replace(SNAPSHOT, sharing=None, zones=(replace(STATUS, expiries={"root": lively.NOW + 1}),))
+    assert 'class="alarm"' not in render(calm)
+    assert "root of inetboot.example's repository ended 2.0 h ago: sign it anew." in Reader(render(SNAPSHOT)).text
     assert SNAPSHOT.plan is not None
     over = Reader(render(replace(SNAPSHOT, plan=replace(SNAPSHOT.plan, overload=1.52)))).text
     assert "The rest cannot carry the load: ashburn, up to 1.5 times what may be." in over
@@ -183,7 +185,7 @@ def test_a_country_tells_who_serves_it() -> None:
     page = render(SNAPSHOT)
     assert "<title>Germany: frankfurt 60 %, amsterdam 40 %</title>" in page
     tints = {spot.name: spot.tint for spot in spots(STATUS)}
-    assert f'<path class="tint{tints["frankfurt"]}" data-by="frankfurt"' in page
+    assert f'<use href="#land-DE" class="tint{tints["frankfurt"]}" data-by="frankfurt">' in page
 
 
 def names(page: str, size: str) -> list[tuple[float, float, float, float]]:
@@ -217,6 +219,8 @@ def test_the_page_is_light() -> None:
     """300 KB in all, before compression, for ten mirrors; five hundred are no more than four times that."""
     files = sum((FILES / name).stat().st_size for name in ("style.css", "window.js", "icon.svg"))
     assert len(render(SNAPSHOT).encode()) + files < 150_000
+    zones = tuple(replace(STATUS, zone=replace(ZONE, name=f"zone{n}.example")) for n in range(6))
+    assert len(render(replace(SNAPSHOT, zones=zones)).encode()) + files < 300_000  # outlines are there once
     many = tuple(replace(m, name=f"{m.name}-{n}") for n in range(50) for m in ZONE.mirrors)
     regions = Regions(REGIONS.shares, {c: {f"{m}-{n}": s / 50 for m, s in by.items() for n in range(50)}
                                        for c, by in REGIONS.countries.items()})  # fmt: skip

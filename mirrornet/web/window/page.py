@@ -45,7 +45,7 @@ def render(snapshot: Snapshot) -> str:
         f"<title>{escape(_title(snapshot))}</title>"
         '<link rel="icon" href="icon.svg" type="image/svg+xml">'
         '<link rel="stylesheet" href="style.css"><script src="window.js" defer></script></head><body>'
-        f"{marks.symbols()}<header><h1>mirrornet</h1>"
+        f"{marks.symbols()}{worldmap.shapes()}<header><h1>mirrornet</h1>"
         f'<p class="soft" id="head" data-live>{_plan(snapshot)}</p></header><main>'
         f'<div id="alarms" data-live role="alert">{_alarms(snapshot)}</div>{zones}'
         f"{_explain()}{_queries()}{vantages.render(snapshot)}{_server(snapshot)}</main></body></html>\n"
@@ -74,6 +74,11 @@ def _alarms(snapshot: Snapshot) -> str:
     for status in snapshot.zones:
         if status.zone.mirrors and not status.usable and not snapshot.not_ready:
             told.append(f"No mirror of {status.zone.name} is usable: the nearest is answered all the same.")
+        for role, at in status.expiries.items():
+            if at <= snapshot.now:
+                told.append(
+                    f"{role} of {status.zone.name}'s repository ended {ago(snapshot.now, at)} ago: sign it anew."
+                )
     if snapshot.plan is not None and snapshot.plan.overload > 1:
         full = ", ".join(snapshot.plan.full) or "those that are left"
         told.append(f"The rest cannot carry the load: {full}, up to {snapshot.plan.overload:.1f} times what may be.")

@@ -56,7 +56,7 @@
   // Whoever looks at a mirror sees its countries alone.
   function light(map, name) {
     map.classList.toggle('lit', Boolean(name));
-    for (const country of all('.land path', map)) country.classList.toggle('lit', Boolean(name) && country.dataset.by === name);
+    for (const country of all('.land use', map)) country.classList.toggle('lit', Boolean(name) && country.dataset.by === name);
   }
   for (const [kind, on] of [['mouseover', true], ['focusin', true], ['mouseout', false], ['focusout', false]]) {
     document.addEventListener(kind, event => {

@@ -83,15 +83,14 @@ def render(number: int, status: ZoneStatus, select: str) -> str:
     """The map of the zone that is `number`th on its page, with the regions of `select`."""
     mirrors, regions = spots(status), status.regions.get(select, Regions())
     tints = {spot.name: spot.tint for spot in mirrors}
-    total = sum(sum(served.values()) for served in regions.countries.values())
     weights = {name: share for served in (regions.shares.get(4, {}),) for name, share in served.items()}
     order = sorted(mirrors, key=lambda spot: -weights.get(spot.name, 0.0))[:_NAMED]
     out = sum(not status.verdict(mirror).usable for mirror in status.zone.mirrors)
     label = f"World map: {len(mirrors)} mirrors of {status.zone.name}, {out} of them out; the table says the same"
     return (
         f'<svg class="map" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(label)}">'
-        f'<g class="land">{_land(regions, tints) if total else _plain()}</g>'
-        f'<path class="borders" d="{outlines_once()[BORDERS]}"/><g class="asked"></g>'
+        f'<g class="land">{_land(regions, tints)}</g>'
+        '<use class="borders" href="#borders"/><g class="asked"></g>'
         f"{''.join(_spot(number, spot) for spot in mirrors)}"
         f'<g class="names wide" aria-hidden="true">{_names(order, mirrors, _WIDE, 11)}</g>'
         f'<g class="names narrow" aria-hidden="true">{_names(order, mirrors, _NARROW, 26)}</g></svg>'
@@ -99,33 +98,37 @@ def render(number: int, status: ZoneStatus, select: str) -> str:
 
 
 @cache
-def outlines_once() -> Mapping[str, str]:
-    """The outlines, read once."""
-    return outlines()
+def shapes() -> str:
+    """The outlines, once for a page; each map uses them."""
+    drawn = "".join(f'<path id="{_shape(code)}" d="{path}"/>' for code, path in outlines().items())
+    return f'<svg class="symbols" aria-hidden="true"><defs>{drawn}</defs></svg>'
+
+
+def _shape(code: str) -> str:
+    return "borders" if code == BORDERS else f"land-{code}"
 
 
 @cache
-def _plain() -> str:
-    return "".join(f'<path d="{path}"/>' for country, path in outlines_once().items() if country != BORDERS)
+def _codes() -> tuple[str, ...]:
+    return tuple(code for code in outlines() if code != BORDERS)
 
 
 def _land(regions: Regions, tints: Mapping[str, int]) -> str:
-    return "".join(
-        _country(country, path, regions, tints) for country, path in outlines_once().items() if country != BORDERS
-    )
+    return "".join(_country(code, regions, tints) for code in _codes())
 
 
-def _country(code: str, path: str, regions: Regions, tints: Mapping[str, int]) -> str:
+def _country(code: str, regions: Regions, tints: Mapping[str, int]) -> str:
     served = regions.countries.get(code, {})
     chief = regions.chief(code)
     whole = sum(served.values())
     name = COUNTRIES[code].name if code in COUNTRIES else code
     if not whole:
-        return f'<path d="{path}"/>'
+        return f'<use href="#{_shape(code)}"/>'
     order = sorted(served, key=lambda mirror: (-served[mirror], mirror))
     told = ", ".join(f"{mirror} {percent(served[mirror] / whole)}" for mirror in order[:_TOLD])
     tint = f' class="tint{tints[chief]}"' if chief in tints else ""
-    return f'<path{tint} data-by="{escape(chief)}" d="{path}"><title>{escape(f"{name}: {told}")}</title></path>'
+    by = f'{tint} data-by="{escape(chief)}"'
+    return f'<use href="#{_shape(code)}"{by}><title>{escape(f"{name}: {told}")}</title></use>'
 
 
 def _spot(number: int, spot: Spot) -> str:
