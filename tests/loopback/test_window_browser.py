@@ -26,6 +26,8 @@ from mirrornet.web.queries import Seen
 from mirrornet.web.server import LIMITS, Window
 
 WIDE, TABLET, PHONE = ({"width": width, "height": height} for width, height in ((1280, 900), (768, 1024), (390, 844)))
+PATIENCE = 30_000  # milliseconds; two cores may be busy with something else
+expect.set_options(timeout=PATIENCE)
 WEIGHT = 300_000  # bytes, the page with all its parts, not compressed
 
 
@@ -112,7 +114,7 @@ def visit(browser: Browser, server: Server) -> Iterator[Open]:
 
     def opened(viewport: dict[str, int] = WIDE, **options: Any) -> Page:
         context = browser.new_context(viewport=viewport, **options)  # type: ignore[arg-type]
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
