@@ -58,6 +58,7 @@ chmod 755 usr/local/bin/mirrornet
 mkdir .host
 pivot_root . .host
 umount -l /.host
+mount --make-rshared /  # PID 1 of a machine does it; in a container it is left to who makes the container
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
     /lib/systemd/systemd --unit=little.target --log-target=console --log-level=warning --show-status=no
 """

@@ -118,6 +118,17 @@ def test_one_imports_another_fetches_and_the_server_takes_it_up(systemd: LittleS
     systemd.run("systemctl", "stop", "mirrornet-serve.service")
 
 
+def test_a_vantage_gets_its_key_from_systemd_and_is_ready_without_redis(systemd: LittleSystemd) -> None:
+    """The key is root's, mode 0600."""
+    public = systemd.run("mirrornet", "keygen", "--vantage", "/etc/mirrornet/vantage.key").stdout.split()[0]
+    share = f"server: {{share: {{url: 'redis://127.0.0.1:1/0'}}, vantages: {{fra1: {{key: '{public}'}}}}, "
+    systemd.write("/etc/mirrornet/zone.yaml", ZONE.replace("server: {", share).replace("probe: none", "probe: tcp"))
+    systemd.run("systemctl", "start", "mirrornet-vantage.service")
+    shown = systemd.run("systemctl", "show", "--value", "--property=StatusText", "mirrornet-vantage.service").stdout
+    assert "try.test" in shown
+    systemd.run("systemctl", "stop", "mirrornet-vantage.service")
+
+
 def test_a_copy_is_made_and_signatures_are_renewed(systemd: LittleSystemd, tmp_path: Path) -> None:
     """By a user who owns the folders and may do nothing else."""
     pin = keygen(tmp_path / "keys", passphrase=None, now=1_790_000_000.0)
