@@ -18,6 +18,7 @@ from mirrornet.model.address import Address
 from mirrornet.model.place import Place
 from mirrornet.web.queries import Seen
 from mirrornet.web.server import LIMITS, Window
+from mirrornet.web.window.views import STREAMS_EACH
 
 SEEN = Seen(1.0, "udp", "203.178.136.0/24", True, f"select.{ZONE_NAME}", "A", "NOERROR", ("tokyo", "sydney"))
 
@@ -201,6 +202,25 @@ async def test_streams_are_few_and_end_with_the_server(server: Server, session: 
                 async for line in answer.content:
                     assert b"event" not in line
     assert server.feed.queues == []
+
+
+async def test_one_address_does_not_take_all_streams(session: aiohttp.ClientSession) -> None:
+    server = Server(held=LIMITS.held)
+    await server.window.start("127.0.0.1", 0)
+    try:
+        async with contextlib.AsyncExitStack() as open_ones:
+            for _ in range(STREAMS_EACH):
+                await open_ones.enter_async_context(session.get(f"{server.url}/events"))
+            await until_listened(server, STREAMS_EACH)
+            assert (await ask(session, f"{server.url}/events"))[0] == 503
+            local = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
+            async with aiohttp.ClientSession(connector=local) as other, other.get(f"{server.url}/events") as answer:
+                assert answer.status == 200
+        await until_listened(server, 0)
+        async with session.get(f"{server.url}/events") as answer:
+            assert answer.status == 200
+    finally:
+        await server.window.stop()
 
 
 async def test_a_stream_is_no_answer_to_head(server: Server, session: aiohttp.ClientSession) -> None:

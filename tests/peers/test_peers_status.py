@@ -91,12 +91,12 @@ def test_the_figures_of_the_page_are_those_of_the_program() -> None:
     """Limits that docs/status.md names."""
     from mirrornet.web.server import LIMITS, RATE
     from mirrornet.web.window.page import _REFRESH
-    from mirrornet.web.window.views import _QUIET, EXPLAINED
+    from mirrornet.web.window.views import _QUIET, EXPLAINED, STREAMS_EACH
 
     text = PAGE.read_text(encoding="utf-8")
     for said in (
         f"its {RATE:.0f} requests a second and {EXPLAINED:.0f} explanations a second",
-        f"At most {LIMITS.held} readers",
+        f"At most {LIMITS.held} readers get events at once, {STREAMS_EACH} from one address",
         f"every {_REFRESH} seconds",
         f"something every {_QUIET:.0f} seconds",
     ):

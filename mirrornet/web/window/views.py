@@ -16,6 +16,7 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,7 @@ FILES: Final = {"style.css": "text/css", "window.js": "text/javascript", "icon.s
 ASKED_FOR: Final = {"favicon.ico": "icon.svg"}  # what browsers want beside a page that cannot name its icon
 EXPLAINED: Final = 2.0  # explanations a second for one address
 EXPLAINED_AT_ONCE: Final = 10.0
+STREAMS_EACH: Final = 16  # streams of one address: nobody takes them all
 _WAITING: Final = 8  # explanations asked for and not yet begun, of everybody
 _LOOK: Final = 1.0  # seconds between two looks for a change
 _QUIET: Final = 15.0  # seconds after which a stream says that it is alive
@@ -68,6 +70,7 @@ class Views:
         self._rates = Rates(EXPLAINED, EXPLAINED_AT_ONCE)
         self._one = asyncio.Lock()
         self._asked = 0
+        self._streams: Counter[str | None] = Counter()  # by address
         self._looked, self._seen = -math.inf, ("", list[str]())  # when the last look for a change was; what it showed
         self._drawn = Spared(lambda: render(snapshot()), _SPARED, time.monotonic)
         self.over = asyncio.Event()  # ends all streams
@@ -113,9 +116,17 @@ class Views:
         return web.Response(text=text + "\n")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        if not self._hold(request.transport):
+        if self._streams[request.remote] >= STREAMS_EACH or not self._hold(request.transport):
             text = "as many look already as may; the page goes on without\n"
             return web.Response(status=503, text=text, headers={"Retry-After": "60"})
+        self._streams[request.remote] += 1
+        try:
+            return await self._told_by_events(request)
+        finally:
+            self._streams[request.remote] -= 1
+            self._streams += Counter()  # forgets who has none
+
+    async def _told_by_events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
