@@ -77,12 +77,18 @@ class Learning:
         if self._worth(outcome):
             await self.learn(mirror, outcome, number, now)
 
-    async def root_has_turned(self, mirror: Mirror, outcome: Outcome, number: float, now: float) -> bool:
-        """A signature we cannot check may be that of the next root's keys: its chain is asked for before blaming."""
+    async def root_has_turned(
+        self, mirror: Mirror, outcome: Outcome, believed: bytes, number: float, now: float
+    ) -> bool:
+        """A signature we cannot check may be that of the next root's keys: its chain is asked for before blaming.
+
+        `believed`: the root.json by which `outcome` was judged.  Another mirror's probe may have turned it meanwhile.
+        """
         if outcome.kind is not Kind.CORRUPT or outcome.suspects:
             return False
-        before = self._catalogue.root
-        return await self.learn(mirror, outcome, number, now) and self._catalogue.root != before
+        if self._catalogue.root == believed:
+            await self.learn(mirror, outcome, number, now)
+        return self._catalogue.root != believed
 
     async def learn(self, mirror: Mirror, outcome: Outcome, number: float, now: float) -> bool:
         """One attempt at the mirror's metadata and a page of each index.  Failure is a line in the log, once."""

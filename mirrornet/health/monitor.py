@@ -193,9 +193,11 @@ class Monitor:
 
     async def _once(self, mirror: Mirror, client: bool) -> float | None:
         """One probe and all that follows from it; returns the seconds the mirror asked us to stay away."""
-        learning, found = self._learning, await self._look(mirror, client)
+        learning = self._learning
+        believed = learning.known.root if learning else b""
+        found = await self._look(mirror, client)
         outcome = self._judged(mirror, found)
-        if learning and await learning.root_has_turned(mirror, outcome, self._dice(), self._clock()):
+        if learning and await learning.root_has_turned(mirror, outcome, believed, self._dice(), self._clock()):
             found = await self._look(mirror, client)
         self._sight(found)
         outcome = self._judged(mirror, found)

@@ -38,11 +38,14 @@ class Site:
     asked: list[str] = field(default_factory=list)
     said: list[tuple[tuple[bytes, bytes], ...]] = field(default_factory=list)  # headers, as they came
     lies_to: Callable[[str], bool] = lambda agent: False  # who gets blocks that are not whole, by User-Agent
+    gate: asyncio.Event | None = None  # what answers wait for
 
     async def up(self) -> None:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             self.asked.append(f"{request.host} {request.path}")
             self.said.append(request.raw_headers)
+            if self.gate is not None:
+                await self.gate.wait()
             path = self.folder / request.path.lstrip("/")
             if not path.is_file():
                 return web.Response(status=404)

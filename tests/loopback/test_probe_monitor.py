@@ -312,6 +312,26 @@ async def test_new_keys_of_the_publisher_are_no_corruption(network: Network, wat
     assert {track.flips for track in monitor.tracks().values()} == {0}
 
 
+async def test_a_probe_that_is_late_when_keys_turn_blames_nobody(network: Network) -> None:
+    monitor = Monitor(network.zone(), network.state)
+    await monitor.first_round()
+    turn_keys(network)
+    for site in network.sites:
+        network.sync(site)
+    tokyo, paris, _ = monitor.zone.mirrors
+    late = network.sites[0]
+    late.asked.clear()
+    late.gate = asyncio.Event()
+    probe = asyncio.create_task(monitor._once(tokyo, client=False))
+    await eventually(lambda: late.asked)  # by now it is judged by the first root
+    await monitor._once(paris, client=False)
+    assert monitor.verdicts()["paris"].repository_version == 2
+    late.gate.set()
+    await probe
+    verdict = monitor.verdicts()["tokyo"]
+    assert (verdict.state, verdict.repository_version) == (State.UP, 2)
+
+
 async def test_a_half_copied_mirror_is_told_and_teaches_nothing(
     network: Network, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
