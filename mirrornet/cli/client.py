@@ -65,7 +65,7 @@ ShareRtt = Annotated[
     bool,
     typer.Option(
         "--share-rtt",
-        help="Once an hour, tell the name servers how far each mirror is, if they ask: milliseconds, no image.",
+        help="Once an hour, tell the name servers how far each mirror is, and which is out of reach: no image.",
     ),
 ]
 Prefetch = Annotated[

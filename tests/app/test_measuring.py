@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import time
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from mirrornet.app.server.measuring import FILE, Measuring, as_served
 from mirrornet.app.server.world import World
 from mirrornet.dns.ranking.estimate import located
 from mirrornet.dns.ranking.rendezvous import place_key
+from mirrornet.dns.ranking.unreached import RECENT
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.rtt import RttReport
 from mirrornet.model.table import WorldTable, encode, encode_place
+from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import Mirror, Select, ServerSettings, Zone
 
 HOME, SILENT = Place(7, "IT", 41.5, 12.5), Place(8, "IT")
@@ -45,12 +48,23 @@ class Server:
 
     def __init__(self, state: Path) -> None:
         self.world = world()
-        self.adopted = 0
-        self.measuring = Measuring(state, lambda: self.world, self.adopt)
+        self.adopted = self.changes = 0
+        self.measuring = Measuring(state, lambda: self.world, self.adopt, self.change)
 
     async def adopt(self, new: World) -> None:
         self.world = new
         self.adopted += 1
+
+    def change(self) -> None:
+        self.changes += 1
+
+    def verdicts(self, since: float = 0.0) -> dict[str, Verdict]:
+        """What is answered by, where probes find all mirrors up."""
+        up = {mirror.name: Verdict(State.UP, 20.0, since) for mirror in self.world.zones[0].mirrors}
+        return dict(self.measuring.opinion({"zone.test": up})["zone.test"])
+
+    def lose(self, client: str, *lost: str) -> int:
+        return self.measuring.take(ip_address(client), RttReport("select.zone.test", {"milan": 50.0}, frozenset(lost)))
 
     def post(self, client: str, paris: float, select: str = "select.zone.test") -> int:
         return self.measuring.take(ip_address(client), RttReport(select, {"milan": 50.0, "paris": paris}))
@@ -69,6 +83,62 @@ async def test_a_plan_only_where_something_is_believed_anew(tmp_path: Path) -> N
     assert server.post("20.9.3.1", 55.0) == 204
     await server.measuring.renew()
     assert server.adopted == 1, "a fourth that says the same changes nothing"
+
+
+FOUR = (*MIRRORS, Mirror("sofia", "http://c.test/", ()), Mirror("tokyo", "http://d.test/", ()))
+
+
+def wider(state: Path) -> Server:
+    server = Server(state)
+    server.world = replace(server.world, zones=(replace(ZONE, mirrors=FOUR),))
+    return server
+
+
+async def test_a_mirror_that_three_networks_of_an_as_cannot_reach_is_kept_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = wider(tmp_path)
+    server.verdicts()
+    for client in ("20.9.1.1", "20.9.2.1", "20.1.1.1"):  # the third is of another AS
+        assert server.lose(client, "paris", "nonsense") == 204
+    await server.measuring.renew()
+    assert server.changes == 0 and not any(one.barred for one in server.verdicts().values())
+    assert server.lose("20.9.3.1", "paris") == 204
+    await server.measuring.renew()
+    assert server.changes == 1
+    barred = {name: dict(one.barred) for name, one in server.verdicts().items() if one.barred}
+    assert barred == {"paris": {"AS7": "3 networks of it could not reach it lately, 0 did"}}
+    await server.measuring.save()
+    again = wider(tmp_path)
+    again.measuring.look()
+    assert again.verdicts()["paris"].barred, "it outlives a restart"
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + RECENT + 60)
+    await server.measuring.renew()
+    assert server.changes == 2 and not server.verdicts()["paris"].barred, "and is tried again after two hours"
+
+
+async def test_what_everybody_has_lost_is_no_matter_of_one_as(tmp_path: Path) -> None:
+    server = wider(tmp_path)
+    for client in ("20.9.1.1", "20.9.2.1", "20.9.3.1"):
+        assert server.lose(client, "paris") == 204  # nobody has said yet how it is
+    server = wider(tmp_path)
+    server.verdicts(since=time.time() - 60)
+    for client in ("20.9.1.1", "20.9.2.1", "20.9.3.1"):
+        assert server.lose(client, "paris") == 204  # it has come back just now
+    await server.measuring.renew()
+    assert server.changes == 0
+    server = wider(tmp_path)
+    server.verdicts()
+    for client in ("20.9.1.1", "20.9.2.1", "20.9.3.1"):
+        assert server.lose(client, "paris", "sofia") == 204  # half of all: they are cut off, or lie
+    await server.measuring.renew()
+    assert server.changes == 0
+    for number in range(4, 6):
+        assert server.lose(f"20.9.{number}.1", "paris") == 204
+    assert server.post("20.9.6.1", 55.0) == 204 and server.post("20.9.7.1", 55.0) == 204  # two of seven reach it
+    await server.measuring.renew()
+    assert not server.verdicts()["paris"].barred
 
 
 async def test_three_ases_speak_for_their_country(tmp_path: Path) -> None:

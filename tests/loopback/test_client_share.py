@@ -12,7 +12,7 @@ from client_mirrors import NameServer
 from mirrornet.app.client.session import ClientOptions, Session
 from mirrornet.client.finding import share
 from mirrornet.client.finding.resolve import Resolver
-from mirrornet.client.finding.share import FRESH, Sharing, report_of
+from mirrornet.client.finding.share import FRESH, LOST_FRESH, Sharing, report_of
 from mirrornet.client.mirrors.choice import Blame, Choice
 from mirrornet.client.mirrors.source import Endpoint, SelectName
 from mirrornet.model.address import Address, parse_address
@@ -138,6 +138,18 @@ def test_only_what_is_fresh_and_in_use_is_told() -> None:
     assert told is not None and set(told.rtt) == {"tokyo", "paris"}
     assert report_of(choice.records(), SELECT, NOW + FRESH + 1) is None
     assert report_of(measured(tokyo=0.04).records(), SELECT, NOW) is None, "one mirror is no difference"
+
+
+def test_what_is_out_of_reach_is_told_by_who_reaches_another() -> None:
+    choice = measured(tokyo=0.04, paris=0.2, osaka=0.05)
+    for _ in range(5):
+        choice.failed("osaka", Blame.UNREACHABLE, "connection refused", NOW)
+        choice.failed("paris", Blame.SLOW, "asked, and silent", NOW)
+    told = report_of(choice.records(), SELECT, NOW)
+    assert told is not None and (set(told.rtt), told.lost) == ({"tokyo"}, {"osaka"})
+    assert report_of(choice.records(), SELECT, NOW + LOST_FRESH + 1) is None, "it may be an old story"
+    choice.failed("osaka", Blame.CORRUPT, "a lie", NOW)
+    assert report_of(choice.records(), SELECT, NOW) is None, "a liar is reached"
 
 
 async def test_the_first_report_comes_after_a_while_and_then_hourly(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.model.rtt import BODY_LIMIT, MOST_MIRRORS, RttReport, encode_report, parse_report
+from mirrornet.model.rtt import BODY_LIMIT, MOST_LOST, MOST_MIRRORS, RttReport, encode_report, parse_report
 
 GOOD = {"v": 1, "select": "select.inetboot.net", "rtt": {"tokyo": 41.5, "paris": 243}}
 
@@ -17,13 +17,19 @@ GOOD = {"v": 1, "select": "select.inetboot.net", "rtt": {"tokyo": 41.5, "paris":
 def test_a_report_and_back() -> None:
     report = RttReport("select.inetboot.net", {"tokyo": 41.5, "paris": 243.0})
     assert parse_report(json.dumps(GOOD).encode()) == report == parse_report(encode_report(report))
+    lost = RttReport("select.inetboot.net", {"tokyo": 41.5, "paris": 243.0}, frozenset({"lagos", "dallas"}))
+    assert parse_report(json.dumps(GOOD | {"lost": ["dallas", "lagos"]}).encode()) == lost
+    assert parse_report(encode_report(lost)) == lost
 
 
 def test_what_is_sent_always_fits() -> None:
     many = {f"{'m' * 58}{number}": 1234.56789 for number in range(100, 140)}
-    body = encode_report(RttReport("x" * 63 + ".example", many | {"no name": 1.0, "fast": 0.0}))
+    select = ".".join(["x" * 63] * 3 + ["x" * 61])
+    lost = frozenset(f"{'l' * 60}{number}" for number in range(100, 140)) | {"m" * 58 + "100", "no name"}
+    body = encode_report(RttReport(select, many | {"no name": 1.0, "fast": 0.0}, lost))
     assert len(body) <= BODY_LIMIT
-    assert len(parse_report(body).rtt) == MOST_MIRRORS and parse_report(body).rtt["m" * 58 + "100"] == 1234.6
+    assert (len(parse_report(body).rtt), len(parse_report(body).lost)) == (MOST_MIRRORS, MOST_LOST)
+    assert parse_report(body).rtt["m" * 58 + "100"] == 1234.6
 
 
 @pytest.mark.parametrize(
@@ -63,6 +69,8 @@ def test_hostile_bodies(body: bytes) -> None:
         {"rtt": {"tokyo": 0}}, {"rtt": {"tokyo": -1}}, {"rtt": {"tokyo": 5000.1}}, {"rtt": {"Tokyo": 1}},
         {"rtt": {"../etc": 1}}, {"rtt": {"": 1}}, {"rtt": {"a" * 64: 1}}, {"rtt": {"tokyo\n": 1}},
         {"image": "debian"}, {"id": "me"},
+        {"lost": []}, {"lost": None}, {"lost": "lagos"}, {"lost": ["tokyo"]}, {"lost": [7]}, {"lost": ["La Gos"]},
+        {"lost": {"lagos": 1}}, {"lost": [f"m{n}" for n in range(MOST_LOST + 1)]},
     ],
 )  # fmt: skip
 def test_wrong_types_and_ranges(change: dict[str, object]) -> None:

@@ -110,10 +110,10 @@ class Supervisor:
         self.probing = Probing(self.state, self._changed.set)
         self.overriding = Overriding(self.state, lambda: self.world.zones, self.probing.own, self._changed.set)
         self.probing.opinions.append(self.overriding.opinion)
+        self.overriding.pardon = self.probing.pardon
         self.tokens = TokenFile(settings.token_file if settings else None)
         where = options.share, options.share_key
         self.sharing = join(*where, self.world, self.probing, self.overriding, self._changed.set)
-        self.overriding.pardon = self.probing.pardon
         self.explaining = Explaining(self.answering, self.probing.verdicts)
         self.surveying = Surveying(self.answering, self.explaining)
         self.showing = Showing(self.probing, self.explaining, self.surveying, engine.asked)
@@ -142,7 +142,8 @@ class Supervisor:
             self.overriding.load()
             await control.start()
             if self.rtt:
-                self.measuring = Measuring(self.state, lambda: self.world, self._adopt_measured)
+                self.measuring = Measuring(self.state, lambda: self.world, self._adopt_measured, self._changed.set)
+                self.probing.opinions.insert(1 if self.sharing else 0, self.measuring.opinion)
                 listener = ReportListener(self.measuring.take)
                 self.reports = listener.counts
                 await listener.start(*self.rtt)

@@ -1,6 +1,7 @@
 """`--share-rtt`: once an hour, what this client measured anyway, to the name servers that ask for it.
 
-What goes out is model/rtt.py's report: the select name, and milliseconds to the first byte by mirror.  No image, no
+What goes out is model/rtt.py's report: the select name, milliseconds to the first byte by mirror, and the mirrors that
+could not be reached from here, so that others of this network need not find out.  No image, no
 version, no name of ours; the address is seen by whoever is spoken to, and used to know the place.  Where to: the URI
 records at `_rtt._tcp.<select name>`, all of them, since equal servers do not share what they hear.  The addresses obey
 the same rule as mirrors' do (source.py), redirects are not followed, the answer is not read, and through a proxy
@@ -19,6 +20,7 @@ from typing import Final
 from mirrornet.client.fetching.fetch import Fetcher, proxied
 from mirrornet.client.finding.resolve import Resolver
 from mirrornet.client.mirrors.choice import Choice, Record
+from mirrornet.client.mirrors.record import Blame
 from mirrornet.client.mirrors.source import SelectName
 from mirrornet.model.errors import MirrornetError
 from mirrornet.model.rtt import MOST_MIRRORS, RttReport, encode_report
@@ -29,20 +31,31 @@ FIRST: Final = 120.0  # seconds after the start: all mirrors are measured by the
 EVERY: Final = 3600.0
 SPREAD: Final = 600.0  # seconds of dice, so that a room of machines switched on together does not report together
 FRESH: Final = 3600.0  # seconds; what was measured before that is not told
+LOST_FRESH: Final = 600.0  # seconds; a failure before that may have been an outage that everybody knows of
 DEADLINE: Final = 10.0  # seconds for one name server
 
 
 def report_of(records: Iterable[Record], select: SelectName, now: float) -> RttReport | None:
     """What there is to tell; None for fewer than two mirrors, of which nobody could learn anything.  Pure."""
+    fresh = [record for record in records if record.asked_at is not None and now - record.asked_at <= FRESH]
     rtt = {
         record.name: record.first_byte * 1000
-        for record in records
-        if record.first_byte is not None
-        and record.out_until is None
-        and record.asked_at is not None
-        and now - record.asked_at <= FRESH
+        for record in fresh
+        if record.first_byte is not None and record.out_until is None
     }
-    return RttReport(select.name, dict(list(rtt.items())[:MOST_MIRRORS])) if len(rtt) >= 2 else None
+    lost = frozenset(
+        record.name
+        for record in fresh
+        if record.failing
+        and record.asked_at is not None
+        and now - record.asked_at <= LOST_FRESH
+        and record.out_until is not None
+        and record.corrupt_until <= now
+        and record.blames[Blame.UNREACHABLE]
+    )
+    if not rtt or len(rtt) + len(lost) < 2:
+        return None
+    return RttReport(select.name, dict(list(rtt.items())[:MOST_MIRRORS]), lost)
 
 
 class Sharing:

@@ -42,15 +42,16 @@ class Taken(Enum):
     NOT_SAMPLED = auto()  # enough other networks of this place are kept
     TOO_SOON = auto()
     NO_PLACE = auto()  # nobody knows where the client is, so it says nothing of others
-    TOO_FEW = auto()  # of fewer than two mirrors: only differences count
+    TOO_FEW = auto()  # of fewer than two mirrors: only differences count, and only who reaches one can miss another
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The last report of one network.  `at`: Unix time.  `rtt`: ms by mirror."""
+    """The last report of one network.  `at`: Unix time.  `rtt`: ms by mirror.  `lost`: mirrors out of its reach."""
 
     at: float
     rtt: Mapping[str, float]
+    lost: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -93,11 +94,19 @@ class Reports:
         """The places of `zone` of which something was reported."""
         return iter(self._zones.get(zone, {}).values())
 
-    def take(self, zone: str, place: Place, network: Prefix, rtt: Mapping[str, float], now: float) -> Taken:
-        """Takes one report from `network`, which is at `place` (located()); `rtt` holds only mirrors of `zone`."""
+    def take(
+        self,
+        zone: str,
+        place: Place,
+        network: Prefix,
+        rtt: Mapping[str, float],
+        now: float,
+        lost: frozenset[str] = frozenset(),
+    ) -> Taken:
+        """Takes one report from `network`, which is at `place` (located()); `rtt`, `lost`: only mirrors of `zone`."""
         if not place.known:
             return Taken.NO_PLACE
-        if not 2 <= len(rtt) <= MOST_MIRRORS:
+        if not rtt or len(rtt) + len(lost) < 2 or max(len(rtt), len(lost)) > MOST_MIRRORS:
             return Taken.TOO_FEW
         name = self._hash(network)
         places = self._zones.setdefault(zone, {})
@@ -114,7 +123,7 @@ class Reports:
                     return Taken.NOT_SAMPLED
                 self._drop(reported, greatest)
             self._count += 1
-        reported.reports[name] = Report(now, dict(rtt))
+        reported.reports[name] = Report(now, dict(rtt), lost)
         if self._count > MOST_REPORTS:
             self._drop_oldest()
         return Taken.KEPT
@@ -169,7 +178,10 @@ class Reports:
             told["zones"][zone] = [
                 [
                     [p.asn, p.country, p.latitude, p.longitude, p.radius_km, p.country_from, p.coordinates_from],
-                    [[name, round(report.at, 1), dict(report.rtt)] for name, report in reported.reports.items()],
+                    [
+                        [name, round(report.at, 1), dict(report.rtt), sorted(report.lost)]
+                        for name, report in reported.reports.items()
+                    ],
                 ]
                 for reported in places.values()
                 for p in (reported.place,)
@@ -196,10 +208,11 @@ def decode(data: bytes) -> Reports:
                     Evidence(country_from), Evidence(coordinates_from),
                 )  # fmt: skip
                 reported = Reported(place)
-                for name, at, rtt in reports[:PER_PLACE]:
+                for name, at, rtt, *more in reports[:PER_PLACE]:
                     kept = {str(m): float(ms) for m, ms in rtt.items() if LEAST_MS <= float(ms) <= MOST_MS}
-                    if found._count < MOST_REPORTS and 2 <= len(kept) <= MOST_MIRRORS:
-                        reported.reports[int(name)] = Report(float(at), kept)
+                    lost = frozenset(str(m) for m in more[0][:MOST_MIRRORS]) if more else frozenset()
+                    if found._count < MOST_REPORTS and kept and 2 <= len(kept) + len(lost) <= 2 * MOST_MIRRORS:
+                        reported.reports[int(name)] = Report(float(at), kept, lost)
                         found._count += 1
                 found._zones.setdefault(str(zone), {})[place_key(place)] = reported
     except (TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
