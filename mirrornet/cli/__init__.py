@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     import typer
 
 _VERBS = (
-    "import_radb", "check", "serve", "vantage", "explain", "simulate", "override", "lab",
+    "import_radb", "check", "serve", "vantage", "explain", "simulate", "override", "lab", "doctor",
     "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities",
     "mount", "nbd", "boot", "profile", "pull", "pin",
 )  # fmt: skip
 
 
-def _build() -> typer.Typer:
+def _build(first: str = "") -> typer.Typer:
+    """All verbs; or those of the module `first` alone, where one is called so: the others take 0.1 s to make."""
     import typer
     from typer.core import TyperCommand
 
@@ -67,7 +68,7 @@ def _build() -> typer.Typer:
     ) -> None:
         pass
 
-    for verb in _VERBS:
+    for verb in (first,) if first in _VERBS else _VERBS:
         importlib.import_module(f"mirrornet.cli.{verb}").register(app)
     for command in app.registered_commands:
         # The list of verbs shows the first paragraph of each, whole: click would cut it at 45 characters.
@@ -87,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int | None:
     refuse_empty(arguments)
-    code = _build()(args=arguments or ["--help"], prog_name="mirrornet", standalone_mode=False)
+    code = _build(*arguments[:1])(args=arguments or ["--help"], prog_name="mirrornet", standalone_mode=False)
     if not arguments:  # the help is shown, and still nothing was asked for
         return 2
     return code if isinstance(code, int) else None
