@@ -5,6 +5,7 @@ client/       a session of the client and its doors: `mount`, `nbd`, `boot`, `pu
 copying.py    `sync` and `audit`: the client's ways to mirrors, lent to the image's room
 refresh.py    `refresh`: a copy of an image, its own upgrade, a check, a publish
 vantage.py    `vantage`: the mirrors of a zone seen from elsewhere
+doctor/       `doctor`: a deployment looked at from end to end
 lab.py        `lab`: a zone of the operator's, tried on this machine
 control.py    the socket on which a running process is asked
 notify.py     what the service manager is told, and what it keeps for us

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import typer
 
 _VERBS = (
-    "import_radb", "check", "serve", "vantage", "explain", "simulate", "override", "lab",
+    "import_radb", "check", "serve", "vantage", "explain", "simulate", "override", "lab", "doctor",
     "publish", "export", "signing", "retention", "refresh", "sync", "audit", "vulnerabilities",
     "mount", "nbd", "boot", "profile", "pull", "pin",
 )  # fmt: skip

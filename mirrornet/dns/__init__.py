@@ -9,6 +9,7 @@ million ranges, and to say why.
     planning/       the same for the whole world at once, with exact scopes, as one immutable file
     serving/        from sockets to answers: what a worker process imports (the supervisor: app/server/workers.py)
     reference.py    the whole in plain lines; question.py (names that depend on mirrors) and packing.py (dnslib) are its
+    asking.py       the other side: a question, and what a reply says, for `doctor`
     explain.py      why this client gets these mirrors; explain_text.py says it to a person
     simulate/       who would be sent elsewhere
 
