@@ -25,6 +25,6 @@ Decisions
   limits of the one suit the other.  Without a token file the path answers 403 and says what to do.
 - 2026-11-23: else GET and HEAD only, no cookies, nothing inline, nothing from elsewhere: the Content-Security-Policy is
   `default-src 'none'` and, from this server alone, a style sheet, a script, an icon and what the script asks for.
-- 2026-11-23: the answers with rcode NOERROR are computed as what is left of all queries, because the answering path
-  does not count them; the rest of a worker's counters keep their names.
+- 2026-11-23: the answers with rcode NOERROR are added up from their classes, because the answering path does not count
+  them by rcode.
 """

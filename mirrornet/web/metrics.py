@@ -36,7 +36,6 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)  # of the supervisor: memory, processor, open files
-        self._noerror = 0  # greatest seen: workers count in two steps, and a counter must not fall
 
     def text(self) -> bytes:
         return bytes(generate_latest(self._registry))
@@ -54,8 +53,7 @@ class Metrics:
         yield from mirror_figures.metrics(snapshot)
         yield from _plan(snapshot)
         yield from eyes.metrics(snapshot.sharing)
-        self._noerror = max(self._noerror, dns_figures.noerror(snapshot.counters))
-        yield from dns_figures.metrics(snapshot.counters, self._noerror)
+        yield from dns_figures.metrics(snapshot.counters)
         yield from _letters(snapshot.reports)
 
 

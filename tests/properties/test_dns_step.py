@@ -109,7 +109,7 @@ def test_equal_to_python(library: Path) -> None:
     for cookies in (True, False):
         fast, truth = pair(library, cookies=cookies)
 
-        @settings(max_examples=400)
+        @settings(max_examples=400, deadline=None)
         @given(queries())
         def compare(case: tuple[bytes, bytes]) -> None:
             nonlocal known, answered
@@ -171,7 +171,7 @@ def test_both_count_alike(library: Path) -> None:
         fast, truth = pair(library, rate=rate, rest=rest)
         answered = 0
 
-        @settings(max_examples=400)
+        @settings(max_examples=400, deadline=None)
         @given(queries())
         def ask(case: tuple[bytes, bytes]) -> None:
             nonlocal answered

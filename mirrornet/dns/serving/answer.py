@@ -275,6 +275,8 @@ class Responder:
         if found.kind is Kind.ANSWER and found.entry is not None and answer in found.entry.last_resort:
             options += edns.extended_error(edns.OTHER_ERROR, edns.ALL_DOWN)
         reply = self._reply(query, transport, found, answer, options)
+        if found.kind is Kind.CNAME:
+            self._tally.alias(reply[3] & 15)
         self.counts[counters.TRUNCATED] += bool(reply[2] & 2)
         return reply
 

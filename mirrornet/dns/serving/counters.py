@@ -1,9 +1,9 @@
 """What a worker counts, and in which order: positions in its rows of the control page.
 
 Plain integers, since an enumeration's look-up would cost more than the counting.  All but the last three only grow,
-and go on growing when a worker is replaced.  What is most common is not counted, but left over: answers with records
-that were chosen for the asker's place are TAILORED less ANYWHERE and LAST_RESORT, and rcode 0 is what is left of all
-queries.
+and go on growing when a worker is replaced.  What is most common is not counted, but left over or added up: answers
+that were chosen for the asker's place are TAILORED less ANYWHERE and LAST_RESORT, and rcode 0 is TAILORED, STATIC,
+NODATA, REFERRAL and SHORTENED.
 
 The latency of a query is that of its batch, from the moment its datagrams (or the octets of its connection) have been
 read until the replies have been handed to the kernel: two looks at the clock for up to 64 queries, not two for each,
@@ -38,7 +38,7 @@ NAMES: Final = (
     "tailored",  # answers from a map of places, or near a mirror
     "anywhere",  # of these, the one for whom nothing is known of
     "last_resort",  # of these, such with mirrors that are all down (then not counted as "anywhere")
-    "static",  # answers that are the same for everybody
+    "static",  # answers that are the same for everybody, and cookies for who asks for nothing else
     "type_a",  # queries that could be read, by type
     "type_aaaa",
     "type_ns",
@@ -61,6 +61,7 @@ NAMES: Final = (
     "within_100ms",
     "later",
     "latency_ns",  # the sum of all latencies
+    "shortened",  # queries over the limit that got TC
     "tcp_accepted",  # connections
     "tcp_refused",  # connections closed at once: too many
     "plans",  # plans taken up
@@ -108,7 +109,9 @@ GAUGES: Final = frozenset({"tcp_open", "generation", "pid"})
 ) = range(33)
 LATENCIES: Final = (10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 5e-3, 25e-3, 100e-3)  # upper bounds, seconds
 LATENCY_NS: Final = LATENCY + len(LATENCIES) + 1
-(TCP_ACCEPTED, TCP_REFUSED, PLANS, PLAN_FAULTS, TCP_OPEN, GENERATION, PID) = range(LATENCY_NS + 1, len(NAMES))
+(SHORTENED, TCP_ACCEPTED, TCP_REFUSED, PLANS, PLAN_FAULTS, TCP_OPEN, GENERATION, PID) = range(
+    LATENCY_NS + 1, len(NAMES)
+)
 
 _TYPES: Final = {
     1: TYPE_A,

@@ -87,13 +87,16 @@ class Tally:
             self.counts[_BY_KIND[found.kind]] += 1
         elif found.kind is Kind.ANSWER and found.entry is not None:
             self.given(found.entry, answer)
-        else:  # an alias, or what ANY gets
+        elif found.kind is not Kind.CNAME:  # what ANY gets
             self.counts[counters.STATIC] += 1
 
+    def alias(self, rcode: int) -> None:
+        """A query whose answer is an alias; the rcode is that of the last name (RFC 6604)."""
+        self.counts[counters.STATIC if rcode == wire.NOERROR else counters.NXDOMAIN] += 1
+
     def refused(self, rcode: int) -> None:
-        """A packet that is no query we answer, or asks for no more than a cookie.  `rcode`: as in the header."""
-        if rcode in _BY_RCODE:
-            self.counts[_BY_RCODE[rcode]] += 1
+        """A packet that is no query we answer, or asks for no more than a cookie.  `rcode`: the reply's."""
+        self.counts[_BY_RCODE.get(rcode, counters.STATIC)] += 1
 
     def limited(self, verdict: int, cookie: bytes = b"", kind: int | None = None) -> None:
         """A query over the limit, of a type that is counted at `kind` (None: it was not read)."""
@@ -103,5 +106,5 @@ class Tally:
             counts[kind] += 1
         if verdict == SILENCE:
             counts[counters.SILENCED] += 1
-        elif cookie:
-            counts[counters.BADCOOKIE] += 1
+        else:
+            counts[counters.BADCOOKIE if cookie else counters.SHORTENED] += 1

@@ -76,7 +76,7 @@ class Worker:
         self.stopped = False
         self.until: float | None = None  # the end of an orphan's life, on the monotonic clock
         self.step = step.load(state, self._page.row(slot, step=True), self._ring.room)
-        self._respond: Respond = not_ready
+        self._respond: Respond = self._not_ready
         self._responder: Responder | None = None
         self._generation = 0
         self._sequence = 0
@@ -104,6 +104,10 @@ class Worker:
         if self.stopped:
             return None
         return self._respond_and_sample if self._picker.every else self._respond
+
+    def _not_ready(self, data: bytes, peer: bytes, transport: int) -> bytes | None:
+        self.counts[counters.SERVFAIL] += 1
+        return not_ready(data, peer, transport)
 
     def _want_samples(self, every: int, rate: int) -> None:
         self._picker.want(every, rate)
