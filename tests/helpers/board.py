@@ -26,11 +26,11 @@ class Board:
     def ask(self, *words: str) -> str:
         """What redis-cli prints."""
         command = ["redis-cli", "-h", self.address, "-p", str(self.port), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
 
     def put(self, key: str, value: bytes) -> None:
         command = ["redis-cli", "-h", self.address, "-p", str(self.port), "-x", "SET", key]
-        subprocess.run(command, input=value, capture_output=True, timeout=10, check=True)
+        subprocess.run(command, input=value, capture_output=True, timeout=60, check=True)
 
     def freeze(self) -> None:
         """It takes connections and never answers."""

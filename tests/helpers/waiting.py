@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-PATIENCE = 10.0  # seconds; generous, since two cores may be busy with something else
+PATIENCE = 60.0  # seconds; generous, since two cores may be busy with something else: only a failure takes so long
 LOOK_EVERY = 0.01  # seconds
 
 

@@ -20,6 +20,7 @@ import dns.message
 import dns.query
 import pytest
 from board import Board
+from waiting import PATIENCE
 
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
@@ -38,7 +39,7 @@ records: static.zone
 repository: {{root: root.json, images: [tiny]}}
 select:
   - {{name: select, url: "http://select.serve.test:{mirrors}/", ttl: 5}}
-health: {{interval: 200ms, timeout: 150ms, up: 2, ok: 2, down: 2, probe: block}}
+health: {{interval: 500ms, timeout: 450ms, up: 2, ok: 2, down: 2, probe: block}}
 mirrors:
   tokyo: {{url: "http://tokyo.serve.test:{mirrors}/", addresses: [127.0.0.41], place: {{country: JP}}}}
   paris: {{url: "http://paris.serve.test:{mirrors}/", addresses: [127.0.0.42], place: {{country: FR}}}}
@@ -53,7 +54,7 @@ def _free_port() -> int:
         return port
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
@@ -82,7 +83,7 @@ class Place:
 
     def run(self, *words: str, code: int = 0) -> str:
         done = subprocess.run(
-            [*MIRRORNET, *words], cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            [*MIRRORNET, *words], cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
@@ -113,7 +114,7 @@ class Place:
     def kill(self, name: str, number: int = signal.SIGKILL) -> int:
         process = self.processes.pop(name)
         process.send_signal(number)
-        return process.wait(15)
+        return process.wait(PATIENCE)
 
     def http(self, path: str) -> tuple[int, bytes]:
         return _fetch(f"http://127.0.0.1:{self.ports['http']}/{path}")
@@ -151,7 +152,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     demo = TREE / "zones" / "demo"
     statistics = ("--delegated", str(demo / "delegated.txt"))
     command = [*MIRRORNET, "import-radb", str(demo / "routes.db"), *statistics, "--out", str(folder / "world.table")]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
     return folder
 
 
@@ -162,10 +163,10 @@ def _ending(place: Place) -> Iterator[Place]:
         process.terminate()
     for process in place.processes.values():
         try:
-            process.wait(10)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture

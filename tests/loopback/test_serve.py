@@ -59,13 +59,13 @@ def test_a_dead_mirror_leaves_within_the_promise_and_returns(steady: Any) -> Non
     assert 1 <= ttl <= 5
     steady.kill("tokyo")
     dead = time.monotonic()
-    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.42"], "tokyo to leave", 5)
-    assert time.monotonic() - dead < 2 * (0.2 + 0.15) + 2
+    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.42"], "tokyo to leave")
+    assert time.monotonic() - dead < 2 * (0.5 + 0.45) + 10  # two probes, a plan, and whoever else wants the processor
     status = json.loads(steady.http("status.json")[1])
     states = {mirror["name"]: mirror["state"] for zone in status["zones"] for mirror in zone["mirrors"]}
     assert states == {"tokyo": "down", "paris": "up"}
     steady.mirror("tokyo")
-    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.41"], "tokyo to return", 5)
+    steady.wait_for(lambda: steady.addresses(steady.TOKYO) == ["127.0.0.41"], "tokyo to return")
 
 
 def test_all_down_fails_open_with_the_shortest_ttl(steady: Any) -> None:
@@ -85,12 +85,12 @@ def test_a_corrupt_mirror_is_named_and_left_out(running: Any) -> None:
     for block in (running.folder / "tokyo" / "blocks").rglob("*"):
         if block.is_file():
             block.write_bytes(b"\0" + block.read_bytes()[1:])
-    running.wait_for(lambda: running.addresses(running.TOKYO) == ["127.0.0.42"], "the liar to leave", 8)
+    running.wait_for(lambda: running.addresses(running.TOKYO) == ["127.0.0.42"], "the liar to leave")
 
     def verdict() -> str:
         return str(json.loads((running.folder / "state" / "verdicts.json").read_text())["serve.test"]["tokyo"]["state"])
 
-    running.wait_for(lambda: verdict() == "corrupt", "the verdict on disk, which follows the answers", 8)
+    running.wait_for(lambda: verdict() == "corrupt", "the verdict on disk, which follows the answers")
     assert b'mirrornet_mirror_up{mirror="tokyo",zone="serve.test"} 0.0' in running.http("metrics")[1]
 
 

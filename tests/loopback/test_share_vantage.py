@@ -30,7 +30,7 @@ serial: 1
 nameservers: {{ns1.vantage.test: [127.0.0.1]}}
 records: only-the-servers-have-this
 select: [{{name: select, url: "http://select.vantage.test:{port}/"}}]
-health: {{interval: 200ms, timeout: 150ms, up: 2, ok: 2, down: 2, probe: {probe}}}
+health: {{interval: 500ms, timeout: 450ms, up: 2, ok: 2, down: 2, probe: {probe}}}
 mirrors:
   here: {{url: "http://select.vantage.test:{port}/", addresses: [127.0.0.1]}}
   gone: {{url: "http://select.vantage.test:{port}/", addresses: [127.0.8.1]}}
