@@ -17,8 +17,10 @@ class Board:
         self.url = f"redis://{address}:{port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
+        """`more`: further options of redis-server."""
         command = ["redis-server", "--bind", self.address, "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        command += more
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
         until(lambda: self.ask("PING") == "PONG", lambda: (self.folder / "redis.log").read_text()[-500:])

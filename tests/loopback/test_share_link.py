@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from board import Board
+from certificates import certificate
 
 from mirrornet.health.eyes import link as link_module
 from mirrornet.health.eyes.link import Link
@@ -63,6 +66,31 @@ async def test_passwords(board: Board) -> None:
     link = Link(board.url, LIMIT, "secret")
     assert await link.read(["a"], 4) == [b""]
     await link.close()
+
+
+async def test_inside_tls_and_by_a_unix_socket(
+    tmp_path: Path, free_port: Callable[[], int], need: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("redis-server", "redis-cli")
+    pair, port = certificate(tmp_path / "pair.pem", "localhost"), free_port()
+    board = Board(tmp_path, free_port())
+    tls = ["--tls-port", port, "--tls-cert-file", pair, "--tls-key-file", pair, "--tls-auth-clients", "no"]
+    board.start(*map(str, tls), "--unixsocket", str(tmp_path / "redis.sock"))
+    try:
+        link = Link(f"unix://{tmp_path}/redis.sock", LIMIT)
+        await link.write("a", b"x", 50)
+        assert await link.read(["a"], 4) == [b"x"]
+        await link.close()
+        with pytest.raises(PeerError, match="its certificate is not trusted here: self"):
+            await Link(f"rediss://localhost:{port}/0", LIMIT).read(["a"], 4)
+        monkeypatch.setenv("SSL_CERT_FILE", str(pair))  # now its authority is trusted
+        link = Link(f"rediss://localhost:{port}/0", LIMIT)
+        assert await link.read(["a"], 4) == [b"x"]
+        await link.close()
+        with pytest.raises(PeerError, match="not trusted here: IP address mismatch"):
+            await Link(f"rediss://127.0.0.1:{port}/0", LIMIT).read(["a"], 4)
+    finally:
+        board.stop()
 
 
 HOSTILE = {

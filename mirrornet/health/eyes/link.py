@@ -133,7 +133,11 @@ class Link:
 def _line(error: BaseException) -> str:
     """What went wrong, as a line of printable characters; from the other end comes whatever it likes."""
     cause, text = error.__cause__ or error.__context__, ""
-    if isinstance(cause, OSError) and cause.errno:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        text = f"its certificate is not trusted here: {cause.verify_message}"
+    elif isinstance(cause, ssl.SSLError):
+        text = f"no TLS: {cause.reason or cause}"
+    elif isinstance(cause, OSError) and cause.errno:
         text = os.strerror(cause.errno).lower() if cause.errno > 0 else cause.strerror or ""
     text = text or str(error) or type(error).__name__
     return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))[:200]
