@@ -45,12 +45,12 @@ class Server:
 
     def udp(self, host: str) -> socket.socket:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.connect((host, self.ports[host]))
         return sock
 
     def stream(self, host: str, tls: bool) -> socket.socket:
-        sock = socket.create_connection((host, (self.secure if tls else self.ports)[host]), timeout=5)
+        sock = socket.create_connection((host, (self.secure if tls else self.ports)[host]), timeout=60)
         return client_context().wrap_socket(sock) if tls else sock
 
 
@@ -129,8 +129,8 @@ def test_octets(server, host, transport):
 
 
 def ask(program: str, server: Server, host: str, arguments: str) -> str:
-    command = [program, f"@{host}", "-p", str(server.ports[host]), *arguments.split(), "+time=5"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    command = [program, f"@{host}", "-p", str(server.ports[host]), *arguments.split(), "+time=20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.stdout + done.stderr
 
 
@@ -200,5 +200,5 @@ def test_kdig_speaks_tls_and_is_padded(need, server):
         "mail.example.org",
         "A",
     ]
-    text = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+    text = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False).stdout
     assert "TLS session" in text and "192.0.2.25" in text and "Received 468 B" in text, text

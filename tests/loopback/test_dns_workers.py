@@ -41,7 +41,7 @@ def client(workers: Workers, number: int = 0) -> socket.socket:
     address, port = workers.addresses[number]
     sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
     sock.connect((str(address), port))
-    sock.settimeout(5)
+    sock.settimeout(20)  # as long as a query takes that is lost
     return sock
 
 
@@ -51,7 +51,7 @@ def ask(workers: Workers, name: str = "select.example.org", number: int = 0) -> 
         return dns.message.from_wire(sock.recv(4096))
 
 
-async def until(true: Callable[[], bool], seconds: float = 5) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not true():  # noqa: ASYNC110 (other processes set no event)
             await asyncio.sleep(0.005)
@@ -129,7 +129,7 @@ async def test_what_queued_for_a_killed_worker_is_answered(start, expected_warni
             os.kill(victim, signal.SIGKILL)
             answers = {dns.message.from_wire(await asyncio.to_thread(udp.recv, 4096)).id for _ in range(50)}
             assert answers == set(range(50))
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 30, "nobody's timeout was waited for"
             assert (await asyncio.to_thread(late.recv, 4096))[2:4] == b"\0\x63"  # it waited in the backlog
         with contextlib.suppress(ConnectionResetError):
             assert early.recv(1) == b""  # what the dead one had accepted ends and does not hang
@@ -213,19 +213,20 @@ async def test_answers_outlive_a_killed_supervisor_until_the_next_takes_over(sta
     supervisor, pids, port = await supervisor_to_kill(tmp_path, 60)
     query = dns.message.make_query("select.example.org", "A").to_wire()
     answered: list[float] = []
-    over = False
+    lost, patience, over = 0, 60.0, False
 
     def stream() -> None:
-        number = 0
+        nonlocal lost
         while not over:
-            number += 1
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:  # either worker may get it
-                sock.settimeout(0.3)
+                sock.settimeout(patience)
                 sock.connect(("127.0.0.1", port))
-                with contextlib.suppress(OSError):
+                try:
                     sock.send(query)
                     if dns.message.from_wire(sock.recv(4096)).rcode() == dns.rcode.NOERROR:
                         answered.append(time.monotonic())
+                except OSError:
+                    lost += 1
 
     streaming = asyncio.create_task(asyncio.to_thread(stream))
     try:
@@ -234,8 +235,8 @@ async def test_answers_outlive_a_killed_supervisor_until_the_next_takes_over(sta
         await supervisor.wait()
         killed, before = time.monotonic(), len(answered)
         await until(lambda: len(answered) > before + 500)
-        gaps = [b - a for a, b in zip(answered[before - 1 :], answered[before:], strict=False)]
-        assert max(gaps) < 0.25, "not one query waited for its timeout: nothing is lost"
+        assert lost == 0
+        patience = 0.3  # while nobody listens
         assert all(running(pid) for pid in pids)
         workers = await start(2, [(ip_address("127.0.0.1"), port)])
         assert not any(running(pid) for pid in pids)
