@@ -37,7 +37,12 @@ def exported() -> set[str]:
     """Every name that /metrics may hold."""
     whole = runpy.run_path(str(TREE / "tests" / "web" / "test_web_figures.py"))["SNAPSHOT"]
     vantage = VantageStatus("fra1", 64500, "DE", 990.0, True)
-    told = Metrics(lambda: replace(whole, sharing=SharingStatus("redis://x", moved={"z": 0.1}, vantages=(vantage,))))
+    counts = {**whole.counters, "new in a worker": 1}
+    told = Metrics(
+        lambda: replace(
+            whole, counters=counts, sharing=SharingStatus("redis://x", moved={"z": 0.1}, vantages=(vantage,))
+        )
+    )
     families = text_string_to_metric_families(told.text().decode())
     return {sample.name for family in families for sample in family.samples}
 
@@ -48,6 +53,14 @@ def test_every_metric_that_is_asked_for_is_exported() -> None:
         names = set(NAME.findall(text))
         assert names <= known, text
         assert names or text.startswith("up{"), "nothing of ours but what Prometheus itself knows"
+
+
+def test_the_page_in_docs_names_every_metric_and_none_that_is_not_there() -> None:
+    told = set(NAME.findall((TREE / "docs" / "metrics.md").read_text()))
+    known = {re.sub(r"_(bucket|sum|count)$", "", name) if "latency" in name else name for name in exported()}
+    ours = {name for name in known if name.startswith("mirrornet_")}
+    assert ours - told == set(), "not in docs/metrics.md"
+    assert {name for name in told if name.startswith("mirrornet_")} - ours == set(), "not in /metrics"
 
 
 def test_the_dashboard_is_the_one_that_the_script_writes() -> None:

@@ -34,7 +34,8 @@ ZONE = Zone(
 DRAIN = Override("example.net", "tokyo", Action.DRAIN, 500.0, 2000.0, "ann", "disk")
 VERDICTS = {
     "tokyo": Verdict(
-        State.LAGGING, 20.0, 900.0, "", 12.5, True, families=frozenset({4}), share=0.4, override=DRAIN, lag=61.0,
+        State.LAGGING, 20.0, 900.0, "", 12.5, True, repository_version=7, families=frozenset({4}), share=0.4,
+        override=DRAIN, lag=61.0,
         certificate_until=9000.0, barred={"AS64500": "dead from there", "DE": "dead from there"},
     ),
     "paris": Verdict(State.DOWN, 1.0, 990.0, "refused"),
