@@ -385,3 +385,17 @@ async def test_who_changes_its_mind_all_the_time_does_not_keep_the_planner_busy(
     scene.servers["ns1"].look()
     assert scene.changes["ns1"] == before + 1  # what it said last is not lost
     assert scene.verdicts("ns1")["m1"].barred
+
+
+async def test_two_with_one_key_are_told(
+    scene: Scene, expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_warnings += ["another process speaks as ns1"]
+    await scene.turns()
+    assert "another process" not in caplog.text
+    twin = scene.server("ns1")
+    scene.clock.now += 5
+    await twin.turn()
+    await scene.servers["ns1"].turn()
+    assert "another process speaks as ns1" in caplog.text
+    await twin.close()

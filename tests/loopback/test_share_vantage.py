@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from waiting import eventually
 
 from mirrornet.app.server.joining import fixed
+from mirrornet.app.server.manners import faults
 from mirrornet.app.vantage import Lookout, VantageOptions
 from mirrornet.cli import _build
 from mirrornet.config.load import load_zone
@@ -163,6 +164,19 @@ def test_keygen_makes_one_key(tmp_path: Path) -> None:
     assert code != 0 and "is there already" in why
     code, why = keygen()
     assert code != 0 and "DIR is missing" in why
+
+
+def test_check_knows_whose_key_it_is(stage: Stage, tmp_path: Path) -> None:
+    key = Seal(stage.key).public
+    for vantages, why in (((), "is nobody's key: list it"), ((Vantage("fra1", key),), "")):
+        settings = ServerSettings(share=ShareSettings("redis://a", key=stage.key), vantages=vantages)
+        assert why in "".join(map(str, faults(settings, stage.zone)))
+    make_seal(tmp_path / "locked.pem", b"secret")
+    settings = ServerSettings(share=ShareSettings("redis://a", key=tmp_path / "locked.pem"))
+    assert faults(settings, stage.zone) == []  # only a start, which has the passphrase, can tell
+    (tmp_path / "text").write_text("no key")
+    settings = ServerSettings(share=ShareSettings("redis://a", key=tmp_path / "text"))
+    assert "PEM" in str(faults(settings, stage.zone)[0])
 
 
 def test_what_a_reload_may_change_of_sharing(stage: Stage) -> None:

@@ -5,6 +5,8 @@ forget the cookies it gave.  Whoever runs several servers at one address (anycas
 
 A limit is for the whole server.  The kernel deals an asker's queries out among the workers by his port, which a
 resolver and a flood both vary, so each worker takes its share of the limit.
+
+The key of `share` is proven here, too, so that `check` says whose it is not.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.dns.message.manners import Keeper, Manners
+from mirrornet.image.small import KEY_LIMIT, read_small
 from mirrornet.model.errors import InputError, LocalError
 from mirrornet.model.problem import Problem
 from mirrornet.model.zone import ServerSettings
@@ -34,7 +37,29 @@ def faults(settings: ServerSettings, zone_file: Path) -> list[Problem]:
             Keeper(manners)
         except InputError as error:
             found.append(Problem(str(zone_file), 0, str(error)))
+    if why := _whose_key(settings):
+        found.append(Problem(str(zone_file), 0, why))
     return found
+
+
+def _whose_key(settings: ServerSettings) -> str:
+    """What is wrong with the key of `share`, "" for nothing; of one with a passphrase only a start can tell."""
+    path = settings.share.key if settings.share else None
+    if path is None:
+        return ""
+    from mirrornet.image.trust.seal import Seal, public_text  # cryptography is for those who share
+
+    try:
+        if b"ENCRYPTED" in read_small(path, KEY_LIMIT):
+            return ""
+        public = Seal(path).public
+    except InputError as error:
+        return str(error)
+    except OSError:  # said where the zone file is proven
+        return ""
+    if any(vantage.key == public for vantage in settings.vantages):
+        return ""
+    return f"{path}: is nobody's key: list it under `server: vantages` ({public_text(public)})"
 
 
 def manners_of(settings: ServerSettings | None, state: Path, workers: int) -> Manners:

@@ -49,6 +49,11 @@ class Naming:
         for zone, name in self._news("refused", {one for one, reason in why.items() if reason}):
             log.warning("%s: vantage %s is not believed: %s", zone, name, why[zone, name])
 
+    def doubled(self, found: set[tuple[str, str]]) -> None:
+        """Under which of our names somebody else speaks, by zone."""
+        for zone, name in self._news("doubled", found):
+            log.warning("%s: another process speaks as %s: one key, one server; make it a key of its own", zone, name)
+
     def silent(self, own: str) -> None:
         """Whose votes count no more, and whose do (again).  `own`: this server's name, of which nothing is said."""
         now, ledgers = self._clock(), self._listener.ledgers

@@ -217,6 +217,9 @@ class Sharing:
         if await self._listener.listen(self._clock):
             self.look()
         self._naming.refused()
+        if self._speaker is not None:
+            heard = {zone: ledger.heard(self.name).statement for zone, ledger in self._listener.ledgers.items()}
+            self._naming.doubled({(zone, self.name) for zone in heard if self._speaker.doubled(zone, heard[zone])})
 
     async def _look_on(self) -> None:
         """Looks whenever somebody has fallen silent, and where a plan had to wait."""

@@ -46,6 +46,11 @@ class Speaker:
         self._link, self._seal, self._clock = link, seal, clock
         self._said: dict[str, _Said] = {}
 
+    def doubled(self, zone: str, heard: Statement | None) -> bool:
+        """Whether what was `heard` under this name is newer than all that was said here: another has the same key."""
+        said = self._said.get(zone)
+        return heard is not None and said is not None and heard.sequence > said.sequence
+
     async def speak(
         self,
         zone: Zone,
