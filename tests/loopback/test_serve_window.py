@@ -55,5 +55,5 @@ def test_a_query_that_is_asked_comes_by_itself(steady: Any) -> None:
         steady.wait_for(seen, "the query")
     one = next(one for one in told if one["client"] == "203.178.136.0/24")
     assert (one["name"], one["type"], one["rcode"], one["mirrors"]) == ("select.serve.test", "A", "NOERROR", ["tokyo"])
-    assert one["zone"] == 0 and 1600 < one["x"] < 1800 and 200 < one["y"] < 400  # Japan
+    assert one["map"] == "map-0-0" and 1600 < one["x"] < 1800 and 200 < one["y"] < 400  # Japan
     assert "203.178.136.36" not in json.dumps(told)

@@ -170,12 +170,31 @@ async def test_queries_come_as_they_are_seen(server: Server, session: aiohttp.Cl
         name, told = await event(answer)
         assert name == "queries"
         assert told[0] | {"x": 0, "y": 0} == {
-            "zone": 0, "client": "203.178.136.0/24", "name": f"select.{ZONE_NAME}", "type": "A", "rcode": "NOERROR",
-            "mirrors": ["tokyo", "sydney"], "x": 0, "y": 0,
+            "map": "map-0-0", "client": "203.178.136.0/24", "name": f"select.{ZONE_NAME}", "type": "A",
+            "rcode": "NOERROR", "mirrors": ["tokyo", "sydney"], "x": 0, "y": 0,
         }  # fmt: skip
         assert told[0]["x"] == round(1000 + (139 - 11) / 360 * 2000) and 200 < told[0]["y"] < 400
-        assert (told[1]["zone"], told[1]["x"], told[1]["y"], told[1]["mirrors"]) == (None, None, None, [])
+        assert (told[1]["map"], told[1]["x"], told[1]["y"], told[1]["mirrors"]) == (None, None, None, [])
     await until_listened(server, 0)  # who has gone is not served
+
+
+async def test_a_query_is_drawn_on_the_map_of_its_select(server: Server, session: aiohttp.ClientSession) -> None:
+    (status,) = SNAPSHOT.zones
+    (select,) = status.zone.select
+    zone = replace(status.zone, select=(replace(select, name="@"), select))
+    server.snapshot = replace(SNAPSHOT, zones=(replace(status, zone=zone),))
+    drawn_on = {
+        f"_http._tcp.tokyo.select.{ZONE_NAME}": "map-0-1",
+        f"SELECT.{ZONE_NAME}.": "map-0-1",
+        ZONE_NAME: "map-0-0",
+        f"ns1.{ZONE_NAME}": "map-0-0",
+        f"not{ZONE_NAME}": None,
+        "": None,
+    }
+    async with session.get(f"{server.url}/events") as answer:
+        await until_listened(server)
+        server.feed.queues[0].put_nowait(tuple(replace(SEEN, name=name) for name in drawn_on))
+        assert {one["name"]: one["map"] for one in (await event(answer))[1]} == drawn_on
 
 
 async def test_a_change_is_told_and_a_figure_is_none(server: Server, session: aiohttp.ClientSession) -> None:

@@ -137,6 +137,17 @@ def test_a_zone_without_regions_or_places_has_a_page_too() -> None:
     Reader(shown(regions={"select": Regions()}))
 
 
+def test_each_select_has_its_map_and_its_shares() -> None:
+    selects = (*ZONE.select, replace(ZONE.select[0], name="boot"))
+    boot = Regions({4: {"sydney": 1.0}, 6: {}}, {"JP": {"sydney": 1.0}})
+    page = shown(zone=replace(ZONE, select=selects), regions={"select": REGIONS, "boot": boot})
+    text = Reader(page).text
+    assert page.count('class="map"') == 2 and "boot.inetboot.example" in text
+    assert "Japan: tokyo 100 %" in text and "Japan: sydney 100 %" in text
+    assert re.search(r"sydney.*?select5.8 %v6 0 %boot100 %v6 0 %", text)
+    assert "boot–" in Reader(shown(zone=replace(ZONE, select=selects))).text  # not reckoned yet
+
+
 def test_names_of_mirrors_cannot_break_out() -> None:
     evil = Mirror('x"><script>', 'http://x.example/"onclick="', place=Place(0, "FR", 48.0, 2.0))
     page = Reader(shown(ZoneStatus(replace(ZONE, mirrors=(evil,)), {}, changes={evil.name: (Change(0.0, State.UP),)})))

@@ -17,8 +17,7 @@ Decisions
 - 2026-11-23: nothing is fetched from elsewhere and nothing is inline: style and script are files of this server's, so
   the Content-Security-Policy needs neither hashes nor `unsafe-inline`.  Colours inside the map are classes for the same
   reason.
-- 2026-11-23: a country is tinted by the mirror that most of its addresses are sent to.  That is told for the first
-  select of a zone; status.json has all of them.
+- 2026-11-23: a country is tinted by the mirror that most of its addresses are sent to; each select of a zone has a map.
 - 2026-11-23: shares of addresses are reckoned when somebody looks, once a plan, beside the answers and not before them.
 - 2026-11-23: names on the map are set by the server, in two sizes; what would overlap is left to the table.
 """

@@ -89,17 +89,24 @@ def _alarms(snapshot: Snapshot) -> str:
 def _zone(number: int, snapshot: Snapshot, status: ZoneStatus) -> str:
     zone = status.zone
     names = ", ".join(f"{escape(zone.select_fqdn(s))} for {escape(s.url)}" for s in zone.select)
-    select = zone.select[0].name if zone.select else ""
     tints = {spot.name: spot.tint for spot in worldmap.spots(status)}
-    drawn = worldmap.render(number, status, select) if zone.mirrors else ""
     return (
         f'<section aria-labelledby="zone-{number}"><h2 id="zone-{number}">{escape(zone.name)}</h2>'
         f'<p class="soft" id="names-{number}" data-live>{names}{_expiries(snapshot, status)}</p>'
-        f'<div id="map-{number}" data-live>{drawn}{_legend(status)}</div>'
+        f"{''.join(_map(number, place, status) for place in range(len(zone.select)) if zone.mirrors)}"
+        f'<div id="legend-{number}" data-live>{_legend(status)}</div>'
         f'<div id="table-{number}" data-live class="wide" tabindex="0" role="region" '
         f'aria-label="Mirrors of {escape(zone.name)}">'
-        f"{table.render(number, snapshot, status, select, tints)}</div></section>"
+        f"{table.render(number, snapshot, status, tints)}</div></section>"
     )
+
+
+def _map(number: int, place: int, status: ZoneStatus) -> str:
+    """The map of the select that is `place`th in its zone, under its name where there are several."""
+    zone = status.zone
+    select = zone.select[place]
+    head = f"<h3>{escape(zone.select_fqdn(select))}</h3>" if len(zone.select) > 1 else ""
+    return f'{head}<div id="map-{number}-{place}" data-live>{worldmap.render(number, status, select)}</div>'
 
 
 def _expiries(snapshot: Snapshot, status: ZoneStatus) -> str:

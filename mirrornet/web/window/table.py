@@ -7,7 +7,7 @@ browser forgets that a table is one as soon as it is laid out otherwise.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Final
 
@@ -37,24 +37,22 @@ _SERVED: Final = 6  # countries shown at once
 _SERVED_FEW: Final = 60  # of them named where one asks for more
 
 
-def render(number: int, snapshot: Snapshot, status: ZoneStatus, select: str, tints: Mapping[str, int]) -> str:
+def render(number: int, snapshot: Snapshot, status: ZoneStatus, tints: Mapping[str, int]) -> str:
     """The table of the zone that is `number`th on its page; `tints` are the mirrors' on the map."""
     zone = status.zone
     heads = "".join(f'<th scope="col" role="columnheader"{_class(kind)}>{head}</th>' for head, kind in _HEADS)
-    rows = "".join(_row(number, snapshot, status, mirror, select, tints) for mirror in zone.mirrors)
+    rows = "".join(_row(number, snapshot, status, mirror, tints) for mirror in zone.mirrors)
     return (
         '<table class="mirrors" role="table"><caption class="soft">'
         f"{status.usable} of {len(zone.mirrors)} mirrors usable, probe: {escape(zone.health.probe)} every "
-        f"{format_duration(zone.health.interval)}. Addresses: the share of announced IPv4 that {escape(select)} sends "
-        'there, and of IPv6 (v6). Queries: of the answers given.</caption><thead role="rowgroup">'
+        f"{format_duration(zone.health.interval)}. Addresses: the share of announced IPv4 that is sent there, "
+        'and of IPv6 (v6). Queries: of the answers given.</caption><thead role="rowgroup">'
         f'<tr role="row">{heads}</tr></thead><tbody role="rowgroup">{rows}</tbody></table>'
     )
 
 
-def _row(
-    number: int, snapshot: Snapshot, status: ZoneStatus, mirror: Mirror, select: str, tints: Mapping[str, int]
-) -> str:
-    verdict, regions = status.verdict(mirror), status.regions.get(select)
+def _row(number: int, snapshot: Snapshot, status: ZoneStatus, mirror: Mirror, tints: Mapping[str, int]) -> str:
+    verdict = status.verdict(mirror)
     place = status.place(mirror)
     where = place_text(place.country, place.asn, place.anycast)
     swatch = f'<span class="swatch tint{tints[mirror.name]}"></span>' if mirror.name in tints else ""
@@ -69,9 +67,9 @@ def _row(
         format_duration(verdict.lag) if verdict.lag else "–",
         f"{mirror.weight}"
         + (f'<span class="under">{percent(verdict.share)} of it</span>' if verdict.share < 1 else ""),
-        _addresses(regions, mirror.name),
+        _by_select(status, lambda _, regions: _addresses(regions, mirror.name)),
         percent(status.asked.get(mirror.name, 0.0)) if status.asked else "–",
-        _serves(number, regions, mirror.name),
+        _by_select(status, lambda place, regions: _serves(f"{number}-{place}", regions, mirror.name)),
         _changes(number, snapshot, status, mirror),
     )
     told = "".join(
@@ -138,9 +136,17 @@ def _override(snapshot: Snapshot, override: Override, said: str) -> str:
     return f"<strong>{escape(override.action)}</strong>{pace}, {when}{author}{until}{why}"
 
 
-def _addresses(regions: Regions | None, mirror: str) -> str:
-    if regions is None:
-        return "–"
+def _by_select(status: ZoneStatus, say: Callable[[int, Regions], str]) -> str:
+    """What there is to say of each select's regions, under its name where there are several."""
+    told = []
+    for place, select in enumerate(status.zone.select):
+        head = f'<span class="soft under">{escape(select.name)}</span>' if len(status.zone.select) > 1 else ""
+        regions = status.regions.get(select.name)
+        told.append(head + ("–" if regions is None else say(place, regions)))
+    return "".join(told)
+
+
+def _addresses(regions: Regions, mirror: str) -> str:
     four, six = (regions.shares.get(family, {}).get(mirror, 0.0) for family in (4, 6))
     bar = f'<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">{_bar(four)}</svg>'
     return f'{percent(four)}{bar}<span class="under soft">v6 {percent(six)}</span>'
@@ -150,9 +156,7 @@ def _bar(share: float) -> str:
     return f'<rect class="whole" width="100" height="6"/><rect width="{100 * share:.1f}" height="6"/>'
 
 
-def _serves(number: int, regions: Regions | None, mirror: str) -> str:
-    if regions is None:
-        return "–"
+def _serves(number: str, regions: Regions, mirror: str) -> str:
     served = [(country, part) for country, part in regions.of(mirror) if country]
     if not served:
         return "nobody near"

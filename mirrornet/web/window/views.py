@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
@@ -51,6 +51,22 @@ _SPARED: Final = 9  # times as long as drawing took, a page is not drawn again: 
 _LONGEST: Final = 64  # characters of an address
 
 
+class _Shown(NamedTuple):
+    """A map on the page: its id, and the zone and the select that it is of."""
+
+    map: str
+    zone: str
+    fqdn: str
+
+
+def _shown(snapshot: Snapshot) -> list[_Shown]:
+    return [
+        _Shown(f"map-{number}-{place}", status.zone.name, status.zone.select_fqdn(select))
+        for number, status in enumerate(snapshot.zones)
+        for place, select in enumerate(status.zone.select)
+    ]
+
+
 class Views:
     """`hold` spares a connection its deadline, or says False where too many are held (listener.py).
 
@@ -71,7 +87,10 @@ class Views:
         self._one = asyncio.Lock()
         self._asked = 0
         self._streams: Counter[str | None] = Counter()  # by address
-        self._looked, self._seen = -math.inf, ("", list[str]())  # when the last look for a change was; what it showed
+        self._looked, self._seen = (
+            -math.inf,
+            ("", list[_Shown]()),
+        )  # when the last look for a change was; what it showed
         self._drawn = Spared(lambda: render(snapshot()), _SPARED, time.monotonic)
         self.over = asyncio.Event()  # ends all streams
 
@@ -174,8 +193,8 @@ class Views:
                 if task is not None:
                     task.cancel()
 
-    def _look(self) -> tuple[str, list[str]]:
-        """Something that is another when the page would look otherwise, ages and figures aside, and the zones' names.
+    def _look(self) -> tuple[str, list[_Shown]]:
+        """Something that is another when the page would look otherwise, ages and figures aside; and its maps.
 
         Looked at twice a second, however many streams there are.
         """
@@ -191,20 +210,21 @@ class Views:
             served = [{name: one.shares for name, one in zone.regions.items()} for zone in shot.zones]
             self._looked = now
             said = alarms(shot.sharing)
-            self._seen = repr((shot.not_ready, plan, states, served, said)), [one.zone.name for one in shot.zones]
+            self._seen = repr((shot.not_ready, plan, states, served, said)), _shown(shot)
         return self._seen
 
     def _told(self, seen: Seen) -> dict[str, Any]:
         """A query for the browser, and where its asker is on the map of the zone that it asks for."""
-        name = seen.name.rstrip(".").lower()
-        _, zones = self._look()
-        number = next((n for n, zone in enumerate(zones) if name == zone or name.endswith(f".{zone}")), None)
+        name = f".{seen.name.rstrip('.').lower()}"
+        _, selects = self._look()
+        under = [one for one in selects if name.endswith(f".{one.fqdn}")]
+        found = max(under, key=lambda one: len(one.fqdn), default=None)  # the zone itself may be a select
         at = None
-        if number is not None and self._locate is not None:
+        if found is not None and self._locate is not None:
             with contextlib.suppress(ValueError):
-                at = point(self._locate(zones[number], parse_address(seen.client.partition("/")[0])))
+                at = point(self._locate(found.zone, parse_address(seen.client.partition("/")[0])))
         return {
-            "zone": number,
+            "map": None if found is None else found.map,
             "client": seen.client,
             "name": seen.name,
             "type": seen.type,

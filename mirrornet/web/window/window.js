@@ -81,7 +81,8 @@
 
   // Queries.
   function draw(seen) {
-    const layer = find(`#map-${seen.zone} .asked`);
+    if (!seen.map) return;
+    const layer = find(`#${seen.map} .asked`);
     if (!layer || seen.x === null || document.hidden || layer.childElementCount >= PULSES) return;
     const make = (kind, values) => {
       const one = document.createElementNS(SVG, kind);
@@ -90,7 +91,7 @@
       setTimeout(() => one.remove(), LASTS);
     };
     make('circle', {cx: seen.x, cy: seen.y, r: 12});
-    const spot = find(`#map-${seen.zone} .spot[data-mirror="${CSS.escape(seen.mirrors[0] || '')}"]`);
+    const spot = find(`#${seen.map} .spot[data-mirror="${CSS.escape(seen.mirrors[0] || '')}"]`);
     if (spot) make('line', {x1: seen.x, y1: seen.y, x2: spot.dataset.x, y2: spot.dataset.y});
   }
 

@@ -22,6 +22,7 @@ from mirrornet.data.countries import COUNTRIES
 from mirrornet.data.outlines import BORDERS, HEIGHT, WIDTH, outlines, project
 from mirrornet.model.place import Place
 from mirrornet.model.regions import Regions
+from mirrornet.model.zone import Select
 from mirrornet.web.status import ZoneStatus
 from mirrornet.web.window.marks import colour, shape, sign
 from mirrornet.web.window.words import percent
@@ -79,14 +80,15 @@ def _tint(x: float, y: float, before: Sequence[Spot]) -> int:
     return max(range(TINTS), key=lambda tint: (nearest[tint], -tint))
 
 
-def render(number: int, status: ZoneStatus, select: str) -> str:
+def render(number: int, status: ZoneStatus, select: Select) -> str:
     """The map of the zone that is `number`th on its page, with the regions of `select`."""
-    mirrors, regions = spots(status), status.regions.get(select, Regions())
+    mirrors, regions = spots(status), status.regions.get(select.name, Regions())
     tints = {spot.name: spot.tint for spot in mirrors}
     weights = {name: share for served in (regions.shares.get(4, {}),) for name, share in served.items()}
     order = sorted(mirrors, key=lambda spot: -weights.get(spot.name, 0.0))[:_NAMED]
     out = sum(not status.verdict(mirror).usable for mirror in status.zone.mirrors)
-    label = f"World map: {len(mirrors)} mirrors of {status.zone.name}, {out} of them out; the table says the same"
+    name = status.zone.select_fqdn(select)
+    label = f"World map: {len(mirrors)} mirrors for {name}, {out} of them out; the table says the same"
     return (
         f'<svg class="map" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(label)}">'
         f'<g class="land">{_land(regions, tints)}</g>'
