@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 
 .PHONY: demo test lint setup clean fuzz-dns soak
-.PHONY: bench-dns bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot bench-read
+.PHONY: bench-dns bench-eyes bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot bench-read
 demo:
 	@scripts/setup demo
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
@@ -26,6 +26,10 @@ clean:
 bench-dns: setup
 	@$(PYTHON) bench/dns/compare.py $(if $(FULL),--full)
 	@$(PYTHON) bench/dns/flip.py
+
+# Six minutes: from a mirror's death to the answers, by one pair of eyes and by three (bench/dns/eyes.py).
+bench-eyes: setup
+	@$(PYTHON) bench/dns/eyes.py
 
 # A quarter of an hour of random packets: respond(), the compiled step under sanitizers, both engines side by side.
 fuzz-dns: setup
