@@ -54,6 +54,14 @@ class Naming:
         for zone, name in self._news("doubled", found):
             log.warning("%s: another process speaks as %s: one key, one server; make it a key of its own", zone, name)
 
+    def stopped(self, zone: str, mirrors: Sequence[str], limit: float) -> None:
+        """Which mirrors others would move and may not."""
+        news = self._news(f"stopped in {zone}", {(zone, mirror) for mirror in mirrors})
+        if news:
+            listed = ", ".join(mirror for _, mirror in news)
+            share = 100 * limit
+            log.warning("%s: others would move more than %.0f %% of the weight: %s stay as here", zone, share, listed)
+
     def silent(self, own: str) -> None:
         """Whose votes count no more, and whose do (again).  `own`: this server's name, of which nothing is said."""
         now, ledgers = self._clock(), self._listener.ledgers
@@ -72,15 +80,6 @@ class Naming:
             who = f"vantage {name} is" if name else "these probes are"
             what = "cut off from much of the world, or not telling what they see"
             log.warning("%s: %s outvoted on %.0f %% of the weight: %s", zone, who, 100 * parts[zone][name], what)
-
-
-def stopped(zone: str, names: Sequence[str], limit: float) -> None:
-    """What others would move and may not."""
-    if names:
-        listed = ", ".join(names)
-        log.warning("%s: others would move more than %.0f %% of the weight: %s stay as here", zone, 100 * limit, listed)
-    else:
-        log.info("%s: nothing that others say is out of bounds any more", zone)
 
 
 def dissent(judged: Iterable[Mapping[str, Judged]], name: str) -> tuple[str, ...]:

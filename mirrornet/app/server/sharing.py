@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from mirrornet.app.server.naming import Naming, dissent, stopped, vantage_status
+from mirrornet.app.server.naming import Naming, dissent, vantage_status
 from mirrornet.app.server.probing import AllVerdicts
 from mirrornet.app.server.trouble import Trouble
 from mirrornet.app.server.world import World
@@ -157,8 +157,7 @@ class Sharing:
                 margins = {mirror: one.margin for mirror, one in self._judged.get(name, {}).items()}
                 bounds = bound(base[name], verdicts[name], _weights(zone), self.settings.limit, margins)
                 found[name], self._moved[name] = bounds.verdicts, bounds.moved
-                if bounds.stopped != self._stopped.get(name, ()):
-                    stopped(name, bounds.stopped, self.settings.limit)
+                self._naming.stopped(name, bounds.stopped, self.settings.limit)
                 self._stopped[name] = bounds.stopped
         return found
 
