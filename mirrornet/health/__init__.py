@@ -17,6 +17,7 @@
     catalogue.py   which blocks exist: a trust folder of the prober's own, and a page of the index
     learning.py    when the catalogue learns, and from whom
     monitor.py     the watch over a zone's mirrors: tasks, clock, dice
+    eyes/          what other servers and vantages see, and the quorum; its essay tells more
 
 A probe goes  order → probe → Outcome (an address) → judge → together → Outcome (a mirror) → step → Track → Verdict.
 docs/health.md shows the rule to operators; its tables are made of this room by scripts/make_health.py.
