@@ -178,6 +178,27 @@ def test_any_bytes_are_refused_in_words(data: bytes) -> None:
             believed(hostile)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["up", "tokyo"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["tokyo", "state", "promise", "since", "reason", "x"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.fixed_dictionaries({"at": JSON, "mirrors": JSON, "overrides": JSON, "sees": JSON}) | JSON)
+def test_any_document_with_a_good_signature_is_read_or_refused(document: object) -> None:
+    """Nothing but ValueError comes out, and what is read is what we would have written."""
+    data = forged(document)
+    try:
+        found = believed(data)
+    except ValueError:
+        return
+    assert encode(found, toy_sign) == data
+
+
 VERDICTS = st.builds(
     Verdict,
     state=st.sampled_from(sorted(SEEN)),
