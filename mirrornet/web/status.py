@@ -67,9 +67,9 @@ class ZoneStatus:
 
     By mirror, too: `changes`, the last ones of its state, the newest last; `places`, where it is as the ranking has it
     (the zone file's word, else looked up by address); `asked`, its share of the answers that were given;
-    `answers`, how often it was named in which records ("A", "AAAA", "list").  `regions`: by
-    select name, whom each mirror serves; none while that is being reckoned.  `expiries`: Unix time at which each role
-    of the repository's metadata ends, where probes have seen it.
+    `answers`, how often it was named in which records ("A", "AAAA", "list").  `regions`: by select name, whom each
+    mirror serves by the plan of generation `surveyed`, the one before while this one's are being reckoned; none before
+    the first.  `expiries`: Unix time at which each role of the repository's metadata ends, where probes have seen it.
     """
 
     zone: Zone
@@ -82,6 +82,7 @@ class ZoneStatus:
     asked: Mapping[str, float] = field(default_factory=dict)
     answers: Mapping[tuple[str, str], int] = field(default_factory=dict)
     expiries: Mapping[str, float] = field(default_factory=dict)
+    surveyed: int = 0
 
     def verdict(self, mirror: Mirror) -> Verdict:
         return self.verdicts.get(mirror.name, _NEVER_SEEN)
@@ -187,6 +188,7 @@ def _zone(snapshot: Snapshot, status: ZoneStatus) -> dict[str, Any]:
             for select in zone.select
         ],
         "usable_mirrors": status.usable,
+        "address_share_generation": status.surveyed or None,
         "metadata_expires": dict(status.expiries),
         "mirrors": [_mirror(snapshot, status, mirror) for mirror in zone.mirrors],
     }

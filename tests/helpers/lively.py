@@ -104,6 +104,7 @@ SNAPSHOT = Snapshot(
             probes=77_000,
             changes=CHANGES,
             regions={"select": REGIONS},
+            surveyed=17,
             expiries={"timestamp": NOW + 3 * 86_400, "root": NOW - 7200},
             asked={"tokyo": 0.3, "frankfurt": 0.45, "ashburn": 0.2495, "sanjose": 0.0005},
         ),

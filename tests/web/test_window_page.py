@@ -137,6 +137,12 @@ def test_a_zone_without_regions_or_places_has_a_page_too() -> None:
     Reader(shown(regions={"select": Regions()}))
 
 
+def test_shares_of_an_older_plan_are_said_to_be_so() -> None:
+    assert "is being reckoned" not in render(SNAPSHOT)
+    assert "(v6), by plan 16: plan 17 is being reckoned" in shown(surveyed=16)
+    assert "is being reckoned" not in shown(surveyed=0, regions={})
+
+
 def test_each_select_has_its_map_and_its_shares() -> None:
     selects = (*ZONE.select, replace(ZONE.select[0], name="boot"))
     boot = Regions({4: {"sydney": 1.0}, 6: {}}, {"JP": {"sydney": 1.0}})

@@ -37,6 +37,7 @@ class Showing:
                 changes=_changes(tracks),
                 places=self._explaining.places(name),
                 regions=regions.get(name, {}),
+                surveyed=self._surveying.generation,
                 asked=asked.of_zone(name),
                 answers=asked.kinds_of(name),
                 expiries=monitor.expiries(),

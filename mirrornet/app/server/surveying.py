@@ -1,9 +1,9 @@
 """Whom each mirror serves, reckoned when somebody looks.
 
 On a whole table of the world that takes half a second, so it is done beside the answers: once for a plan, in a thread,
-after somebody has looked at the status page or a figure of it, and not again before SPARED times as long has passed.
-Until then the regions of the plan before stand there: a drain makes a plan every few seconds, and a scraper looks at
-each.  The first plan is reckoned unasked, so that whoever looks first sees them.
+after somebody has looked at the status page or a figure of it, and not again before SPARED times what it cost of a
+processor has passed: a drain makes a plan every few seconds, and a scraper looks at each.  Until then the regions of
+the plan before stand there, with its number.  The first plan is reckoned unasked, so that who looks first sees them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ Surveyed = Mapping[str, Mapping[str, Regions]]  # by zone name, then select name
 
 
 class Surveying:
-    """`regions` is what is known; `look` says that somebody wants to know."""
+    """`regions` is what is known, of the plan of `generation`; `look` says that somebody wants to know."""
 
     def __init__(self, answering: Answering, explaining: Explaining) -> None:
         self._answering, self._explaining = answering, explaining
         self._plan: Plan | None = None
         self._wanted = asyncio.Event()
         self.regions: Surveyed = {}
+        self.generation = 0
 
     def look(self) -> Surveyed:
         """What is known; where that is of an older plan, the new one is reckoned next."""
@@ -54,22 +55,25 @@ class Surveying:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            begin = time.monotonic()
-            await self.survey()
-            await asyncio.sleep(max(PAUSE, SPARED * (time.monotonic() - begin)))
+            cost = await self.survey()
+            await asyncio.sleep(max(PAUSE, SPARED * cost))
 
-    async def survey(self) -> None:
-        """The regions of the plan in force."""
+    async def survey(self) -> float:
+        """Reckons the regions of the plan in force; the seconds of a processor that it took."""
         laid = self._answering.laid
         if laid is None or laid[2] is self._plan:
-            return
+            return 0.0
         self._plan = laid[2]
         try:
-            self.regions = await asyncio.to_thread(self._survey, *laid)
+            self.regions, cost = await asyncio.to_thread(self._survey, *laid)
         except Exception:  # a bug of ours in a figure for people must not end the answers
             log.exception("whom each mirror serves cannot be reckoned")
+            return 0.0
+        self.generation = laid[2].generation
+        return cost
 
-    def _survey(self, world: World, planner: Planner, plan: Plan) -> Surveyed:
+    def _survey(self, world: World, planner: Planner, plan: Plan) -> tuple[Surveyed, float]:
+        begin = time.thread_time()
         self._explaining.reasons(world)  # the places of mirrors and askers, too
         found = {}
         for zone in world.zones:
@@ -78,4 +82,4 @@ class Surveying:
             found[zone.name] = {
                 select.name: regions(Side(zone, select, plan, survey, world.table), spaces) for select in zone.select
             }
-        return found
+        return found, time.thread_time() - begin

@@ -46,9 +46,17 @@ def render(number: int, snapshot: Snapshot, status: ZoneStatus, tints: Mapping[s
         '<table class="mirrors" role="table"><caption class="soft">'
         f"{status.usable} of {len(zone.mirrors)} mirrors usable, probe: {escape(zone.health.probe)} every "
         f"{format_duration(zone.health.interval)}. Addresses: the share of announced IPv4 that is sent there, "
-        'and of IPv6 (v6). Queries: of the answers given.</caption><thead role="rowgroup">'
+        f"and of IPv6 (v6){_older(snapshot, status)}. Queries: of the answers given.</caption>"
+        '<thead role="rowgroup">'
         f'<tr role="row">{heads}</tr></thead><tbody role="rowgroup">{rows}</tbody></table>'
     )
+
+
+def _older(snapshot: Snapshot, status: ZoneStatus) -> str:
+    """That the shares are not those of the plan in force, where it is so."""
+    if not status.regions or snapshot.plan is None or status.surveyed == snapshot.plan.generation:
+        return ""
+    return f", by plan {status.surveyed}: plan {snapshot.plan.generation} is being reckoned"
 
 
 def _row(number: int, snapshot: Snapshot, status: ZoneStatus, mirror: Mirror, tints: Mapping[str, int]) -> str:

@@ -207,7 +207,7 @@ class Views:
                 for zone in shot.zones
                 for name, verdict in zone.verdicts.items()
             ]
-            served = [{name: one.shares for name, one in zone.regions.items()} for zone in shot.zones]
+            served = [(zone.surveyed, {k: one.shares for k, one in zone.regions.items()}) for zone in shot.zones]
             self._looked = now
             said = alarms(shot.sharing)
             self._seen = repr((shot.not_ready, plan, states, served, said)), _shown(shot)
