@@ -2,7 +2,7 @@
 PYTHON = .venv/bin/python
 
 .PHONY: demo test lint setup clean fuzz-dns soak
-.PHONY: bench-dns bench-eyes bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot bench-read
+.PHONY: bench-capacity bench-dns bench-eyes bench-failover bench-nearest bench-publish bench-import bench-sets bench-boot bench-read
 demo:
 	@scripts/setup demo
 	@$(PYTHON) scripts/demo $(if $(KEEP),--keep)
@@ -40,6 +40,10 @@ fuzz-dns: setup
 # Ten minutes in a lab: load, readers, and a fault every five seconds (mirrornet/lab/soak); SEED=7 is the same day again.
 soak: setup
 	@$(PYTHON) -m mirrornet.lab.soak --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
+
+# Four minutes: what a name server of 10 to 500 mirrors needs; MIRRORNET_TABLE names a whole world.table.
+bench-capacity: setup
+	@$(PYTHON) bench/capacity.py
 
 # Six minutes: how long a dead mirror stays in what resolvers give, ours beside gdnsd's (bench/failover.py).
 bench-failover: setup
