@@ -12,11 +12,16 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
 import pytest
 from dns_sockets import bound, exact
 
-from mirrornet.app.doctor import resolver
+from mirrornet.app.doctor import delegation, examination, resolver
 from mirrornet.app.doctor.resolver import ask
+from mirrornet.config.load import load_zones
 from mirrornet.dns.asking import Reply
 
 UNBOUND = """
@@ -176,6 +181,39 @@ def odd() -> Iterator[Callable[..., Odd]]:
 def empty(query: bytes, flags: int = 0x8400) -> bytes:
     """A reply without records."""
     return query[:2] + flags.to_bytes(2, "big") + b"\0\1\0\0\0\0\0\0" + query[12 : query.index(b"\0", 12) + 5]
+
+
+def speaks(records: dict[tuple[str, str], list[str]], section: str = "answer") -> Callable[[bytes], list[bytes]]:
+    """Replies with these records, by name and type; NXDOMAIN for what is not there."""
+
+    def reply(query: bytes) -> list[bytes]:
+        asked = dns.message.from_wire(query)
+        (question,) = asked.question
+        answer = dns.message.make_response(asked)
+        found = records.get((question.name.to_text(True), dns.rdatatype.to_text(question.rdtype)))
+        if found is None:
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        else:
+            rrset = dns.rrset.from_text_list(question.name, 60, "IN", dns.rdatatype.to_text(question.rdtype), found)
+            getattr(answer, section).append(rrset)
+        return [answer.to_wire()]
+
+    return reply
+
+
+async def test_the_parent_is_found_through_the_resolver_and_asked_itself(
+    odd: Callable[..., Odd], monkeypatch: pytest.MonkeyPatch, steady: Any
+) -> None:
+    (zone,) = load_zones([steady.zone])
+    parent = odd(speaks({("serve.test", "NS"): ["ns1.serve.test.", "ns9.serve.test."]}, "authority"))
+    monkeypatch.setattr(examination, "PORT", parent.where[1])
+    above = {("test", "NS"): ["ns.above.test."], ("ns.above.test", "A"): ["127.0.0.1"], ("ns.above.test", "AAAA"): []}
+    found = await examination._parent(zone, odd(speaks(above)).where)
+    assert (found.name, found.server) == ("test", "ns.above.test")
+    told = [str(one) for one in delegation.judge(zone, "r", "does not answer", found)]
+    assert "ns.above.test names ns9.serve.test, which `nameservers` does not" in told[1]
+    nothing = await examination._parent(zone, odd(speaks({})).where)
+    assert nothing == delegation.Parent()
 
 
 async def test_what_is_cut_short_is_asked_again_by_tcp(odd: Callable[..., Odd]) -> None:

@@ -24,6 +24,7 @@ from mirrornet.model.zone import Zone
 ASKERS: Final = 12  # whom the servers are asked about, spread over the world.table
 AGAIN: Final = 3.0  # seconds after which servers that differ are asked once more: verdicts travel
 PARENTS: Final = 3  # servers of the parent that are tried
+PORT: Final = 53  # theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ async def _parent(zone: Zone, resolver: Endpoint) -> Parent:
         said: Heard = "none of its servers answers"
         for name in names[:PARENTS]:
             for address in (await addresses_of(resolver, name))[:1]:
-                said = await ask((address, 53), zone.name, "NS")
+                said = await ask((address, PORT), zone.name, "NS")
                 if isinstance(said, Reply):
                     return Parent("the root" if above == "." else above, name, said)
         return Parent("the root" if above == "." else above, "", said)

@@ -18,6 +18,8 @@ Places that say nothing about distance are one place here (they all get one answ
 Decisions
 ---------
 - 2026-11-23: a closed mirror leaves URI and SRV as well, back-ups included: a client that measures would go back to it.
+- 2026-11-23: a mirror that closes leaves answers outside the TTL's promise, as `force-down` does: whoever keeps the old
+  answer for its TTL is served all the same.
 - 2026-11-23: where no open mirror can stand in A (or AAAA), the closed ones do: a drain is no reason for no answer.
 """
 
