@@ -45,12 +45,13 @@ async def test_gone_and_back(board: Board) -> None:
 
 
 async def test_one_that_hangs_costs_so_much_time_and_no_more(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_module, "PATIENCE", 0.3)
     link = Link(board.url, LIMIT)
     await link.write("a", b"first", 50)
     board.freeze()
-    with pytest.raises(PeerError, match=r"no answer within 0\.3 s"):
-        await link.read(["a"], 5)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(link_module, "PATIENCE", 0.3)
+        with pytest.raises(PeerError, match=r"no answer within 0\.3 s"):
+            await link.read(["a"], 5)
     board.thaw()
     board.put("b", b"other")
     assert await link.read(["b"], 5) == [b"other"]  # and not what was asked for before
@@ -127,7 +128,7 @@ async def test_what_is_no_redis(case: str, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(PeerError) as caught:
         await link.read(["a"], 512)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 300
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30  # and not for ever; the machine may be busy
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
     await link.close()
     server.close()
