@@ -17,7 +17,7 @@ async def ordered(named: frozenset[int], numbers: range) -> set[int]:
         fetched.add(number)
         return True
 
-    ahead = Ahead(fetch, lambda number: True, UNIT, 1000)
+    ahead = Ahead(fetch, lambda number: False, lambda number: True, UNIT, 1000)
     ahead.named = named
     for number in numbers:
         ahead.seen(number * UNIT, (number + 1) * UNIT, 1)

@@ -93,6 +93,7 @@ class Mounted:
                 booting = session.profiles is not None and session.profiles.at_once
                 await asyncio.gather(mount.tune(booting=booting), self._first_read(mount, reader))
                 session.spawn(self._tune(mount))
+                await session.held.wait()  # who is told that it is mounted finds it pinned
                 ready(session.warnings)
                 log.info("%s is mounted on %s", mount.operations.file_name, mountpoint)
             except BaseException as error:

@@ -95,6 +95,7 @@ class Session:
         self._pool = ThreadPoolExecutor(WORKERS, "blocks")
         self._refresher: Refresher | None = None
         self._sharing: Sharing | None = None
+        self.held = asyncio.Event()  # what this version needs is pinned, or nothing can be
         self._pin: Held | None = None
         self._profile: tuple[BlockRef, ...] = ()
         self._beside: set[asyncio.Task[Any]] = set()
@@ -156,9 +157,12 @@ class Session:
     async def hold(self, profile: Sequence[BlockRef] = ()) -> None:
         """Pins the index of the version in use, and its `profile`, in the cache for as long as the session lasts."""
         self._profile = tuple(profile) or self._profile
-        if self._pin is None:
-            self._pin = self.cache.pins.held(self.subject)
-        await self._pinned(self._pin.hold, self._needed(), time.time())
+        try:
+            if self._pin is None:
+                self._pin = self.cache.pins.held(self.subject)
+            await self._pinned(self._pin.hold, self._needed(), time.time())
+        finally:
+            self.held.set()
 
     async def booted(self) -> None:
         """Pins the same until another version of this image has booted: this one will boot offline."""

@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 
 from mirrornet.client.cache.store import Cache
 from mirrornet.client.fetching.failover import Failover, Opened
-from mirrornet.client.reading.ahead import Ahead
+from mirrornet.client.reading.ahead import Ahead, Coming
 from mirrornet.client.reading.blocks import Blocks, ReadFigures
 from mirrornet.image.format.block import BlockRef
 from mirrornet.image.format.index import Head, Page, Place
@@ -64,7 +64,8 @@ class Reader:
         self._deadline = deadline
         self._zeroes = bytes(head.block_size)
         self._pages: OrderedDict[int, Page] = OrderedDict()
-        self.ahead = None if failover is None else Ahead(self.prefetch, self.absent, head.block_size, head.block_count)
+        self.ahead = Ahead(self.prefetch, self._begin, self.absent, head.block_size, head.block_count)
+        self.ahead.neighbours = failover is not None  # offline there is nothing to fetch, but something to inflate
 
     async def read(self, offset: int, size: int, handle: int = 0) -> bytes:
         """`size` bytes from `offset`, fewer only where the image ends.  `handle` tells readers apart.
@@ -85,8 +86,7 @@ class Reader:
         if (touched := self.touched) is not None:
             for number in range(first, last + 1):
                 touched(number)  # who may stop listening at any of them
-        if self.ahead is not None:
-            self.ahead.seen(offset, end, handle)
+        self.ahead.seen(offset, end, handle)
         parts = self._here(first, last)
         if parts is None:
             return self._later(first, last, offset, end)
@@ -233,6 +233,23 @@ class Reader:
         self.figures.prefetched += 1
         return True
 
+    def _begin(self, number: int) -> Coming:
+        """The same without a task, where the page of the index is here: what will be the block; True: it is here."""
+        page_number, position = divmod(number, self.head.page_entries)
+        page = self._pages.get(page_number)
+        if page is None:
+            return False
+        ref = page.refs[position]
+        if ref is None or self.blocks.known(ref):
+            return True
+        landing = self.blocks.launch(ref, page.place(position), wanted=False).landing
+        landing.add_done_callback(self._prefetched)
+        return landing
+
+    def _prefetched(self, landing: asyncio.Future[bytes]) -> None:
+        if not landing.cancelled() and landing.exception() is None:
+            self.figures.prefetched += 1
+
     def promise(
         self, ref: BlockRef, place: Place | None, patience: float, called: asyncio.Event, broken: asyncio.Event
     ) -> asyncio.Future[Opened] | None:
@@ -251,6 +268,5 @@ class Reader:
 
     async def close(self) -> None:
         """Ends what flies; blocks already here still go to the cache."""
-        if self.ahead is not None:
-            await self.ahead.close()
+        await self.ahead.close()
         await self.blocks.close()

@@ -110,9 +110,8 @@ class Replay:
 
     def _guide(self, named: frozenset[int]) -> None:
         """What is read ahead follows the profile: a read of one of the blocks `named` says nothing of the next."""
-        if self._reader.ahead is not None:
-            self._reader.ahead.named = named
-            self._reader.ahead.neighbours = not named
+        self._reader.ahead.named = named
+        self._reader.ahead.neighbours = not named and self._failover is not None
 
     async def needed(self) -> list[Needed]:
         """The blocks of the profile that are not zero, each once, in order.  Raises MirrornetError."""
