@@ -21,7 +21,9 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "demo"))
 
@@ -65,7 +67,7 @@ world: world.table
 repository: {{root: root.json, images: [tiny], lag: 6h}}
 select:
   - {{name: select, url: "http://select.inetboot.example:{mirrors}/", ttl: 20}}
-health: {{interval: 1s, timeout: 500ms, up: 2, ok: 2, down: 2, probe: block}}
+health: {{interval: 4s, timeout: 3s, up: 2, ok: 2, down: 2, probe: block}}
 server: {{listen: ["127.0.0.1:{dns}"], http: "127.0.0.1:{http}", workers: 1}}
 mirrors:
 """
@@ -95,8 +97,8 @@ def spoil(folder: Path) -> None:
             block.write_bytes(b"\0" + block.read_bytes()[1:])
 
 
-def serve(stage: Stage, table: Path | None) -> tuple[int, int]:
-    """(port for DNS, port for HTTP) of the name server, once all verdicts are there."""
+def serve(stage: Stage, table: Path | None) -> tuple[int, int, Callable[[], bool]]:
+    """(port for DNS, port for HTTP, whether the page is up to date) of the name server, once all verdicts are there."""
     ports = {}
     for name, wanted in (("mirrors", 15500), ("dns", 15600), ("http", 15700)):
         ports[name] = next(port for port in range(wanted, wanted + 90) if free("127.0.0.1", port))
@@ -119,13 +121,21 @@ def serve(stage: Stage, table: Path | None) -> tuple[int, int]:
     state = ("--state", str(stage.work / "state"))
     stage.start(MIRRORNET, "serve", str(stage.work / "zone.yaml"), *state, log="serve.log")
 
-    def states() -> dict[str, str]:
+    def status() -> dict[str, Any]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{ports['http']}/status.json", timeout=5) as answer:
-                (zone,) = json.load(answer)["zones"]
+                return dict(json.load(answer))
         except OSError:
             return {}
+
+    def states() -> dict[str, str]:
+        (zone,) = status().get("zones") or [{"probes": 0, "mirrors": []}]
         return {mirror["name"]: mirror["state"] for mirror in zone["mirrors"] if zone["probes"]}
+
+    def surveyed() -> bool:
+        """Whether the map is that of the plan that answers."""
+        told = status()
+        return bool(told) and told["zones"][0]["address_share_generation"] == told["plan"]["generation"]
 
     wait_for(lambda: states().get("tokyo") == "up" and states().get("mumbai") == "up", 60, "the first round of probes")
     stage.end(mirrors["saopaulo"])
@@ -133,7 +143,7 @@ def serve(stage: Stage, table: Path | None) -> tuple[int, int]:
     why = ("--why", "new disks at 14:00", "--for", "2h", "--rate", "60")
     stage.run(MIRRORNET, "drain", DRAINED, *why, *state)
     wait_for(lambda: WANTED.items() <= states().items(), 120, f"{WANTED}, not {states()}")
-    return ports["dns"], ports["http"]
+    return ports["dns"], ports["http"], surveyed
 
 
 def ask(port: int, over: threading.Event) -> None:
@@ -148,7 +158,7 @@ def ask(port: int, over: threading.Event) -> None:
             dns.query.udp(query, "127.0.0.1", timeout=2, port=port)
 
 
-def photograph(port: int, folder: Path) -> None:
+def photograph(port: int, folder: Path, ready: Callable[[], bool]) -> None:
     program = shutil.which("chromium")
     if program is None or shutil.which("pngquant") is None:
         sys.exit("screenshots: needs the programs chromium and pngquant (Debian packages of the same names)")
@@ -156,6 +166,7 @@ def photograph(port: int, folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         for name, (theme, viewport, height) in SHOTS.items():
             page = browser.new_page(viewport=viewport, color_scheme=theme)  # type: ignore[arg-type]
+            wait_for(ready, 60, "the map to be that of the plan in force")
             page.goto(f"http://127.0.0.1:{port}/")
             page.get_by_label("A client's address").fill(EXPLAINED)
             page.keyboard.press("Enter")
@@ -181,11 +192,11 @@ def main() -> None:
         over = threading.Event()
         try:
             repository(stage)
-            dns_port, http_port = serve(stage, chosen.table)
+            dns_port, http_port, ready = serve(stage, chosen.table)
             asking = threading.Thread(target=ask, args=(dns_port, over))
             asking.start()
             time.sleep(chosen.settle)  # so that the drain has got somewhere
-            photograph(http_port, chosen.folder)
+            photograph(http_port, chosen.folder, ready)
         finally:
             over.set()
             stage.stop()
