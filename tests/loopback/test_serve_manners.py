@@ -38,7 +38,7 @@ def configure(place: Any, more: str, **ports: int) -> None:
 
 def exchange(port: int, query: bytes) -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.connect(("127.0.0.1", port))
         sock.send(query)
         return sock.recv(4096)
@@ -143,22 +143,25 @@ def test_the_limit_holds_for_a_network_and_not_for_who_has_a_cookie(place, engin
     counts = {"answer": 0, "TC": 0}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect(("127.0.0.1", port))
-        began = time.monotonic()
+        began = last = time.monotonic()
         for _ in range(300):
             sock.send(plain)
-        spent = time.monotonic() - began
-        sock.settimeout(0.5)
+        sock.settimeout(60)
         while True:
             try:
                 reply = dns.message.from_wire(sock.recv(4096))
             except TimeoutError:
                 break
             counts["TC" if reply.flags & dns.flags.TC else "answer"] += 1
+            last = time.monotonic()
+            if counts["TC"] >= (300 - counts["answer"]) / 2 - 1:
+                sock.settimeout(0.5)  # there should be no more, or one
+        spent = last - began
         # Two workers share the limit, the reference has all of it; a burst is two seconds' worth.
         share = 20 if engine == "fast" else 40
         assert 2 * share - 3 <= counts["answer"] <= share * (2 + spent + 1)
         assert abs(counts["TC"] - (300 - counts["answer"]) / 2) <= 1
-        sock.settimeout(5)
+        sock.settimeout(60)
         for _ in range(100):
             sock.send(proven)
             assert dns.message.from_wire(sock.recv(4096)).answer
@@ -193,7 +196,7 @@ def test_who_is_there_in_truth_gets_through_a_flood(need, place):
         command = ["dig", "@127.0.0.1", "-p", str(place.ports["dns"]), "select.serve.test", "A", "+time=1", "+tries=10"]
         for kind, marker in (("+cookie", "BADCOOKIE, retrying"), ("+nocookie", "retrying in TCP mode")):
             for _ in range(10):  # now and then it is his query that gets the second's one reply
-                done = subprocess.run([*command, kind], capture_output=True, text=True, timeout=30, check=False)
+                done = subprocess.run([*command, kind], capture_output=True, text=True, timeout=120, check=False)
                 assert "status: NOERROR" in done.stdout and "127.0.0.4" in done.stdout, done.stdout
                 if marker in done.stdout:
                     break
@@ -201,7 +204,7 @@ def test_who_is_there_in_truth_gets_through_a_flood(need, place):
                 pytest.fail(f"never: {marker}\n{done.stdout}")
     finally:
         over.set()
-        thread.join(5)
+        thread.join(60)
 
 
 def counted(place: Any) -> int:
@@ -219,7 +222,8 @@ def test_dns_over_tls_as_kdig_speaks_it(need, place, free_port, engine):
     place.serve("--engine", engine)
     trust = ["+tls-ca=" + str(place.folder / "tls.pem"), "+tls-hostname=ns1.inetboot.example"]
     command = ["kdig", "@127.0.0.1", "-p", str(place.ports["tls"]), "+tls", *trust, "+padding=64", "+nsid"]
-    done = subprocess.run([*command, "select.serve.test", "A"], capture_output=True, text=True, timeout=30, check=False)
+    command += ["select.serve.test", "A"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     text = done.stdout + done.stderr
     assert "status: NOERROR" in text and "127.0.0.4" in text and "NSID" in text and "468 B" in text, text
     assert "inside TLS" in place.log()

@@ -49,11 +49,13 @@ class Holding:
             return
         if self._looking is None and (self._found is None or time.monotonic() - self._looked > AGAIN):
             self._looking = asyncio.create_task(asyncio.to_thread(self._pins.present, self._subject, self._head))
-        if self._looking is None:
+        looking = self._looking
+        if looking is None:
             return
-        await asyncio.wait((self._looking,), timeout=PATIENCE)
-        if self._looking.done():
-            self._found, self._looked, self._looking = self._looking.result(), time.monotonic(), None
+        await asyncio.wait((looking,), timeout=PATIENCE)
+        if looking.done() and self._looking is looking:  # or another who asked has taken the result
+            self._looking = None
+            self._found, self._looked = looking.result(), time.monotonic()
 
     def status(self) -> dict[str, Any] | None:
         """`bytes`: stored, of all of it; `here`: of them in the cache; `complete`: nothing is missing.

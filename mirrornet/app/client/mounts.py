@@ -2,11 +2,13 @@
 
 A mount is found by its control socket, not by its mount point: looking at a mount point may wait for the very process
 that is in trouble.  None of the client's machinery is imported here, so both verbs are quick.  A socket nobody
-listens at was left by a process that was killed; it is removed on sight.
+listens at was left by a process that was killed; it is removed on sight, but for one that is so young that its
+process may be between making it and listening at it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ LEAVE: Final = 40.0  # seconds for an unmount: the system's umount has 20
 SOON: Final = 10.0  # seconds for an answer that waits for no network
 LOOK: Final = 30.0  # seconds for one that looks for newer versions; the mount gives that 20
 GONE: Final = 10.0  # seconds for the process to end after that
+YOUNG: Final = 60.0  # seconds of a socket's life before nobody at it means that its process is gone
 
 
 def socket_path(mountpoint: Path) -> Path:
@@ -79,14 +82,20 @@ def statuses(mountpoint: Path | None, *, refresh: bool = False) -> list[dict[str
             stale = points.mounted_at(mountpoint) is not None
             why = "its process is gone: mirrornet umount it" if stale else "nothing of mirrornet is mounted there"
             raise InputError(f"{mountpoint}: {why}" + ("" if stale else _known()))
-        return [ask(path, request, patience)]
+        return [{"mountpoint": str(mountpoint)} | ask(path, request, patience)]
     found = []
     for path in sorted(run_folder().glob("mount-*.sock")):
         if not answers(path):
-            path.unlink(missing_ok=True)
+            _tidy(path)
             continue
         try:
-            found.append(ask(path, request, patience))
+            found.append({"mountpoint": str(path)} | ask(path, request, patience))
         except MirrornetError as error:
             found.append({"mountpoint": str(path), "error": str(error)})
     return found
+
+
+def _tidy(path: Path) -> None:
+    with contextlib.suppress(OSError):  # it has gone meanwhile, or is not ours
+        if time.time() - path.stat().st_mtime > YOUNG:
+            path.unlink()
