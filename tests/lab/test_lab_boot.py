@@ -51,7 +51,7 @@ WORLD = World(
     | {(near, name): 20.0 for name in MIRRORS for near in ("server", "publisher")},
 )
 HEALTH = {"interval": "1s", "timeout": "900ms", "up": 2, "ok": 2, "down": 2, "probe": "block"}
-BOOT_SECONDS = 150.0  # on a busy machine without KVM
+BOOT_SECONDS = 300.0  # on a busy machine without KVM
 STALL = 10.0  # seconds that a read may take where its mirror dies; of a boot, nobody sees less
 BEFORE_THE_CUT = 6 << 20  # bytes: a third of a boot
 ALL_OF_BOOT = ("--boot", "image:/vmlinuz,image:/initrd.img,root=/dev/vda console=ttyS0 quiet")
@@ -198,6 +198,7 @@ class Guest:
     def look(self) -> bool:
         """Takes a look at the client's status, and says whether the guest has come up or gone."""
         done = command(self._story.network, "home", "status", "--json")
+        assert done.returncode == 0, done.stderr
         cache = str(own(self._story.network, "home"))
         found = [
             one for one in json.loads(done.stdout) if str(one.get("cache", {}).get("folder", "")).startswith(cache)

@@ -18,7 +18,7 @@ from mirrornet.image.trust.keys import keygen
 
 HOUSE = Path(__file__).resolve().parents[2]
 GUEST = Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache") / "mirrornet-tests" / "guest"
-PATIENCE = 150.0  # seconds; it is up after 16 where nothing else runs
+PATIENCE = 300.0  # seconds; it is up after 16 where nothing else runs
 
 
 def test_a_debian_comes_up_though_its_disk_is_served_by_one_client_after_another(
