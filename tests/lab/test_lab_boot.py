@@ -268,7 +268,7 @@ def test_an_update_costs_its_new_blocks(story: Story) -> None:
     story.publish_news()
     assert Guest(story, "two").ready() == "2"
     fetched = story.blocks()[len(first) :]
-    again = [one for one in fetched if hashes([one]) & kept]  # now and then one begins and is broken off
+    again = [one for one in fetched if hashes([one]) & kept]  # mirrors are measured by a page of the index
     assert size(again) < size(first) / 100, f"blocks that the cache has came a second time: {again}"
     assert 0 < size(fetched) < news["published"]["new_bytes"] + size(first) / 4, (size(fetched), size(first), news)
 

@@ -127,7 +127,8 @@ class Session:
                 self.spawn(self._descend(self._refresher))
             if self._sharing is not None:
                 self.spawn(self._sharing.run())
-            self.spawn(failover.watch(trusted.head.pages[0], self._active))
+            # Measured by the least block that a mirror must have, each boot anew and though it is kept here.
+            self.spawn(failover.watch(min(trusted.head.pages, key=lambda page: page.stored), self._active))
             self.failover = failover
             self.following = Following(
                 trusted, self.repository, self.offered, self.gather(), self.cache, self.choice, random.random
