@@ -93,15 +93,20 @@ CLASSES = [
 ]
 
 
+def bank(epoch: int, generation: int, *counts: int) -> tuple[int, int, bytes]:
+    return epoch, generation, b"".join(count.to_bytes(4, "little") for count in (*counts, 9, 9))  # longer than the plan
+
+
 def test_answers_are_added_up_over_plans_and_workers() -> None:
     asked = Asked()
-    asked.know(1, CLASSES)
-    asked.add(0, [(1, [4, 1, 0, 9, 9])])  # the bank is longer than the plan has classes
-    asked.add(1, [(1, [2, 0, 5])])
-    asked.add(0, [(1, [4, 1, 0])])
-    asked.know(2, CLASSES[2:])
-    asked.add(0, [(1, [6, 1, 0]), (2, [7])])
-    asked.add(0, [(2, [7]), (1, [6, 1, 0])])
+    asked.add(0, [bank(1, 1, 7, 7, 7)])  # of a plan that nobody knows
+    asked.know(1, asked.prepare(CLASSES))
+    asked.add(0, [bank(1, 1, 4, 1, 0)])
+    asked.add(1, [bank(1, 1, 2, 0, 5)])
+    asked.add(0, [bank(1, 1, 4, 1, 0)])
+    asked.know(2, asked.prepare(CLASSES[2:]))
+    asked.add(0, [bank(1, 1, 6, 1, 0), bank(2, 2, 7)])
+    asked.add(0, [bank(2, 2, 7), bank(1, 1, 6, 1, 0)])
     assert asked.kinds_of("z") == {("tokyo", "A"): 8, ("paris", "A"): 8, ("tokyo", "list"): 1, ("paris", "list"): 1,
                                    ("dallas", "list"): 1}  # fmt: skip
     assert asked.kinds_of("y") == {("osaka", "AAAA"): 12}
@@ -113,15 +118,23 @@ def test_answers_are_added_up_over_plans_and_workers() -> None:
 
 def test_a_replaced_worker_begins_from_zero_and_nothing_is_counted_twice() -> None:
     asked = Asked()
-    asked.know(1, CLASSES)
-    asked.add(0, [(1, [10, 0, 0])])
-    asked.add(0, [(1, [10, 0, 0]), (1, [3, 0, 0])])  # its successor counts in the other bank
-    asked.add(0, [(1, [10, 0, 0]), (1, [0, 0, 0])])  # who was killed in turn, and the bank taken again
-    assert asked.kinds_of("z")["tokyo", "A"] == 13
-    for generation in range(2, 12):
-        asked.know(generation, CLASSES)
-    asked.add(0, [(1, [10, 0, 0]), (11, [1, 0, 0])])  # forgotten, and no harm
-    assert asked.kinds_of("z")["tokyo", "A"] == 14
+    asked.know(1, asked.prepare(CLASSES))
+    asked.add(0, [bank(1, 1, 10, 0, 0)])
+    asked.add(0, [bank(1, 1, 10, 0, 0), bank(2, 1, 3, 0, 0)])  # its successor counts in the other bank
+    asked.add(0, [bank(3, 1, 4, 0, 0), bank(2, 1, 3, 0, 0)])  # who was killed in turn, and the first one taken again
+    assert asked.kinds_of("z")["tokyo", "A"] == 17
+    for generation in range(2, 7):
+        asked.know(generation, asked.prepare(CLASSES))
+    asked.add(0, [bank(3, 1, 9, 0, 0), bank(4, 6, 1, 0, 0)])  # the first plan is forgotten, and no harm
+    assert asked.kinds_of("z")["tokyo", "A"] == 18
+
+
+def test_a_count_that_wraps() -> None:
+    asked = Asked()
+    asked.know(1, asked.prepare(CLASSES))
+    asked.add(0, [bank(1, 1, 2**32 - 1, 0, 0)])
+    asked.add(0, [bank(1, 1, 4, 0, 0)])
+    assert asked.kinds_of("z")["tokyo", "A"] == 2**32 + 4
 
 
 class Source:

@@ -71,6 +71,10 @@ def test_one_of_so_many_and_no_more_than_so_many_a_second() -> None:
     assert sum(picker.picks(100.0) for _ in range(50)) <= 5, "a clock that went back"
 
 
+def numbers(octets: bytes) -> list[int]:
+    return memoryview(octets).cast("I").tolist()
+
+
 def test_a_new_plan_counts_in_the_other_bank_and_the_last_one_stands() -> None:
     banks = Hits(memoryview(bytearray(hits.SIZE)))
     assert banks.read() == []
@@ -79,7 +83,7 @@ def test_a_new_plan_counts_in_the_other_bank_and_the_last_one_stands() -> None:
         assert counts is not None and not any(counts)
         banks.use()
         counts[3] += generation
-        known = {number: found[3] for number, found in banks.read()}
+        known = {number: numbers(found)[3] for _, number, found in banks.read()}
         assert known == {number: number for number in (generation - 1, generation) if number}
 
 
@@ -92,9 +96,11 @@ def test_a_plan_that_was_begun_and_not_taken_up_leaves_the_counts_alone() -> Non
     for _ in range(3):
         assert banks.begin(2, 10) is not None
         first[0] += 1
-    assert dict(banks.read())[1][0] == 3
-    successor = Hits(room).begin(2, 10)
-    assert successor is not None
+    assert {number: numbers(found)[0] for _, number, found in banks.read()}[1] == 3
+    epoch = max(epoch for epoch, _, _ in banks.read())
+    successor = Hits(room)
+    assert successor.begin(2, 10) is not None
+    assert max(found for found, _, _ in successor.read()) > epoch, "a new beginning is known by its epoch"
     assert banks.begin(9, hits.HITS + 1) is None, "too many classes: answered, not counted"
 
 
@@ -116,7 +122,8 @@ def test_the_page_holds_it_all_for_each_worker_and_nobody_else_may_read_it(tmp_p
     for worker in range(3):
         assert page.counters(worker)["udp"] == 110 + worker
         assert [one.slot for one in page.ring(worker).since(0)] == [worker]
-        assert page.hits(worker).read()[0][0] == 5 and page.hits(worker).read()[0][1][1] == 1000 + worker
+        ((_, generation, found),) = page.hits(worker).read()
+        assert generation == 5 and numbers(found)[1] == 1000 + worker
     other.close()
     page.close()
     (tmp_path / "control").write_bytes(b"MNCTRL01" + bytes(100))

@@ -77,6 +77,7 @@ class FastEngine:
     ) -> None:
         self._workers = Workers(listen, state, count, manners, secure, manager=manager)
         self._asked = Asked()
+        self._adding = threading.Lock()
 
     @property
     def addresses(self) -> list[Endpoint]:
@@ -91,8 +92,10 @@ class FastEngine:
 
     def publish(self, world: World, plan: planfile.Plan, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
         self.asked()  # the plan after the next one takes the place of what was counted by the last one
-        self._asked.know(plan.generation, plan.notes["describe"])
         self._workers.publish(planfile.encode(plan), plan.generation, ttls)
+        classes = self._asked.prepare(plan.notes["describe"])  # takes a while, which the answers need not wait for
+        with self._adding:
+            self._asked.know(plan.generation, classes)
 
     def set_ttls(self, ttls: Sequence[int], verdicts: AllVerdicts) -> None:
         self._workers.set_ttls(ttls)
@@ -102,8 +105,9 @@ class FastEngine:
 
     def asked(self) -> Asked:
         """Which mirrors have been named how often, up to now."""
-        for worker, banks in enumerate(self._workers.hits()):
-            self._asked.add(worker, banks)
+        with self._adding:  # a plan is published by another thread
+            for worker, banks in enumerate(self._workers.hits()):
+                self._asked.add(worker, banks)
         return self._asked
 
     def sample(self, every: int, rate: int) -> None:

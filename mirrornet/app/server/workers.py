@@ -193,8 +193,8 @@ class Workers:
         total["restarts"] = self.restarts
         return total | self._sockets.queues()
 
-    def hits(self) -> list[list[tuple[int, list[int]]]]:
-        """Of each worker what its banks hold: (generation, answers by class)."""
+    def hits(self) -> list[list[tuple[int, int, bytes]]]:
+        """Of each worker what its banks hold, as dns/serving/hits.py tells it."""
         page = self._the_page()
         return [page.hits(slot).read() for slot in range(self._count)]
 

@@ -109,7 +109,8 @@ struct step {
     const struct gate *gate;
     struct port *ports[PORTS];
     int32_t port_count, left; /* left: the port whose batch waits for Python, or -1 */
-    uint64_t *counts, *hits;  /* a row of the control page: counters.py; answers by TTL slot: hits.py */
+    uint64_t *counts;          /* a row of the control page: counters.py */
+    uint32_t *hits;            /* answers by TTL slot: hits.py */
     uint8_t *ring;            /* samples.py */
     double rate, credit, last; /* samples a second; how many may be taken, as of when */
     uint32_t every, until;     /* one of so many answers is a sample, 0: none; how many are left until the next */

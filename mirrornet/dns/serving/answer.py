@@ -60,14 +60,14 @@ class Responder:
     ) -> None:
         """`ttls`: seconds, one per TTL slot; `nsid`: at most 128 octets, given to who asks for it (RFC 5001).
 
-        `counts`, `hits` (u64): where to count, as in counters.py, and by TTL slot.  `gate`: cookies and limits; None:
+        `counts`, `hits` (u32): where to count, as in counters.py, and by TTL slot.  `gate`: cookies and limits; None:
         neither of them.  Raises ValueError where the NSID is too long.
         """
         if len(nsid) > _MAX_NSID:
             raise ValueError(f"an NSID has at most {_MAX_NSID} octets, and this one has {len(nsid)}")
         self.plan = plan
         self.counts = [0] * len(counters.NAMES) if counts is None else counts
-        self.hits = memoryview(bytearray(8 * max(1, plan.slot_count))).cast("Q") if hits is None else hits
+        self.hits = memoryview(bytearray(4 * max(1, plan.slot_count))).cast("I") if hits is None else hits
         self._tally = Tally(self.counts, self.hits)
         self._ttls = list(ttls)
         self._nsid = edns.nsid_option(nsid) if nsid else b""
@@ -214,8 +214,7 @@ class Responder:
             return None
         if self.gate.limiter is not None and (verdict := self.gate.limiter.admit(peer, self.gate.now)):
             return self._cut_short(hot, data, verdict)
-        self.counts[counters.ECS] += 1
-        hot.given[answer] += 1
+        hot.located[answer] += 1
         return data[:2] + tail + data[at + 9 : at + _TO_SCOPE] + _SCOPES[width] + address
 
     def _cut_short(self, hot: Hot, data: bytes, verdict: int, cookie: bytes = b"") -> bytes:

@@ -13,7 +13,7 @@ The plan is swapped by its generation: its file is complete before the number is
 number than its own maps the file.  TTLs change without a new plan; the sequence is odd while they are being written
 (a seqlock), and they name their generation, so that slots are never read with the meaning of another plan.
 
-All of the file is written when it is made (4 MiB, and 0.3 for each worker): in a sparse one, the first write to a page
+All of the file is written when it is made (4 MiB, and 0.6 for each worker): in a sparse one, the first write to a page
 on a full disk is a bus error, which no program survives.  Rejected: a pipe per worker (a full one blocks),
 multiprocessing.shared_memory (its resource tracker removes the segment when a worker is killed).
 """

@@ -31,10 +31,11 @@ _BY_KIND = {
 class Hot:
     """One foreseen question, with its answers as far as they have been asked for, by RD and answer number.
 
-    `given`: how often each answer was given since the last `Tally.settle`.
+    `given`: how often each answer was given since the last `Tally.settle`; `located`: likewise, to who sent an address
+    by ECS.
     """
 
-    __slots__ = ("edns", "entry", "given", "kind", "question", "ranges4", "ranges6", "tails")
+    __slots__ = ("edns", "entry", "given", "kind", "located", "question", "ranges4", "ranges6", "tails")
 
     def __init__(self, question: bytes, edns: bool, entry: Entry, plan: Plan) -> None:
         self.question = question
@@ -42,6 +43,7 @@ class Hot:
         self.entry = entry
         self.tails: tuple[dict[int, bytes], ...] = ({}, {}, {}, {})  # by RD + 2 * DO
         self.given = [0] * len(entry.rrsets)
+        self.located = [0] * len(entry.rrsets)
         self.kind = counters.of_type(int.from_bytes(question[-4:-2], "big"))
         partition = plan.partitions[entry.partition] if entry.partition >= 0 else None
         self.ranges4 = None if partition is None else partition.ranges4
@@ -49,7 +51,7 @@ class Hot:
 
 
 class Tally:
-    """`counts`: as in counters.py; `hits`: answers by TTL slot."""
+    """`counts`: as in counters.py; `hits`: answers by TTL slot, u32."""
 
     __slots__ = ("counts", "hits")
 
@@ -60,12 +62,15 @@ class Tally:
     def settle(self, foreseen: Iterable[Hot]) -> None:
         """Counts what the quick road has answered."""
         for hot in foreseen:
-            if any(hot.given):
-                self.counts[hot.kind] += sum(hot.given)
-                for answer, times in enumerate(hot.given):
+            for tally, counted in ((hot.given, (hot.kind,)), (hot.located, (hot.kind, counters.ECS))):
+                if not any(tally):
+                    continue
+                for number in counted:
+                    self.counts[number] += sum(tally)
+                for answer, times in enumerate(tally):
                     if times:
                         self.given(hot.entry, answer, times)
-                hot.given = [0] * len(hot.given)
+                        tally[answer] = 0
 
     def given(self, entry: Entry, answer: int, times: int = 1) -> None:
         """An answer with records, by its class."""
@@ -73,7 +78,7 @@ class Tally:
         if slot < 0:
             counts[counters.STATIC] += times
             return
-        self.hits[slot] += times
+        self.hits[slot] = self.hits[slot] + times & 0xFFFFFFFF
         counts[counters.TAILORED] += times
         if answer in entry.last_resort:
             counts[counters.LAST_RESORT] += times
