@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import socket
 import subprocess
@@ -112,8 +113,8 @@ print(other.given, other.watchdog)
         for sock in (first, second):
             sock.bind(("127.0.0.1", 0))
         ports = [sock.getsockname()[1] for sock in (first, second)]
-        kept = [os.dup2(sock.fileno(), 40 + number) for number, sock in enumerate((first, second))]
-        moved = 'exec 3<&40 4<&41; exec "$@"'
+        kept = [fcntl.fcntl(sock, fcntl.F_DUPFD, 10) for sock in (first, second)]  # none that is in use
+        moved = f'exec 3<&{kept[0]} 4<&{kept[1]}; exec "$@"'
         environment = {
             **os.environ,
             "NOTIFY_SOCKET": str(fake.path),
