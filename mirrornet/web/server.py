@@ -57,7 +57,6 @@ class Window:
         overrides: OverrideDoor | None = None,
     ) -> None:
         self._snapshot = snapshot
-        self._metrics = Metrics(snapshot)
         self._limits = limits
         self._rates = Rates(RATE, BURST)
         self._views = Views(snapshot, self._hold, explain, feed, locate)
@@ -134,7 +133,9 @@ class Window:
         return web.Response(text=text + "\n", content_type="application/json")
 
     async def _text(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        snapshot = self._snapshot()
+        text = await asyncio.to_thread(Metrics(lambda: snapshot).text)  # a tenth of a second for 500 mirrors
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
