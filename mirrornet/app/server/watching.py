@@ -8,6 +8,10 @@ server says so once.
 The log takes one query of `sample`, at most `most` a second, so that a flood fills no disk.  A listener at the window
 wants to see something even on a quiet server: while there is one and the server has less to do than the window may
 show, every query is a sample, and the log takes its part of them.
+
+Rejected: dnstap.  The libraries that Python has for it (fstrm, dnstap-pb) are small and would do, but a dnstap message
+is the packet itself: whole addresses, Client Subnet and cookies, which we would have to cut out of it again, and the
+reply, which no ring of ours keeps.
 """
 
 from __future__ import annotations
