@@ -100,7 +100,7 @@ class Replies:
 class Client(Replies):
     """A connection."""
 
-    def __init__(self, place: Path | tuple[str, int], timeout: float = 30.0) -> None:
+    def __init__(self, place: Path | tuple[str, int], timeout: float = 120.0) -> None:
         super().__init__()
         if isinstance(place, Path):
             self.sock = socket.socket(socket.AF_UNIX)

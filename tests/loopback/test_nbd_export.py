@@ -46,14 +46,14 @@ class Machine:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from mirrornet.cli import main; main()", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
     def nbd(self, *words: str) -> subprocess.CompletedProcess[str]:
         where = [] if "--listen" in words or "--socket" in words else ["--socket", str(self.path)]
         return self.run(
             "nbd", ",".join(server.url for server in self.servers), "disk", "--root", self.image.pin,
             "--state", str(self.folder / "state"), "--cache", str(self.folder / "cache"), "--log", str(self.log),
-            "--read-deadline", "2s", *where, *words,
+            "--read-deadline", "60s", *where, *words,
         )  # fmt: skip
 
     def export(self, *words: str) -> str:
@@ -294,7 +294,7 @@ def test_block_status_of_parts(machine: Machine) -> None:
 
 
 def test_mirrors_that_die_and_then_all_of_them(machine: Machine) -> None:
-    machine.export()
+    machine.export("--read-deadline", "2s")
     content = machine.image.content
     with c.Client(machine.path) as modern, c.Client(machine.path) as old:
         modern.connect()
@@ -332,7 +332,7 @@ def test_two_hundred_clients_and_memory(machine: Machine) -> None:
         with c.Client(machine.path) as late:
             begun = time.monotonic()
             assert late.connect().read(7, 9) == content[7:16]
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 50, "nobody's deadline, which is 60 s, was waited for"
         assert _resident(pid) - before < 160 << 20  # 85 MB seen, 72 of them inflated blocks
     finally:
         for client in clients:

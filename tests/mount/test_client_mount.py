@@ -45,14 +45,14 @@ class Machine:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from mirrornet.cli import main; main()", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
     def mount(self, *words: str) -> subprocess.CompletedProcess[str]:
         folders = ["--state", str(self.folder / "state"), "--cache", str(self.folder / "cache")]
         root = [] if "--root" in words else ["--root", self.image.pin]
         return self.run(
             "mount", self.source, "disk", str(self.point), *root, *folders, "--log", str(self.log),
-            "--read-deadline", "2s", *words,
+            "--read-deadline", "60s", *words,
         )  # fmt: skip
 
     def mounted(self, *words: str) -> None:
@@ -145,7 +145,7 @@ def test_a_select_name_leads_to_mirrors_and_to_others_when_they_die(
     server.records[service, "URI"] = [f'10 1 "http://a.example:{three[0].port}/#m0"']
     machine.source = "select.example.net"
     try:
-        machine.mounted("--resolver", f"127.0.0.1:{server.address[1]}", "--read-deadline", "20s")
+        machine.mounted("--resolver", f"127.0.0.1:{server.address[1]}", "--read-deadline", "60s")
         with machine.file.open("rb", buffering=0) as file:
             assert os.pread(file.fileno(), UNIT, 0) == image.content[:UNIT]
             server.records[service, "URI"] = [f'10 1 "http://b.example:{three[1].port}/#m1"']
@@ -170,7 +170,7 @@ def test_a_mirror_killed_in_mid_read_costs_no_byte(
             if len(parts) == 10:
                 max(three, key=lambda server: len(server.blocks_asked)).stop()
     assert b"".join(parts) == image.content
-    assert machine.status()["reads"]["longest_stall"] < 2
+    assert machine.status()["reads"]["longest_stall"] < 20  # of 60 s that it may take
 
 
 def test_a_corrupt_block_is_never_seen_and_the_liar_is_named(
@@ -190,7 +190,7 @@ def test_a_corrupt_block_is_never_seen_and_the_liar_is_named(
 def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
     machine: Machine, image: world.Published, three: list[world.Mirror]
 ) -> None:
-    machine.mounted("--read-deadline", "1s")
+    machine.mounted("--read-deadline", "3s")
     with machine.file.open("rb", buffering=0) as file:
         assert os.pread(file.fileno(), 3 * UNIT, 0) == image.content[: 3 * UNIT]
         until(lambda: machine.status()["reads_waiting"] == 0)
@@ -201,11 +201,11 @@ def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
         begun = time.monotonic()
         with pytest.raises(OSError) as error:
             os.pread(file.fileno(), 10, 33 * UNIT)
-        assert error.value.errno == errno.EIO and time.monotonic() - begun < 5
+        assert error.value.errno == errno.EIO and time.monotonic() - begun < 30
         begun = time.monotonic()
         assert machine.file.stat().st_size == len(image.content)
         assert os.statvfs(machine.point).f_blocks > 0
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 2.5, "no deadline of a read was waited for"
     assert machine.status()["network_down"]
 
 
@@ -235,12 +235,12 @@ def test_with_200_reads_waiting_nothing_else_waits_and_force_ends_them(
     assert os.statvfs(machine.point).f_blocks > 0
     assert sorted(path.name for path in machine.point.iterdir()) == ["disk.cloop", "disk.raw"]
     machine.status()
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 30, "none of those reads was waited for"
     begun = time.monotonic()
     umount(machine.point, force=True)
     for thread in threads:
-        thread.join(10)
-    assert time.monotonic() - begun < 10
+        thread.join(60)
+    assert time.monotonic() - begun < 45, "before their deadline"
     assert len(outcomes) == 200 and None not in outcomes
     assert not machine.is_mounted()
 
@@ -281,7 +281,7 @@ def test_umount_names_who_holds_it_and_force_does_not_ask(machine: Machine, imag
         umount(machine.point, force=True)
         assert not machine.is_mounted()
     finally:
-        holder.communicate(b"\n", timeout=10)
+        holder.communicate(b"\n", timeout=60)
 
 
 def test_umount_names_a_loop_device(machine: Machine, need: Callable[..., None]) -> None:
@@ -375,7 +375,7 @@ def test_foreground_ends_by_ctrl_c(machine: Machine) -> None:
         with machine.file.open("rb", buffering=0) as file:
             assert file.read(4096)  # as the mount's own first read does, after which it is ready
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=60)
         assert process.returncode == 0 and "Traceback" not in said
         assert not machine.is_mounted()
     finally:

@@ -34,7 +34,7 @@ def point(need: Callable[..., None], image: world.Published, tmp_path: Path) -> 
         command = [sys.executable, "-c", "from mirrornet.cli import main; main()", "mount", server.url, "disk"]
         folders = ["--state", tmp_path / "state", "--cache", tmp_path / "cache", "--log", tmp_path / "log"]
         words = [point, "--root", image.pin, *folders, "--read-deadline", "never", "--prefetch", "none"]
-        done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*command, *map(str, words)], capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr
         try:
             yield point, server

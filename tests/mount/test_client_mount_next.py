@@ -34,7 +34,7 @@ class Machine:
         folders = ["--state", str(self.folder / "state"), "--cache", str(self.folder / "cache")]
         more = folders if words[0] in ("mount", "pull", "pin") else []
         command = [sys.executable, "-c", "from mirrornet.cli import main; main()", *words, *more]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
     def told(self, *words: str) -> str:
         done = self.run(*words)
@@ -48,7 +48,7 @@ class Machine:
         self.points.append(point)
         self.told(
             "mount", self.source, "disk", str(point), "--root", self.image.pin,
-            "--log", str(self.folder / f"{name}.log"), "--read-deadline", "5s", *words,
+            "--log", str(self.folder / f"{name}.log"), "--read-deadline", "60s", *words,
         )  # fmt: skip
         return point / "disk.raw"
 

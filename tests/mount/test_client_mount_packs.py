@@ -21,7 +21,7 @@ def test_mounted_from_packs(need: Callable[..., None], tmp_path: Path) -> None:
 
     def mirrornet(*words: str) -> None:
         command = [sys.executable, "-c", "from mirrornet.cli import main; main()", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr
 
     with world.mirrors(image.repo, 2, first=32) as servers:

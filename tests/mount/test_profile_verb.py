@@ -41,7 +41,7 @@ class Machine:
 
     def run(self, *words: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from mirrornet.cli import main; main()", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
     def mount(self, *words: str) -> None:
         folders = ["--state", self.folder / "state", "--cache", self.folder / "cache"]
