@@ -24,9 +24,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
+from mirrornet.app.logs import Lines
 from mirrornet.model.errors import InputError, LocalError, MirrornetError
 
-_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _JOURNAL: Final = Path("/dev/log")
 
 
@@ -143,7 +143,7 @@ def log_to(file: Path | None, fallback: Path, *, foreground: bool) -> None:
             handler = logging.handlers.RotatingFileHandler(fallback, maxBytes=1 << 20, backupCount=1, encoding="utf-8")
     except OSError as error:
         raise LocalError(f"{file or fallback}: the log cannot be written ({error.strerror})") from None
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(Lines("plain"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,13 @@ def test_what_a_process_says_through_any_logger_is_json() -> None:
     told = [json.loads(text) for text in done.stderr.splitlines()]
     assert [one["source"].split(".")[0] for one in told] == ["redis", "py", "mirrornet"]
     assert told[2]["message"] == "a plan\nis damaged" and told[2]["source"].startswith("mirrornet.worker.")
+
+
+def test_a_clients_log_has_one_line_for_each_event_too(tmp_path: Path) -> None:
+    script = (
+        "import logging; from pathlib import Path; from mirrornet.app.daemon import log_to;"
+        "log_to(Path('own.log'), Path('none.log'), foreground=False); logging.getLogger('mirrornet').warning('a\\nb')"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=60, check=True)
+    (told,) = (tmp_path / "own.log").read_text().splitlines()
+    assert told.endswith("WARNING mirrornet: a\\nb")
