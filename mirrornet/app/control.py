@@ -33,6 +33,10 @@ LONGEST_ADDRESS: Final = 107  # bytes of sun_path without its final zero (unix(7
 _PEER: Final = struct.Struct("3i")  # struct ucred: process, user, group
 
 
+class Ended(LocalError):
+    """The process ended instead of answering."""
+
+
 class Control:
     """The listening end.  `handler` gets each request; its MirrornetError becomes the answer's `error`."""
 
@@ -137,7 +141,10 @@ def _uid(writer: asyncio.StreamWriter) -> int:
 
 
 def ask(path: Path, request: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
-    """One request to the process at `path`.  Raises LocalError where nobody answers within `timeout` seconds."""
+    """One request to the process at `path`.
+
+    Raises LocalError where nobody answers within `timeout` seconds; Ended, where the process ended meanwhile.
+    """
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(timeout)
         try:
@@ -146,7 +153,11 @@ def ask(path: Path, request: dict[str, Any], timeout: float = 10.0) -> dict[str,
             link.sendall(json.dumps(request).encode() + b"\n")
             with link.makefile("rb") as lines:
                 line = lines.readline(LINE)
+            if not line:
+                raise Ended(f"{path}: no answer: its process has just ended")
             answer = json.loads(line)
+        except (ConnectionError, FileNotFoundError) as error:
+            raise Ended(f"{path}: no answer: its process has ended ({error.strerror})") from None
         except OSError as error:
             raise LocalError(f"{path}: no answer ({error.strerror or error})") from None
         except ValueError:

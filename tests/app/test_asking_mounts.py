@@ -70,6 +70,22 @@ def test_a_socket_is_removed_only_when_its_process_is_gone_for_sure(folder: Path
     assert not gone.exists() and begins.exists() and busy.exists()
 
 
+async def test_a_mount_that_ends_while_it_is_asked_to_leave_has_left(folder: Path) -> None:
+    place = folder / "mnt"
+
+    async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        path.unlink()
+        writer.close()
+
+    path = mounts.socket_path(place)
+    server = await asyncio.start_unix_server(ends, path)
+    await asyncio.to_thread(mounts.umount, place, force=False)
+    server.close()
+    with pytest.raises(InputError, match="nothing of mirrornet is mounted there"):
+        mounts.umount(place, force=False)
+
+
 async def test_two_may_ask_at_once_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 60.0)
     begun, go = threading.Event(), threading.Event()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from mirrornet.app.control import answers, ask
+from mirrornet.app.control import Ended, answers, ask
 from mirrornet.app.folders import run_folder
 from mirrornet.client.fuse import mountpoint as points
 from mirrornet.model.errors import InputError, LocalError, MirrornetError
@@ -40,7 +40,13 @@ def umount(mountpoint: Path, *, force: bool) -> None:
     path = socket_path(mountpoint)
     held: list[str] = []
     if path.exists() and answers(path):
-        answer = ask(path, {"do": "leave", "force": force}, LEAVE)
+        try:
+            answer = ask(path, {"do": "leave", "force": force}, LEAVE)
+        except Ended:  # it was about to end anyway
+            _wait_gone(path)
+            if points.mounted_at(mountpoint) is None or points.detach(mountpoint, lazy=force):
+                return
+            answer = {}
         held += answer.get("held", [])  # of an NBD export its own process tells
         if "error" in answer:
             raise LocalError(str(answer["error"]))
