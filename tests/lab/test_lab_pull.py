@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lab_images import published
-from lab_stage import command, kept
+from lab_stage import command, kept, own
 
 from mirrornet.lab.mirrors import MirrorServer
 from mirrornet.lab.network import Network
 
 BLOCKS = 200
+ROUNDS = 5  # a busy machine is too slow in some, a slow program in all
 SITES = {
     "home": ["198.18.1.1", "2001:db8:1::1"],
     "one": ["198.18.2.1", "2001:db8:2::1"],
@@ -35,10 +37,15 @@ def network() -> Iterator[Network]:
 
 
 def pull(network: Network, made: tuple[Path, str], *mirrors: MirrorServer) -> dict[str, Any]:
+    """What a client tells that has nothing yet."""
     source = ",".join(mirror.url.rstrip("/") for mirror in mirrors)
-    done = command(network, "home", "pull", source, "disk", "--root", made[1], "--json", *kept(network, "home"))
+    words = ["--root", made[1], "--json", *kept(network, "home")]
+    shutil.rmtree(own(network, "home") / "cache", ignore_errors=True)
+    done = command(network, "home", "pull", source, "disk", *words, timeout=180)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    pulled = dict(json.loads(done.stdout))
+    assert pulled["fetched"] == BLOCKS, pulled
+    return pulled
 
 
 def rate(pulled: dict[str, Any]) -> float:
@@ -50,8 +57,10 @@ def test_one_mirror_fills_most_of_the_link(network: Network, made: tuple[Path, s
     mirror = MirrorServer(network, "one", made[0], linked=True)
     network.path("home", "one", rtt=40, rate=50)
     mirror.start()
-    pulled = pull(network, made, mirror)
-    assert pulled["fetched"] == BLOCKS and rate(pulled) > 0.6 * 50, pulled
+    rates: list[float] = []
+    while not rates or rates[-1] <= 0.6 * 50:
+        assert len(rates) < ROUNDS, rates
+        rates.append(rate(pull(network, made, mirror)))
 
 
 def test_three_slow_mirrors_are_faster_than_one(network: Network, made: tuple[Path, str]) -> None:
@@ -59,7 +68,9 @@ def test_three_slow_mirrors_are_faster_than_one(network: Network, made: tuple[Pa
     for mirror, trip in zip(mirrors, (40, 60, 90), strict=True):
         network.path("home", mirror.site, rtt=trip, rate=15)
         mirror.start()
-    pulled = pull(network, made, *mirrors)
-    assert pulled["fetched"] == BLOCKS
-    assert rate(pulled) > 1.5 * 15, pulled
+    rates: list[float] = []
+    while not rates or rates[-1] <= 1.5 * 15:
+        assert len(rates) < ROUNDS, rates
+        pulled = pull(network, made, *mirrors)
+        rates.append(rate(pulled))
     assert len(pulled["mirrors"]) == 3 and min(pulled["mirrors"].values()) > BLOCKS // 10, pulled
