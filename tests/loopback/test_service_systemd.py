@@ -124,7 +124,7 @@ def test_a_restart_loses_no_query_and_leaves_no_old_worker(running: LittleSystem
     before = workers(running)
     stream = Stream(running)
     running.run("systemctl", "restart", SERVICE)
-    until(lambda: len(workers(running)) == 2 and not set(workers(running)) & set(before), running.journal, 60)
+    until(lambda: len(workers(running)) == 2 and not set(workers(running)) & set(before), running.journal, 120)
     sent, answered, slowest = stream.end()
     assert sent == answered, f"{slowest} s; {running.journal()}"
     assert "the last server's workers answer until the first plan is ready" in running.journal("-u", SERVICE)
@@ -135,7 +135,7 @@ def test_a_kill_loses_no_query(running: LittleSystemd) -> None:
     before, main = workers(running), show(running, "MainPID")
     stream = Stream(running)
     running.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", SERVICE)
-    until(lambda: len(workers(running)) == 2 and not set(workers(running)) & set(before), running.journal, 60)
+    until(lambda: len(workers(running)) == 2 and not set(workers(running)) & set(before), running.journal, 120)
     assert show(running, "MainPID") != main
     sent, answered, _ = stream.end()
     assert sent == answered, running.journal()
@@ -156,8 +156,8 @@ def test_one_that_hangs_is_replaced_by_the_watchdog(systemd: LittleSystemd) -> N
     main = show(systemd, "MainPID")
     stream = Stream(systemd)
     systemd.run("systemctl", "kill", "--signal=STOP", "--kill-whom=main", SERVICE)
-    until(lambda: show(systemd, "MainPID") not in (main, "0"), systemd.journal, 60)
-    until(lambda: show(systemd, "ActiveState") == "active", systemd.journal, 60)
+    until(lambda: show(systemd, "MainPID") not in (main, "0"), systemd.journal, 120)
+    until(lambda: show(systemd, "ActiveState") == "active", systemd.journal, 120)
     sent, answered, _ = stream.end()
     assert sent == answered, systemd.journal()
     systemd.run("rm", "-r", f"/run/systemd/system/{SERVICE}.d")

@@ -28,4 +28,13 @@ watching.py     samples of queries: for the window, and the query log
 seeing.py       what may be shown of a sample
 trouble.py      what fails for hours is said once
 endpoints.py    where clients report to, told by DNS
+
+Decisions
+---------
+- 2026-11-23: sockets are kept by the service manager (FDSTORE), not by a .socket unit: their number is that of workers
+  times addresses, both of which the zone file says.  Sockets of a .socket unit are taken as well.
+- 2026-11-23: at a restart the old workers answer until the new ones have a plan, and nothing but the service manager
+  knows that it is a restart: its unit asks it and sends SIGUSR2.  Rejected: queueing in the sockets meanwhile (a start
+  takes seconds, a buffer holds two of them at best, and resolvers wait for less than one), workers that begin with the
+  last plan on the disk (an older or newer program's, whose form may be another).
 """
