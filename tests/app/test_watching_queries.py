@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
@@ -84,6 +85,22 @@ def test_what_is_no_query_or_was_cut_is_shown_as_far_as_it_goes() -> None:
     evil = seen(sample(query=dns.message.make_query("a\\010b\\034.example", "A").to_wire()))
     text = json.dumps(line(evil, 1, 1))
     assert "\n" not in text and json.loads(text)["name"] == 'a\\010b\\".example'
+
+
+def test_whatever_strangers_send_can_be_shown() -> None:
+    dice = random.Random(7)
+    seeds = [sample(subnet=("203.0.113.0", 24)).query, sample(name="a.b.c.example", kind="URI").query]
+    for _ in range(5000):
+        data = bytearray(dice.choice(seeds))
+        for _ in range(dice.randrange(4)):
+            at = dice.randrange(len(data))
+            data[at : at + dice.randrange(3)] = dice.randbytes(dice.randrange(3))
+        one = replace(sample(query=bytes(data[: dice.randrange(len(data) + 1)])), flags=dice.randrange(1 << 16))
+        one = replace(one, transport=dice.randrange(5), peer=dice.randbytes(dice.choice([4, 16])))
+        told = json.dumps(line(seen(one), 0, 1))
+        assert told.isprintable()
+        length = int(seen(one).client.rpartition("/")[2])
+        assert length <= (24 if "." in seen(one).client.rpartition(":")[2] else 56)
 
 
 CLASSES = [
@@ -184,6 +201,30 @@ async def test_samples_are_taken_only_while_somebody_wants_them(source: Source) 
     await until(lambda: source.wanted == (0, 0))
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_a_bug_in_here_is_told_once_and_ends_nothing(source: Source, expected_warnings: list[str]) -> None:
+    expected_warnings.append("samples of queries are not shown: a bug of ours: what")
+    broken = source.samples
+    calls = 0
+
+    def breaks() -> Sequence[Sample]:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise LookupError("what")
+        return broken()
+
+    source.samples = breaks  # type: ignore[method-assign]
+    watching = Watching(source, 1)
+    running = asyncio.create_task(watching.run())
+    async with watching.listening() as queue:
+        source.ready = [sample()]
+        async with asyncio.timeout(20):
+            assert await queue.get()
+    running.cancel()
+    await asyncio.wait([running])
+    assert calls >= 3
 
 
 async def test_a_listener_who_does_not_read_loses_and_holds_up_nobody(source: Source) -> None:

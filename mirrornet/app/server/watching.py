@@ -61,6 +61,7 @@ class Watching:
         self._passed = 0  # samples since the last line of the log
         self._writing: asyncio.Task[None] | None = None
         self._trouble = Trouble(log, "", "")
+        self._broken = Trouble(log, "samples of queries are not shown: a bug of ours", "")
         self.written = self.lost = 0  # lines of the log
 
     def counters(self) -> dict[str, int]:
@@ -95,9 +96,12 @@ class Watching:
                     self._want(0, 0)
                     await self._wake.wait()
                 self._wake.clear()
-                self._decide()
+                try:
+                    self._decide()
+                    self._look()
+                except Exception as error:  # what a stranger sent must not end the answers
+                    self._broken.met(error)
                 await asyncio.sleep(EVERY)
-                self._look()
         finally:
             if self._writing is not None:
                 await self._writing
