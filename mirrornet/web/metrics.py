@@ -29,10 +29,14 @@ _REPORTS: Final = {"204": "taken", "429": "too_soon", "404": "unknown_select", "
 
 
 class Metrics:
-    """`Metrics(snapshot).text()` is the body of /metrics, in the text format 0.0.4."""
+    """`Metrics(snapshot).text()` is the body of /metrics, in the text format 0.0.4.
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    `http`: how many requests at the window got which HTTP status.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot], http: Mapping[int, int] | None = None) -> None:
         self._snapshot = snapshot
+        self._http = http or {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)  # of the supervisor: memory, processor, open files
@@ -55,6 +59,10 @@ class Metrics:
         yield from eyes.metrics(snapshot.sharing)
         yield from dns_figures.metrics(snapshot.counters)
         yield from _letters(snapshot.reports)
+        requests = CounterMetricFamily("mirrornet_http_requests", "Requests at this socket", labels=["code"])
+        for status, times in sorted(self._http.items()):
+            requests.add_metric([str(status)], times)
+        yield requests
 
 
 def _plan(snapshot: Snapshot) -> Iterable[Metric]:

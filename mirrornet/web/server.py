@@ -16,6 +16,7 @@ import json
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -61,6 +62,7 @@ class Window:
         self._rates = Rates(RATE, BURST)
         self._views = Views(snapshot, self._hold, explain, feed, locate)
         self._overrides = overrides
+        self._answered: Counter[int] = Counter()  # by status
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
 
@@ -72,7 +74,7 @@ class Window:
     async def start(self, address: str, port: int) -> None:
         """Listens on `address`, an IP address, and `port`, 0 for any.  Raises LocalError where it cannot."""
         app = web.Application(client_max_size=1024, middlewares=[self._border])
-        app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(self._prepare)
         self._views.over.clear()
         self._views.add_to(app.router)
         app.router.add_get("/healthz", self._healthz)
@@ -134,9 +136,10 @@ class Window:
 
     async def _text(self, request: web.Request) -> web.Response:
         snapshot = self._snapshot()
-        text = await asyncio.to_thread(Metrics(lambda: snapshot).text)  # a tenth of a second for 500 mirrors
+        metrics = Metrics(lambda: snapshot, dict(self._answered))
+        text = await asyncio.to_thread(metrics.text)  # a tenth of a second for 500 mirrors
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(HEADERS)
+    async def _prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        self._answered[response.status] += 1
+        response.headers.update(HEADERS)

@@ -38,11 +38,8 @@ def exported() -> set[str]:
     whole = runpy.run_path(str(TREE / "tests" / "web" / "test_web_figures.py"))["SNAPSHOT"]
     vantage = VantageStatus("fra1", 64500, "DE", 990.0, True)
     counts = {**whole.counters, "new in a worker": 1}
-    told = Metrics(
-        lambda: replace(
-            whole, counters=counts, sharing=SharingStatus("redis://x", moved={"z": 0.1}, vantages=(vantage,))
-        )
-    )
+    sharing = SharingStatus("redis://x", moved={"z": 0.1}, vantages=(vantage,))
+    told = Metrics(lambda: replace(whole, counters=counts, sharing=sharing), {200: 1})
     families = text_string_to_metric_families(told.text().decode())
     return {sample.name for family in families for sample in family.samples}
 

@@ -137,6 +137,8 @@ async def test_who_asks_too_often_waits_and_nobody_else(monkeypatch: pytest.Monk
         assert codes(reply) == [200] * int(BURST) + [429] * (int(BURST) + 1)
         assert b"Retry-After: 1" in reply
         assert await server.well("127.0.8.8")
+        told = await server.raw(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "127.0.8.8")
+        assert f'mirrornet_http_requests_total{{code="429"}} {BURST + 1:.1f}'.encode() in told
     finally:
         await server.window.stop()
 

@@ -115,6 +115,11 @@ def test_the_histogram_is_cumulative_and_in_seconds() -> None:
     assert told["mirrornet_dns_latency_seconds_count", ()] == 81
 
 
+def test_requests_at_the_window_by_status() -> None:
+    told = samples(Metrics(lambda: SNAPSHOT, {200: 7, 429: 2}))
+    assert told["mirrornet_http_requests_total", (("code", "429"),)] == 2
+
+
 def test_what_sockets_and_workers_tell() -> None:
     told = samples(Metrics(lambda: SNAPSHOT))
     assert told["mirrornet_dns_socket_queued_bytes", ()] == 4096
@@ -163,7 +168,7 @@ def test_no_label_says_who_asked_or_for_what() -> None:
     }
     assert labels <= {
         "zone", "mirror", "state", "family", "action", "select", "records", "role", "transport", "type", "rcode",
-        "class", "reply", "le", "outcome", "event", "version", "vantage",
+        "class", "reply", "le", "outcome", "event", "version", "vantage", "code",
     }  # fmt: skip
 
 
