@@ -230,28 +230,44 @@ class Plain:
         lot = rendezvous.lot(rendezvous.place_key(place), rendezvous.name_key(one.name))
         return turn(tier(one, self.policy.held(place)), estimate(place, one.place, mirror=one.name).units, lot)
 
-    def usual(self) -> dict[str, int]:
+    def usual(self) -> tuple[dict[str, int], int]:
         up = {m.name: replace(self.verdicts[m.name], state=State.UP, share=1.0, families=None) for m in self.mirrors}
-        loads = self.loads(self.sent(up, {}))
+        sent = self.sent(up, {})
+        loads = self.loads(sent)
         able = [m for m in self.mirrors if None in (unable(m, up[m.name], 4), unable(m, up[m.name], 6))] or self.mirrors
         whole, weights = sum(loads.values()), sum(m.weight for m in able)
         parts = {m.name: whole * m.weight // weights for m in able} if weights else {}
-        return {n: max(load, parts.get(n, 0), whole // 1000 // len(self.mirrors)) for n, load in loads.items()}
+        usual = {n: max(load, parts.get(n, 0), whole // 1000 // len(self.mirrors)) for n, load in loads.items()}
+        return usual, self.lump(up)
+
+    def lump(self, up: Mapping[str, Verdict]) -> int:
+        """The largest part of one family of one place."""
+        found = 0
+        for number, place in enumerate(self.places):
+            if place.known:
+                ranking = self.ranking(number, up, {})
+                four = ranking.near[4] or ranking.ordered[:1]
+                for family, names in ((4, four), (6, ranking.near[6] or four)):
+                    found = max(found, self.demand[family][number] // max(1, len(names)))
+        return found
 
     def limits(self) -> dict[str, int]:
         usable = [m for m in self.mirrors if self.verdicts[m.name].usable]
-        bounds = {name: floor(load * self.zone.health.spill) for name, load in self.usual().items()}
+        usual, lump = self.usual()
+        bounds = {name: floor(load * self.zone.health.spill) for name, load in usual.items()}
+        bounds = {name: max(bound, lump) if bound else 0 for name, bound in bounds.items()}
         loads = self.loads(self.sent(self.verdicts, {}))
         if all(loads[m.name] <= bounds[m.name] for m in usable):
             return {}
-        first = max(1.0, 1.05 * sum(loads.values()) / sum(bounds[m.name] for m in usable))
-        raised = dict.fromkeys(bounds, first)
+        room = sum(bounds[m.name] for m in usable)
+        whole = sum(loads.values())
+        raised = dict.fromkeys(bounds, 1.05 * whole / room if room < whole else 1.0)
         for _ in range(24):
             limits, stuck = self.attempt(usable, {name: floor(bounds[name] * raised[name]) for name in bounds})
             if not stuck:
-                return limits
+                break
             raised = {name: by * 1.15 if name in stuck else by for name, by in raised.items()}
-        return {}
+        return limits
 
     def attempt(self, usable: list[Mirror], bounds: Mapping[str, int]) -> tuple[dict[str, int], set[str]]:
         limits: dict[str, int] = {}
@@ -364,7 +380,7 @@ def test_nobody_is_over_the_bound_while_another_has_room(seed: int, count: int) 
     plain = Plain(of, table, verdicts)
     whole = sum(plain.loads(plain.sent(verdicts, {})).values())
     lump = max(map(sum, zip(*plain.demand.values(), strict=True))) / whole
-    bound = {name: found.usual[name] * of.health.spill for name in up}
+    bound = {name: found.bounds[name] for name in up}
     over = [name for name in up if found.loads.get(name, 0) > bound[name] + 1e-9]
     roomy = [name for name in up if bound[name] - found.loads.get(name, 0) > lump + 1e-9]
     assert bool(over) == (found.overload > 1 + 1e-9)

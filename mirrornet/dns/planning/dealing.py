@@ -69,14 +69,17 @@ def limited(spots: Spots, standing: Standing, view: View, limits: Limits) -> Vie
         return view
     closed = np.zeros((len(view.rows), len(names)), np.bool_)
     for index in full:
-        closed[:, index] = turns(spots, view, index) >= limits[names[index]]
+        closed[:, index] = turns(spots, view, index, np.arange(len(view.rows))) >= limits[names[index]]
     return view.split(closed=packed(closed))
 
 
-def turns(spots: Spots, view: View, index: int) -> Numbers:
-    """closing.turn() of each row of `view` before the mirror of this index."""
-    of_row = view.spot_of_row
-    tiers = spots.tiers[spots.kind[of_row], index]
-    units = spots.estimates[of_row, index].astype(np.int64)
-    found: Numbers = (tiers << UNIT_BITS | units) << LOT_BITS | lots(view.keys, int(spots.mirror_keys[index]))
+def turns(spots: Spots, view: View, index: int, rows: Numbers) -> Numbers:
+    """closing.turn() of `rows` (positions among the view's) before the mirror of this index."""
+    far = farness(spots, view.spots[view.of_row[rows]], index)
+    return far << LOT_BITS | lots(view.keys[rows], int(spots.mirror_keys[index]))
+
+
+def farness(spots: Spots, some: Numbers, index: int) -> Numbers:
+    """Tier and estimate of `some` spots before the mirror of this index: all of a turn but the lot."""
+    found: Numbers = spots.tiers[spots.kind[some], index] << UNIT_BITS | spots.estimates[some, index].astype(np.int64)
     return found

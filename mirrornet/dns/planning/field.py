@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mirrornet.dns.planning.crowding import NO_CROWD, Crowd, Crowding
+from mirrornet.dns.planning.crowding import NO_CROWD, Crowd, Crowding, Usual
 from mirrornet.dns.planning.dealing import Dealt, deal, limited, shed
-from mirrornet.dns.planning.ground import Floats, Ground
+from mirrornet.dns.planning.ground import Ground
 from mirrornet.dns.planning.loads import Demand, demand_of
 from mirrornet.dns.planning.sights import Sight, barred_sight, plain_sight, sight_of_each
 from mirrornet.dns.planning.spots import Spots
@@ -26,7 +26,7 @@ class Field:
         self.ground, self.spots, self._around = ground, spots, around
         self._plain = plain_sight(ground, spots)
         self._last: tuple[Items, Sight] | None = None
-        self._usual: dict[str, tuple[tuple[bytes, ...], Floats]] = {}  # by select: for whom, and the loads
+        self._usual: dict[str, tuple[tuple[bytes, ...], Usual]] = {}  # by select: for whom
         self._demands: dict[int, Demand] = {}  # by number of the ground
 
     def sight(self, items: Items) -> Sight:

@@ -9,7 +9,7 @@ with the same world and the same verdicts come to the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Final
 
@@ -66,24 +66,28 @@ class Carried:
         self._parts = {f: self._weights[f] / _members(self.tables[f]) for f in FAMILIES}
         self._nearest = {f: _nearest(spots, dealt.view, self.tables[f]) for f in FAMILIES}
 
-    def put(self, rows: Numbers, select: Select, standing: Standing, view: View) -> None:
-        """These `rows` are sent where they get to by `view`, which lists them in this order."""
-        near = deal_near(self.spots, select, standing, view)
+    def lump(self) -> float:
+        """The largest part of one row that a mirror carries."""
+        return max(float(parts.max(initial=0)) for parts in self._parts.values())
+
+    def put(self, select: Select, standing: Standing, view: View) -> None:
+        """The rows of `view` (positions among ours) are sent where they get to by it."""
+        rows, near = view.rows, deal_near(self.spots, select, standing, view)
         for family, table in _sent(Dealt(view, near, None), self.spots, standing).items():
             self.tables[family][:, rows] = table
             self._parts[family][rows] = self._weights[family][rows] / _members(table)  # exact: see WHOLE
             self._nearest[family][rows] = _nearest(self.spots, view, table)
 
-    def touched(self, mirror: int, rows: Numbers, far: Numbers) -> Flags:
-        """Whether `rows`, which are `far` from the mirror of this index, may get others without it.
+    def touched(self, mirror: int, far: Numbers) -> Flags:
+        """Which rows, being so `far` from the mirror of this index, may get others where it closes to them.
 
-        So it is where it carries some of them; or is the nearest, for who is near-equal goes by that.
+        It is where it carries some of them; or is the nearest, for who is near-equal goes by that.
         """
-        found = np.zeros(len(rows), np.bool_)
+        found = np.zeros(len(far), np.bool_)
         for family in FAMILIES:
-            found |= far <= self._nearest[family][rows]
+            found |= far <= self._nearest[family]
             for line in self.tables[family]:
-                found |= line[rows] == mirror
+                found |= line == mirror
         return found
 
     def loads(self) -> Floats:
@@ -94,14 +98,21 @@ class Carried:
                 found += np.bincount(line + 1, weights=self._parts[family], minlength=self.count + 1)
         return found[1:]
 
-    def of(self, mirror: int) -> tuple[Numbers, Floats]:
-        """(the rows that the mirror of this index has a part in, that part)."""
-        hits = {family: _any(line == mirror for line in self.tables[family]) for family in FAMILIES}
-        rows = np.flatnonzero(hits[4] | hits[6])
-        parts = np.zeros(len(rows))
-        for family in FAMILIES:
-            parts += np.where(hits[family][rows], self._parts[family][rows], 0)
-        return rows, parts
+    def of_each(self, mirrors: Sequence[int]) -> dict[int, tuple[Numbers, Floats]]:
+        """By mirror: (the rows that it has a part in, that part)."""
+        lines = [(family, line) for family in FAMILIES for line in self.tables[family]]
+        who = np.concatenate([line for _, line in lines])
+        part = np.concatenate([self._parts[family] for family, _ in lines])
+        order = np.argsort(who, kind="stable")
+        begins = np.searchsorted(who[order], mirrors, side="left")
+        ends = np.searchsorted(who[order], mirrors, side="right")
+        count = len(lines[0][1])
+        found: dict[int, tuple[Numbers, Floats]] = {}
+        for mirror, begin, end in zip(mirrors, begins.tolist(), ends.tolist(), strict=True):
+            hits = order[begin:end]
+            rows, of_hit = np.unique(hits % count, return_inverse=True)
+            found[mirror] = rows, np.bincount(of_hit, weights=part[hits], minlength=len(rows)).astype(np.float64)
+        return found
 
 
 def _any(flags: Iterable[Flags]) -> Flags:

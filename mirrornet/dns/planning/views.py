@@ -7,7 +7,7 @@ or closed to is one view spot for each spot, and costs nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -75,11 +75,9 @@ class View:
         laid = _laid(self.closed, theirs, closed, first), _laid(self.barred, theirs, barred, first)
         return View(self.spots[theirs], self.rows[turn], numbers[turn], self.keys[turn], *laid)
 
-    def apart(self, some: Numbers, closed: Bits) -> View:
-        """Of this one only `some` of the rows (positions in `rows`), each a view spot of its own, closed as told."""
-        theirs = self.of_row[some]
-        barred = None if self.barred is None else self.barred[theirs]
-        return View(self.spots[theirs], self.rows[some], np.arange(len(some)), self.keys[some], closed, barred)
+    def only(self, some: Numbers) -> View:
+        """Of this one only `some` of the rows: ascending positions among `rows`, which are its rows now."""
+        return replace(self, rows=some, of_row=self.of_row[some], keys=self.keys[some])
 
 
 def view_of(spot_of: Numbers, keys: Keys) -> View:
