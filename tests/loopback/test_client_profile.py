@@ -97,7 +97,7 @@ async def test_a_published_profile_comes_by_stretches(
         told = await surveyed(used)
         assert (told["from"], told["blocks"], told["brought"], told["cached"]) == ("published", 60, 60, 60)
         ranges = [part for server in servers for part in server.parts]
-        assert 4 <= len(ranges) <= 20  # 3.9 MB in requests of 192 KB and more
+        assert 4 <= len(ranges) <= 20  # 3.9 MB in requests of up to 256 KiB
         before = used.reader.figures.network
         await boot(used, profiled)
         assert used.reader.figures.network == before

@@ -1,8 +1,8 @@
 """Blocks that will be needed, grouped into requests: neighbours in a pack come as one stretch of it.  Pure.
 
-The first batches are small, so that the first blocks are here soon; a later one may be an eighth of all before it, up
-to 512 KiB (replay.py says why).  A gap (a block that is here already) ends a batch: fetching what is here costs more
-than another request on a connection that is open.
+A batch is small, so that the first blocks are here soon and few wait for one unlucky connection (replay.py).  A gap (a
+block that is here already) ends a batch: fetching what is here costs more than another request on a connection that is
+open.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Final
 from mirrornet.image.format.block import BlockRef
 from mirrornet.image.format.index import Place
 
-SIZES: Final = (256 << 10, 512 << 10)  # stored bytes of the first batches, and of the largest
-SHARE: Final = 8  # a batch is that part of all before it
+SIZE: Final = 256 << 10  # stored bytes of a batch, unless one block has more
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,8 @@ class Batch:
         return sum(block.ref.stored for block in self.blocks)
 
 
-def batched(blocks: Sequence[Needed], sizes: tuple[int, int] = SIZES) -> list[Batch]:
-    """`blocks` in their order, cut into batches; `sizes` in bytes: of the first ones, and of the largest."""
-    least, most = sizes
-    limit, before = least, 0
+def batched(blocks: Sequence[Needed], limit: int = SIZE) -> list[Batch]:
+    """`blocks` in their order, cut into batches of up to `limit` stored bytes."""
     found: list[Batch] = []
     held: list[Needed] = []
     for block in blocks:
@@ -50,8 +47,6 @@ def batched(blocks: Sequence[Needed], sizes: tuple[int, int] = SIZES) -> list[Ba
         if held and (not _follows(held[-1], block) or size + block.ref.stored > limit):
             found.append(Batch(tuple(held)))
             held = []
-            before += size
-            limit = min(max(least, before // SHARE), most)
         held.append(block)
     if held:
         found.append(Batch(tuple(held)))

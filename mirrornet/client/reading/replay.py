@@ -7,11 +7,12 @@ version without packs) comes block by block.  Every block of a batch is *promise
 goes: a guest that arrives meanwhile waits for it instead of asking again, and asks himself when the promise is not
 kept in time.  So the guest overtakes the replay without a byte twice.
 
-Up to twelve stretches are on their way, of 256 to 512 KiB each, as many as the mirror's window allows (window.py):
-a new connection doubles what it carries in each round trip from ten packets on (RFC 6928), so many of them fill a line
-sooner than two, and what is asked for bounds what can lie in its queue.  Measured: 18 MB at 40 ms and 200 Mbit/s by two
+Up to twelve stretches are on their way, of 256 KiB each, as many as the mirror's window allows (window.py): a new
+connection doubles what it carries in each round trip from ten packets on (RFC 6928), so many of them fill a line sooner
+than two, and what is asked for bounds what can lie in its queue.  Measured: 18 MB at 40 ms and 200 Mbit/s by two
 connections and requests of up to 4 MB take 1.09 to 1.35 s and 25 drops, by eight and 256 KB 0.97 s and none.  Of two
 large requests the unluckier one was the end, too: 4 MB once took 1.4 s after a loss, with the line idle beside it.
+Stretches that grow to 512 KiB were no faster, and the longest read of a boot twice as long.
 While a reader waits for a block of his own half of them go on; failover bounds the requests, and lets readers go first.
 At most 256 MiB are fetched, or half the cache: more is no boot.
 
