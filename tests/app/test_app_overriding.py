@@ -121,7 +121,7 @@ async def test_the_timer_wakes_for_a_step_and_for_others(tmp_path: Path) -> None
     theirs = [Override("z.test", "a", Action.FORCE_UP, NOW, None, "bob", origin="ns2")]
     server.overriding.others = lambda: theirs
     server.overriding.turned()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await server.planned.wait()
     assert server.seen() == (State.FORCED_UP, 1.0)
     running.cancel()

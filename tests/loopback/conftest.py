@@ -122,7 +122,7 @@ class Place:
     def ask(self, name: str, rdtype: str, client: str = "192.0.2.1", tcp: bool = False) -> dns.message.Message:
         query = dns.message.make_query(name, rdtype, use_edns=0, options=[dns.edns.ECSOption(client, 24)])
         over = dns.query.tcp if tcp else dns.query.udp
-        return over(query, "127.0.0.1", timeout=5, port=self.ports["dns"])
+        return over(query, "127.0.0.1", timeout=30, port=self.ports["dns"])
 
     def addresses(self, client: str) -> list[str]:
         answer = self.ask("select.serve.test", "A", client).answer
@@ -131,7 +131,7 @@ class Place:
 
 def _fetch(url: str) -> tuple[int, bytes]:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()

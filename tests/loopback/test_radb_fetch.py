@@ -108,7 +108,7 @@ def test_bad_answers_are_one_clear_error(server: str, path: str, error: type[Exc
         fetch(server + path)
     assert server + path in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_a_server_that_drips_does_not_hold_us(server: str) -> None:

@@ -41,7 +41,7 @@ class Box:
             writer.write(octets)
             if end:
                 writer.write_eof()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return await reader.read()
         except ConnectionError:
             return b""

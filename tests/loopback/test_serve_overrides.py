@@ -133,7 +133,7 @@ def test_the_socket_takes_anything_and_knows_who_asks(quiet: Any) -> None:
             link.connect(os.path.relpath(path))
             link.sendall(raw)
             link.shutdown(socket.SHUT_WR)
-            link.settimeout(10)
+            link.settimeout(60)
             answer = link.recv(4096)
             assert b"error" in answer
     # An author that somebody claims is not believed: the kernel says who asks.
@@ -186,7 +186,7 @@ def test_by_http_with_a_token(place: Any) -> None:
         url = f"http://127.0.0.1:{place.ports['http']}/v1/override"
         request = urllib.request.Request(url, json.dumps(document).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

@@ -39,7 +39,7 @@ class Stream(threading.Thread):
         query = bytearray(dns.message.make_query("select.serve.test", "A").to_wire())
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.connect(("127.0.0.1", self.port))
-            sock.settimeout(2)
+            sock.settimeout(30)
             while self.sent < self.bound and not self.enough.wait(PACE):
                 self.sent += 1
                 query[:2] = (self.sent & 0xFFFF).to_bytes(2, "big")
@@ -56,7 +56,7 @@ class Stream(threading.Thread):
     def end(self) -> tuple[int, int]:
         """(lost, wrong), after a last query."""
         self.enough.set()
-        self.join(10)
+        self.join(60)
         assert 100 < self.sent < self.bound, self.sent
         return self.lost, self.wrong
 
@@ -179,11 +179,11 @@ def small_disk(place: Any, need: Callable[..., None]) -> Iterator[Path]:
     need("root", "mount", "umount")
     state: Path = place.folder / "state"
     state.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(state)], check=True, timeout=10)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(state)], check=True, timeout=60)
     yield state
     for name in list(place.processes):
         place.kill(name, signal.SIGTERM)
-    subprocess.run(["umount", str(state)], check=True, timeout=10)
+    subprocess.run(["umount", str(state)], check=True, timeout=60)
 
 
 def test_a_full_disk_leaves_the_last_plan_and_is_told_once(place: Any, small_disk: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_full_disk_leaves_the_last_plan_and_is_told_once(place: Any, small_dis
 
 
 def test_a_read_only_state_folder_is_one_clear_line(place: Any, small_disk: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=10)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True, timeout=60)
     told = place.run("serve", "zone.yaml", "--state", "state", code=1).strip().splitlines()
     assert len(told) == 1
     assert "state" in told[0]

@@ -28,7 +28,7 @@ server: {{listen: ["127.0.0.1:{dns}"], http: "127.0.0.1:{http}", workers: 1, rtt
 
 
 def post(place: Any, source: str, rtt: dict[str, float], select: str = "select.serve.test") -> int:
-    link = http.client.HTTPConnection("127.0.0.1", place.ports["mirrors"], timeout=5, source_address=(source, 0))
+    link = http.client.HTTPConnection("127.0.0.1", place.ports["mirrors"], timeout=60, source_address=(source, 0))
     link.request("POST", "/v1/rtt", json.dumps({"v": 1, "select": select, "rtt": rtt}))
     return link.getresponse().status
 

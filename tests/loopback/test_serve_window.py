@@ -41,7 +41,7 @@ def test_regions_are_there_and_follow_the_plan(steady: Any) -> None:
 
 
 def test_a_query_that_is_asked_comes_by_itself(steady: Any) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{steady.ports['http']}/events", timeout=15) as stream:
+    with urllib.request.urlopen(f"http://127.0.0.1:{steady.ports['http']}/events", timeout=60) as stream:
         told: list[dict[str, Any]] = []
 
         def seen() -> bool:

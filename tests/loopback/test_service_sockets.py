@@ -29,7 +29,7 @@ class FakeManager:
         self.path = path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
         self.store: dict[str, socket.socket] = {}
 
     def one(self) -> list[str]:
@@ -52,7 +52,7 @@ class FakeManager:
             try:
                 found.append(self.one())
             except BlockingIOError:
-                self.socket.settimeout(10)
+                self.socket.settimeout(60)
                 return found
 
     def manager(self) -> Manager:
@@ -139,7 +139,7 @@ async def test_the_watchdog_hears_three_times_as_often_as_it_must(fake: FakeMana
     for _ in range(3):
         assert await asyncio.to_thread(fake.one) == ["WATCHDOG=1"]
     task.cancel()
-    await asyncio.wait_for(attend(Manager(str(fake.path))), 5)  # nobody waits: it has nothing to do
+    await asyncio.wait_for(attend(Manager(str(fake.path))), 60)  # nobody waits: it has nothing to do
 
 
 def ports_of(slots: list[list[socket.socket]]) -> list[list[tuple[int, int]]]:

@@ -113,7 +113,7 @@ async def test_a_bug_is_one_line_and_no_traceback(server: Server, expected_warni
 async def test_nonsense_gets_an_error_and_the_window_goes_on(server: Server, request_bytes: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.window.port)
     writer.write(request_bytes)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         answer = await reader.read(4096)
     writer.close()
     assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")) and b"Traceback" not in answer
@@ -139,7 +139,7 @@ async def test_stop_frees_the_port_and_may_be_called_twice(server: Server) -> No
     async with aiohttp.ClientSession() as session:  # a connection that is kept alive does not keep it from stopping
         async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
             assert answer.status == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.window.stop()
             await server.window.stop()
     assert server.window.port == 0

@@ -79,7 +79,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as opened:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as opened:
         yield opened
 
 
@@ -146,7 +146,7 @@ async def test_a_server_that_explains_nothing_says_so(session: aiohttp.ClientSes
 async def event(answer: aiohttp.ClientResponse) -> tuple[str, Any]:
     """The next event of a stream, and its data."""
     name = ""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for line in answer.content:
             if line.startswith(b"event: "):
                 name = line[7:].strip().decode()
@@ -214,7 +214,7 @@ async def test_streams_are_few_and_end_with_the_server(server: Server, session: 
         status, text = await ask(session, f"{server.url}/events")
         assert status == 503 and "look already" in text
         assert (await ask(session, f"{server.url}/healthz"))[0] == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await server.window.stop()
         for answer in (one, two):
             with contextlib.suppress(aiohttp.ClientError):

@@ -80,7 +80,7 @@ class Peers:
         assert program, command[0]
         with (folder / "log").open("ab") as log:
             self.processes[name] = subprocess.Popen([program, *command[1:]], cwd=folder, stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             assert self.processes[name].poll() is None, f"{name} ended:\n{self.log(name)}"
             assert time.monotonic() < deadline, f"{name} does not answer:\n{self.log(name)}"
@@ -112,7 +112,7 @@ class Peers:
         rdtype: str,
         subnet: str = "",
         rd: bool = False,
-        seconds: float = 5,
+        seconds: float = 30,
         tcp: bool = False,
     ) -> dns.message.Message:
         """One query; `subnet` as ADDRESS/LENGTH; with EDNS always."""
@@ -140,7 +140,7 @@ class Peers:
         self.start(
             name, *MIRRORNET, "serve", "zone.yaml", "--listen", listen, "--state", "state", "--workers", "1", *options
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while "answering on" not in self.log(name):
             assert time.monotonic() < deadline, self.log(name)
             time.sleep(0.02)
