@@ -363,8 +363,8 @@ def test_the_plan_comes_to_the_limits_that_plain_code_comes_to(seed: int, mirror
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 12))
-def test_nobody_is_over_the_bound_while_another_has_room(seed: int, count: int) -> None:
-    """Where everybody may go everywhere.  Room is what more than the largest place would fit in."""
+def test_nobody_is_over_the_bound_while_others_have_room(seed: int, count: int) -> None:
+    """Where everybody may go everywhere, and beside the load there is room for the largest place at every mirror."""
     dice = random.Random(seed)
     of, table, verdicts = random_world(dice, count)
     mirrors = tuple(
@@ -382,6 +382,6 @@ def test_nobody_is_over_the_bound_while_another_has_room(seed: int, count: int) 
     lump = max(map(sum, zip(*plain.demand.values(), strict=True))) / whole
     bound = {name: found.bounds[name] for name in up}
     over = [name for name in up if found.loads.get(name, 0) > bound[name] + 1e-9]
-    roomy = [name for name in up if bound[name] - found.loads.get(name, 0) > lump + 1e-9]
     assert bool(over) == (found.overload > 1 + 1e-9)
-    assert not (over and roomy), (over, roomy)
+    if sum(bound.values()) >= 1 + lump * len(up):
+        assert not over
