@@ -18,6 +18,7 @@ from waiting import until
 from mirrornet.app.client.mounts import statuses, umount
 from mirrornet.client.fuse.mountpoint import mounted_at
 from mirrornet.image.format.block import Codec
+from mirrornet.image.format.index import Head
 from mirrornet.image.publishing.export import export
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
@@ -202,20 +203,26 @@ def test_a_terabyte_costs_its_head_one_page_and_what_is_read(
     pin = keygen(folder / "keys", passphrase=None)
     publish(disk, "disk", folder / "repo", folder / "keys", now=time.time())
     image = world.Published(folder, disk, folder / "repo", folder / "keys", pin)
+    (head,) = (image.repo / "files" / "disk" / "1").glob("*.index")
+    least = min(Head.parse(head.read_bytes()).pages, key=lambda page: page.stored)
     server = world.Mirror(image.repo, "127.0.0.67")
+
+    def asked() -> set[str]:
+        return set(server.blocks_asked) - {f"/{least.path}"}  # that is for measuring the mirror, sooner or later
+
     try:
         mounting.mount(image, server.url)
-        blocks = set(server.blocks_asked)
+        blocks = asked()
         assert len(blocks) == 2, "the first page and the first block"
         assert mounting.raw.stat().st_size == 1 << 40
         table = 8 * ((1 << 22) + 1)
         with mounting.cloop.open("rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             assert file.read(16)[11:15] == b"V2.0"
-            assert set(server.blocks_asked) == blocks
+            assert asked() == blocks
             end = os.pread(file.fileno(), 8, 136 + table - 8)
         assert int.from_bytes(end, "big") == mounting.cloop.stat().st_size
-        assert len(set(server.blocks_asked) - blocks) <= 1, "the last page"
+        assert len(asked() - blocks) <= 1, "the last page"
         with mounting.raw.open("rb", buffering=0) as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             assert os.pread(file.fileno(), 4096, (1 << 40) - 4096).startswith(b"ends")
