@@ -40,7 +40,7 @@ def spread(network: Network, world: World) -> None:
         network.path(one, other, rtt=world.rtt(one, other), rate=world.rate)
 
 
-def command(network: Network, site: str, *words: object, timeout: float = 60, **environment: str) -> Any:
+def command(network: Network, site: str, *words: object, timeout: float = 180, **environment: str) -> Any:
     """`mirrornet WORDS` at `site`, with a home of its own there; what it printed, as subprocess.run() has it."""
     return network.run(site, [*COMMAND, *map(str, words)], timeout=timeout, env=_at(network, site, environment))
 

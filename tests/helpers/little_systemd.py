@@ -21,7 +21,9 @@ SYSTEMD = Path("/lib/systemd/systemd")
 _STAGE = r"""
 set -e
 base=$1 python=$2 packages=$3 tree=$4
-mount --make-rprivate /
+mount --make-rprivate / 2>/dev/null || :  # in a chroot / may be no mount
+mount --bind "$base" "$base"
+mount --make-private "$base"
 mount -t tmpfs -o size=512M,mode=755 tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
@@ -56,10 +58,15 @@ exec /opt/python/bin/python3 -P -c "import sys; from mirrornet.cli import main; 
 END
 chmod 755 usr/local/bin/mirrornet
 mkdir .host
-pivot_root . .host
-umount -l /.host
-mount --make-rshared /  # PID 1 of a machine does it; in a container it is left to who makes the container
-exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
+if pivot_root . .host 2>/dev/null; then
+    umount -l /.host
+    into=
+else  # in a chroot
+    mount --move . /
+    into="chroot ."
+fi
+$into mount --make-rshared /  # PID 1 of a machine does it; in a container it is left to who makes the container
+exec $into env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
     /lib/systemd/systemd --unit=little.target --log-target=console --log-level=warning --show-status=no
 """
 
@@ -79,9 +86,21 @@ class LittleSystemd:
         self._log = folder / "systemd.log"
         base = folder / "stage"
         base.mkdir()
-        self._group = _own_group(f"mirrornet-test-{os.getpid()}")
+        self._groups = folder / "groups"
+        self._group = _own_group(self._groups, f"mirrornet-test-{os.getpid()}")
         enter = f'echo $$ >"{self._group}/cgroup.procs"; exec "$@"'
-        unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--net", "--uts", "--ipc", "--cgroup"]
+        unshare = [
+            "unshare",
+            "--mount",
+            "--propagation=unchanged",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--net",
+            "--uts",
+            "--ipc",
+            "--cgroup",
+        ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -120,7 +139,8 @@ class LittleSystemd:
 
     def command(self, *words: str) -> list[str]:
         """A command line that runs `words` inside."""
-        return ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", *words]
+        spaces = ("--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root", "--wd")
+        return ["nsenter", f"--target={self.pid}", *spaces, *words]
 
     def run(self, *words: str, code: int | None = 0, **more: object) -> subprocess.CompletedProcess[str]:
         """Runs `words` inside; its exit code must be `code` unless that is None."""
@@ -157,20 +177,22 @@ class LittleSystemd:
             while Path(f"/proc/{self.pid}").exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
         _remove_group(self._group)
+        subprocess.run(["umount", str(self._groups)], capture_output=True, timeout=60, check=False)
 
 
-def _own_group(name: str) -> Path:
+def _own_group(hierarchy: Path, name: str) -> Path:
     """A control group of the unified hierarchy for it: systemd wants to be at the root of one."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        words = line.split()
-        if words[2] == "cgroup2":
-            group = Path(words[1]) / name
-            try:
-                group.mkdir()
-            except OSError as error:
-                raise Unable(f"no control group of its own: {error}") from None
-            return group
-    raise Unable("needs a unified hierarchy of control groups")
+    hierarchy.mkdir()
+    mounting = ["mount", "-t", "cgroup2", "cgroup2", str(hierarchy)]
+    done = subprocess.run(mounting, capture_output=True, text=True, timeout=60, check=False)
+    group = hierarchy / name
+    try:
+        group.mkdir()
+        (group / "cgroup.procs").read_text()
+    except OSError as error:
+        subprocess.run(["umount", str(hierarchy)], capture_output=True, timeout=60, check=False)
+        raise Unable(f"no control group of its own: {done.stderr.strip() or error}") from None
+    return group
 
 
 def _remove_group(group: Path) -> None:

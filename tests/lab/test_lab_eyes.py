@@ -38,7 +38,7 @@ MIRRORS = ("tokyo", "paris", "dallas", "lagos")
 VANTAGES = {"osaka": 64501, "berlin": 64502, "denver": 64503, "accra": 64504}
 SERVERS = ("london", "sydney", "quito")
 HEALTH = {"interval": "1s", "timeout": "900ms", "up": 2, "ok": 2, "down": 2, "probe": "http"}
-PATIENCE = 40.0  # seconds
+PATIENCE = 120.0  # seconds
 
 
 class Scene:

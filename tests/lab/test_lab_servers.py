@@ -153,7 +153,7 @@ def test_what_goes_wrong_with_a_mirror_is_seen_by_the_name_server(scene: Scene, 
         return str(next(one["state"] for zone in zones for one in zone["mirrors"] if one["name"] == site))
 
     def becomes(site: str, state: str) -> None:
-        until(lambda: verdict(site) == state, lambda: scene.nameserver.log[-2000:], 40)
+        until(lambda: verdict(site) == state, lambda: scene.nameserver.log[-2000:], 120)
 
     scene.mirrors["tokyo"].freeze()
     becomes("tokyo", "down")

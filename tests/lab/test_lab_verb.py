@@ -68,7 +68,7 @@ def running(zone: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_the_trial_of_a_zone(zone: Path) -> None:
     words = ["--client", "Osaka=34.69,135.5,JP", "--client", "berlin=DE", "--size", "2M", "--kill", "tokyo", "--json"]
-    done = subprocess.run([*COMMAND, "lab", zone, *words], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run([*COMMAND, "lab", zone, *words], capture_output=True, text=True, timeout=480, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["select"] == "select.try.test" and report["image"] == "debian"
@@ -118,7 +118,7 @@ def test_nothing_is_left_of_a_trial_that_is_interrupted(
     def said() -> str:
         return (tmp_path / "stderr").read_text()
 
-    until(lambda: "all read" in said() or running.poll() is not None, said, 60)
+    until(lambda: "all read" in said() or running.poll() is not None, said, 120)
     record = next(
         path for path in RECORDS.glob("*.json") if _parent(json.loads(path.read_text())["pid"]) == running.pid
     )
