@@ -216,7 +216,8 @@ class _Attempt:
         if first == len(filled):
             return
         self.limits[mirror] = turn[~stays][order][first]
-        touched |= self.carried.touched(mirror, farness(self.spots, self.view.spot_of_row, mirror))
+        some = np.flatnonzero(self.carried.touched(mirror, farness(self.spots, self.view.spot_of_row, mirror)))
+        touched[some[self._beyond(mirror, some)]] = True
 
     def _limited(self, rows: Numbers) -> View:
         """The view of these rows (positions among the view's), closed where a limit is."""
