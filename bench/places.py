@@ -22,7 +22,7 @@ from functools import cache
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from mirrornet.app.server.world import open_table
+from mirrornet.app.server.worlds.world import open_table
 from mirrornet.data.detours import REGIONS
 from mirrornet.dns.planning.hops import graph_of
 from mirrornet.dns.ranking.nearest import Ranking, rank

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mirrornet.app.server.world import open_table
+from mirrornet.app.server.worlds.world import open_table
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.dns.message.rrset import URI, name_to_wire
 from mirrornet.dns.planning.plan import Planner

@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mirrornet.health import damping, pace, schedule, state
-from mirrornet.health.outcome import Kind
-from mirrornet.health.table import EVIDENCE, NAMES, TABLE, Level, Rule
+from mirrornet.health.rule import damping, pace, schedule, state
+from mirrornet.health.rule.outcome import Kind
+from mirrornet.health.rule.table import EVIDENCE, NAMES, TABLE, Level, Rule
 from mirrornet.model.units import format_duration
 from mirrornet.model.zone import HealthSettings
 

@@ -19,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 import peers  # noqa: E402
 
-from mirrornet.app.server.workers import Workers  # noqa: E402
+from mirrornet.app.server.answers.workers import Workers  # noqa: E402
 from mirrornet.dns.message.manners import Manners  # noqa: E402
 from mirrornet.dns.message.rrset import NS, SOA, A, RRset, name_to_wire  # noqa: E402
 from mirrornet.dns.planning.planfile import BETWEEN, Entry, Node, Partition, Plan, Ranges, ZoneInfo, encode  # noqa: E402

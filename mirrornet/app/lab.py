@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from mirrornet.app.server.world import load_world
+from mirrornet.app.server.worlds.world import load_world
 from mirrornet.config.load import as_written, load_zone
 from mirrornet.dns.planning.hops import graph_of, terms_of
 from mirrornet.dns.ranking.estimate import estimate, located

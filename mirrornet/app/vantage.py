@@ -25,10 +25,10 @@ from pathlib import Path
 from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import alone
 from mirrornet.app.notify import Manager, attend
-from mirrornet.app.server.files import LOOK_EVERY, Look, look
-from mirrornet.app.server.probing import Probing
-from mirrornet.app.server.sharing import password_of
 from mirrornet.app.server.trouble import Trouble
+from mirrornet.app.server.voices.probing import Probing
+from mirrornet.app.server.voices.sharing import password_of
+from mirrornet.app.server.worlds.files import LOOK_EVERY, Look, look
 from mirrornet.config.faults import Wrong
 from mirrornet.config.load import examine
 from mirrornet.config.sharing import share_url

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         Exit code 0 where they can be served (warnings are printed), 2 where they cannot.  The file zones/example.yaml
         explains every key.
         """
-        from mirrornet.app.server.world import examine_all
+        from mirrornet.app.server.worlds.world import examine_all
 
         found, _, problems = examine_all(zones)
         faults = [problem for problem in problems if not problem.warning]

@@ -36,10 +36,10 @@ def register(app: typer.Typer) -> None:
         their TTLs and scopes.  Mirrors are taken as up where the state folder holds no verdicts.
         """
         from mirrornet.app.folders import state_folder
-        from mirrornet.app.server.explaining import SEVERAL, Reasons
-        from mirrornet.app.server.measuring import as_served
+        from mirrornet.app.server.showing.explaining import SEVERAL, Reasons
         from mirrornet.app.server.verdicts import read
-        from mirrornet.app.server.world import load_world
+        from mirrornet.app.server.voices.measuring import as_served
+        from mirrornet.app.server.worlds.world import load_world
         from mirrornet.dns.explain_text import WIDEST, text
         from mirrornet.dns.planning.plan import Planner
         from mirrornet.model.address import parse_address

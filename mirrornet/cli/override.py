@@ -1,7 +1,7 @@
 """`mirrornet drain`, `force-up`, `force-down`, `auto` and `overrides`: an operator's word about mirrors.
 
-The four share their arguments, and one reads them all: health/asking.py, whose form of a request is also that of the
-control socket and of POST /v1/override.
+The four share their arguments, and one reads them all: health/words/asking.py, whose form of a request is also that of
+the control socket and of POST /v1/override.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def overrides(
     """List what holds by hand: which mirror, by whom, since when, until when, why."""
     import json
 
-    from mirrornet.app.server.ordering import holding
+    from mirrornet.app.server.voices.ordering import holding
     from mirrornet.model.override import told
 
     found = [override for _, override in sorted(holding(state).items())]
@@ -97,7 +97,7 @@ def overrides(
 def _line(override: Override) -> str:
     import time
 
-    from mirrornet.health.overrides import described, moment, share
+    from mirrornet.health.words.overrides import described, moment, share
 
     left = share(override, time.time())
     part = f", {left:.0%} of its weight left" if left < 1 else ""
@@ -105,9 +105,9 @@ def _line(override: Override) -> str:
 
 
 def _order(state: Path | None, **document: Any) -> None:
-    from mirrornet.app.server.ordering import order
+    from mirrornet.app.server.voices.ordering import order
     from mirrornet.cli.border import say
-    from mirrornet.health.asking import parse
+    from mirrornet.health.words.asking import parse
 
     document = {key: value for key, value in document.items() if value not in ("", None)}
     parse(document, dash="--")  # so that what is wrong is told in the words of the command line

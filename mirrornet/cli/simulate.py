@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
             mirrornet simulate zone.yaml --down tokyo,paris
             mirrornet simulate zone.yaml --table new.table --limit 5 && mv new.table world.table
         """
-        from mirrornet.app.server.simulating import Questions, answer
+        from mirrornet.app.server.showing.simulating import Questions, answer
         from mirrornet.dns.simulate.text import percent, text
         from mirrornet.model.errors import InputError, LimitError
 

@@ -7,7 +7,7 @@ million ranges, and to say why.
     records/        records that are the same for everybody: master files, the apex, mirrors' own names
     ranking/        which mirrors are near a place, and why the others are passed over
     planning/       the same for the whole world at once, with exact scopes, as one immutable file
-    serving/        from sockets to answers: what a worker process imports (the supervisor: app/server/workers.py)
+    serving/        from sockets to answers: what a worker process imports (supervisor: app/server/answers/workers.py)
     reference.py    the whole in plain lines; question.py (names that depend on mirrors) and packing.py (dnslib) are its
     asking.py       the other side: a question, and what a reply says, for `doctor`
     explain.py      why this client gets these mirrors; explain_text.py says it to a person
@@ -47,7 +47,7 @@ Decisions
   map has 64 bits, the wire has 128.
 - 2026-11-23: a worker learns of its supervisor's death by the end of a pipe, not by PR_SET_PDEATHSIG, which tells of a
   thread's end, not of a process's; and is woken for a new plan by a byte in it.  It answers on for a minute
-  (app/server/inherit.py): a planner that dies leaves the answers standing, and nobody probes for longer than that.
+  (app/server/answers/inherit.py): a planner that dies leaves the answers standing, and nobody probes for longer.
 - 2026-11-23: plain Python in batches takes one and a half times Knot's CPU a query (the kernel's share is the same for
   all, and small where processors are new), so there is a compiled step for the common packet and for names that do not
   exist.  respond() stays the one truth: what the step does not plainly know it leaves, limits included, since a bucket

@@ -1,23 +1,9 @@
 """Health: probes → verdicts.  What a mirror says of itself is nothing; what it can prove is everything.
 
-    outcome.py     what one probe found, and how the addresses of a mirror make one outcome     (pure)
-    table.py       the rule by which a mirror is taken in and out: one table                    (pure)
-    damping.py     what a mirror owes for going up and down                                     (pure)
-    pace.py        whether it is as quick as it was                                             (pure)
-    state.py       what is remembered of a mirror, its verdict and the TTL promise              (pure)
-    freshness.py   who is behind, since when, and when that becomes stale                       (pure)
-    overrides.py   what an operator's word makes of a verdict, and how a drain goes             (pure)
-    asking.py      from what an operator asks for to overrides and warnings                     (pure)
-    schedule.py    when each mirror is probed, and which probes look like a client              (pure)
-    ordering.py    what the next probe asks                                                     (pure)
-    target.py      where a probe may go: Host, address, redirects, addresses that are refused   (pure)
-    memory.py      what survives a restart
-    fetch.py       one connection to one address, and all that can go wrong on it
-    probe.py       one probe: tcp, http or block, within one deadline
-    catalogue.py   which blocks exist: a trust folder of the prober's own, and a page of the index
-    learning.py    when the catalogue learns, and from whom
-    monitor.py     the watch over a zone's mirrors: tasks, clock, dice
-    eyes/          what other servers and vantages see, and the quorum; its essay tells more
+    rule/     from what probes found to verdicts: one table, and the TTL promise   (pure)
+    probes/   when, where and what is asked; the watch over a zone's mirrors
+    words/    what an operator says of a mirror by hand                           (pure)
+    eyes/     what other machines see: signed statements, a quorum
 
 A probe goes  order → probe → Outcome (an address) → judge → together → Outcome (a mirror) → step → Track → Verdict.
 docs/health.md shows the rule to operators; its tables are made of this room by scripts/make_health.py.

@@ -27,6 +27,6 @@ Decisions
   `default-src 'none'` and, from this server alone, a style sheet, a script, an icon and what the script asks for.
 - 2026-11-23: the answers with rcode NOERROR are added up from their classes, because the answering path does not count
   them by rcode.
-- 2026-11-23: who may connect, how fast and for how long is decided before HTTP is spoken (listener.py), and each address
-  has a rate of its own: a flood must cost the loop that probes mirrors nothing, and not lock the operator out.
+- 2026-11-23: who may connect, how fast and for how long is decided before HTTP is spoken (listener.py), and each
+  address has a rate of its own: a flood must cost the loop that probes mirrors nothing, and not lock the operator out.
 """

@@ -1,7 +1,7 @@
 """Queries as the window shows them: a few of those that were answered, with askers truncated.  Values and a protocol.
 
 Who asks is nobody's business: what is here has been cut to a /24 or /56 already, as RFC 7871 section 11.1 advises for
-Client Subnet (app/server/seeing.py).
+Client Subnet (app/server/showing/seeing.py).
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.app.server import files
-from mirrornet.app.server.files import Files, Moving
-from mirrornet.app.server.world import World, load_world
+from mirrornet.app.server.worlds import files
+from mirrornet.app.server.worlds.files import Files, Moving
+from mirrornet.app.server.worlds.world import World, load_world
 from mirrornet.model.errors import ConfigError
 
 ZONE = """

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.app.server import overriding
-from mirrornet.app.server.overriding import ASIDE, FILE, FILE_LIMIT, Overriding, author_of, read, write
+from mirrornet.app.server.voices import overriding
+from mirrornet.app.server.voices.overriding import ASIDE, FILE, FILE_LIMIT, Overriding, author_of, read, write
 from mirrornet.model.errors import InputError
 from mirrornet.model.override import Action, Override
 from mirrornet.model.verdict import State, Verdict, Verdicts

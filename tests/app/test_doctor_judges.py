@@ -18,7 +18,7 @@ from mirrornet.app.doctor.mirrors import Visited
 from mirrornet.app.doctor.servers import Seen
 from mirrornet.dns import asking
 from mirrornet.dns.asking import Record, Reply
-from mirrornet.health.outcome import Kind, Outcome
+from mirrornet.health.rule.outcome import Kind, Outcome
 from mirrornet.model.address import Prefix
 from mirrornet.model.errors import PeerError
 from mirrornet.model.zone import HealthSettings, Mirror, Select, Zone

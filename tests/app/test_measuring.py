@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.app.server.measuring import FILE, Measuring, as_served
-from mirrornet.app.server.world import World
+from mirrornet.app.server.voices.measuring import FILE, Measuring, as_served
+from mirrornet.app.server.worlds.world import World
 from mirrornet.dns.ranking.estimate import located
 from mirrornet.dns.ranking.rendezvous import place_key
 from mirrornet.dns.ranking.unreached import RECENT

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mirrornet.app.server.world import World, examine_all, load_world
+from mirrornet.app.server.worlds.world import World, examine_all, load_world
 from mirrornet.cli.explain import register as explain_verb
 from mirrornet.cli.import_radb import register as import_verb
 from mirrornet.dns.message import wire

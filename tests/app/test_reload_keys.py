@@ -1,7 +1,7 @@
 """Every key of a zone file, one by one: what a reload does with it.
 
     plan      the planner that is staged for the new files plans otherwise
-    probes    the monitor is replaced by one that is staged beside it (health/monitor.py, `fits`)
+    probes    the monitor is replaced by one that is staged beside it (health/probes/monitor.py, `fits`)
     start     the log says that it takes effect with the next start
     live      it is handed on to whoever goes by it, at once
 
@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 
-from mirrornet.app.server.files import Files
 from mirrornet.app.server.serve import _LIVE, _only_at_start
+from mirrornet.app.server.worlds.files import Files
 from mirrornet.dns.planning.plan import Planner
 from mirrornet.dns.planning.planfile import encode
-from mirrornet.health.monitor import Monitor
+from mirrornet.health.probes.monitor import Monitor
 from mirrornet.model.address import parse_prefix
 from mirrornet.model.place import UNKNOWN, Place
 from mirrornet.model.table import encode as encode_table
@@ -182,7 +182,7 @@ def test_the_table_has_every_key() -> None:
     for kind, keys in KEYS.items():
         names = {field.name for field in fields(kind)} - ELSEWHERE.get(kind, set())
         assert keys.keys() == names, kind.__name__
-    assert {"query_log"} == _LIVE, "vantages and parts of share: app/server/sharing.py"
+    assert {"query_log"} == _LIVE, "vantages and parts of share: app/server/voices/sharing.py"
 
 
 @pytest.mark.parametrize(("kind", "key"), [(kind, key) for kind, keys in KEYS.items() for key in keys])

@@ -15,9 +15,9 @@ import dns.edns
 import dns.message
 import pytest
 
-from mirrornet.app.server.asked import Asked
-from mirrornet.app.server.seeing import line, seen
-from mirrornet.app.server.watching import LIVE, Watching, append
+from mirrornet.app.server.answers.asked import Asked
+from mirrornet.app.server.showing.seeing import line, seen
+from mirrornet.app.server.showing.watching import LIVE, Watching, append
 from mirrornet.dns.message import wire
 from mirrornet.dns.serving.samples import SAMPLED, Sample
 from mirrornet.model.zone import QueryLogSettings

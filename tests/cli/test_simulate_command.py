@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.app.server.simulating import read_clients
+from mirrornet.app.server.showing.simulating import read_clients
 from mirrornet.cli import main
 from mirrornet.model.errors import InputError
 from mirrornet.model.place import UNKNOWN, Place

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.app.server.world import examine_all
+from mirrornet.app.server.worlds.world import examine_all
 from mirrornet.dns.ranking.families import losses
 from mirrornet.dns.ranking.nearest import Ranking, Reason, rank
 from mirrornet.dns.ranking.promise import waiting

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.health.damping import CEILING, CUT, REUSE, Flaps, faded, free_at, struck
+from mirrornet.health.rule.damping import CEILING, CUT, REUSE, Flaps, faded, free_at, struck
 
 HALF_LIFE = 900.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mirrornet.health.freshness import KEPT, Sightings, behind_since, judge, sight
-from mirrornet.health.outcome import Kind, Outcome
-from mirrornet.health.state import Track, step, verdict
+from mirrornet.health.rule.freshness import KEPT, Sightings, behind_since, judge, sight
+from mirrornet.health.rule.outcome import Kind, Outcome
+from mirrornet.health.rule.state import Track, step, verdict
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mirrornet.health.memory import Memory, decode, encode, load, recall, save
-from mirrornet.health.outcome import Kind, Outcome, Sample
-from mirrornet.health.state import Track, step
-from mirrornet.health.table import Level
+from mirrornet.health.probes.memory import Memory, decode, encode, load, recall, save
+from mirrornet.health.rule.outcome import Kind, Outcome, Sample
+from mirrornet.health.rule.state import Track, step
+from mirrornet.health.rule.table import Level
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings
 

@@ -9,9 +9,9 @@ from ipaddress import ip_address
 from itertools import cycle
 from pathlib import Path
 
-from mirrornet.health.ordering import READ, Known, disguised, order
-from mirrornet.health.outcome import Kind, Outcome, Sample
-from mirrornet.health.state import AUDIT, AUDIT_STEP, Track, step
+from mirrornet.health.probes.ordering import READ, Known, disguised, order
+from mirrornet.health.rule.outcome import Kind, Outcome, Sample
+from mirrornet.health.rule.state import AUDIT, AUDIT_STEP, Track, step
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings, Mirror, Select, Zone
 

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from mirrornet.health.outcome import Heard, Kind, Outcome, Sample, together
+from mirrornet.health.rule.outcome import Heard, Kind, Outcome, Sample, together
 
 FOUR, OTHER, SIX = ip_address("192.0.2.1"), ip_address("192.0.2.2"), ip_address("2001:db8::1")
 GOOD = Outcome(Kind.OK, 10, rtt_ms=5, version=7, serves_select=True, whole=2, expires=900)

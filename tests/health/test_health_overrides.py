@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.health import asking
-from mirrornet.health.asking import Asked, change, parse, warnings
-from mirrornet.health.overrides import STEP, apply, described, emptied, next_change, overridden, share
+from mirrornet.health.words import asking
+from mirrornet.health.words.asking import Asked, change, parse, warnings
+from mirrornet.health.words.overrides import STEP, apply, described, emptied, next_change, overridden, share
 from mirrornet.model.errors import InputError
 from mirrornet.model.override import Action, Override, in_force, merged, recalled, told
 from mirrornet.model.verdict import State, Verdict

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mirrornet.health.outcome import Kind, Outcome
-from mirrornet.health.pace import ENOUGH, Pace, judge, learn, weather
+from mirrornet.health.rule.outcome import Kind, Outcome
+from mirrornet.health.rule.pace import ENOUGH, Pace, judge, learn, weather
 
 TIMEOUT = 3.0
 

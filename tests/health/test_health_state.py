@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from mirrornet.health.outcome import Heard, Kind, Outcome, Sample
-from mirrornet.health.state import AUDIT_STEP, Track, pardoned, step, verdict, verdicts
-from mirrornet.health.table import Level
+from mirrornet.health.rule.outcome import Heard, Kind, Outcome, Sample
+from mirrornet.health.rule.state import AUDIT_STEP, Track, pardoned, step, verdict, verdicts
+from mirrornet.health.rule.table import Level
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings
 

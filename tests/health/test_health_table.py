@@ -7,8 +7,8 @@ from itertools import product
 
 import pytest
 
-from mirrornet.health.outcome import Kind
-from mirrornet.health.table import EVIDENCE, NAMES, TABLE, Evidence, Level, Meter, Rule, remaining, threshold, tick
+from mirrornet.health.rule.outcome import Kind
+from mirrornet.health.rule.table import EVIDENCE, NAMES, TABLE, Evidence, Level, Meter, Rule, remaining, threshold, tick
 from mirrornet.model.verdict import USABLE
 from mirrornet.model.zone import HealthSettings
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from mirrornet.health.target import follow, named, target, under
+from mirrornet.health.probes.target import follow, named, target, under
 from mirrornet.model.errors import Unreachable
 from mirrornet.model.zone import Mirror
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from aiohttp import web
 from waiting import eventually
 
-from mirrornet.health.monitor import Monitor
+from mirrornet.health.probes.monitor import Monitor
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
 from mirrornet.model.verdict import State

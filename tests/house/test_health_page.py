@@ -5,7 +5,8 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from mirrornet.health import damping, monitor, pace, state
+from mirrornet.health.probes import monitor
+from mirrornet.health.rule import damping, pace, state
 
 TREE = Path(__file__).resolve().parents[2]
 PAGE = (TREE / "docs" / "health.md").read_text(encoding="utf-8")

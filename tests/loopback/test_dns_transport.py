@@ -19,7 +19,7 @@ import dns.name
 import pytest
 from dns_sockets import exact
 
-from mirrornet.app.server.sockets import open_all
+from mirrornet.app.server.answers.sockets import open_all
 from mirrornet.dns.serving import batch, counters, step
 from mirrornet.dns.serving.answer import Responder
 from mirrornet.dns.serving.transport import Limits, serve

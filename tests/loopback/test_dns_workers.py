@@ -21,9 +21,9 @@ import dns.message
 import dns.rcode
 import pytest
 
-from mirrornet.app.server.inherit import left_behind
-from mirrornet.app.server.sockets import open_all
-from mirrornet.app.server.workers import Workers
+from mirrornet.app.server.answers.inherit import left_behind
+from mirrornet.app.server.answers.sockets import open_all
+from mirrornet.app.server.answers.workers import Workers
 from mirrornet.dns.message.manners import Manners
 from mirrornet.dns.planning.planfile import encode
 from mirrornet.model.errors import LocalError
@@ -179,7 +179,7 @@ import asyncio, runpy, sys
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
-from mirrornet.app.server.workers import Workers
+from mirrornet.app.server.answers.workers import Workers
 from mirrornet.dns.planning.planfile import encode
 
 async def main():

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mirrornet.app.server.tokens import TokenFile, read_tokens
+from mirrornet.app.server.worlds.tokens import TokenFile, read_tokens
 from mirrornet.model.errors import InputError, LocalError
 from mirrornet.web.overriding import BODY_LIMIT, BURST, PATH, OverrideDoor, owner
 from mirrornet.web.server import Window

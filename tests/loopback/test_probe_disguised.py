@@ -16,8 +16,8 @@ from waiting import eventually
 from mirrornet.client.fetching.body import Within
 from mirrornet.client.fetching.fetch import Fetcher
 from mirrornet.client.mirrors.source import Endpoint
-from mirrornet.health.fetch import Visit
-from mirrornet.health.monitor import Monitor
+from mirrornet.health.probes.fetch import Visit
+from mirrornet.health.probes.monitor import Monitor
 from mirrornet.image.fetch import Bridge
 from mirrornet.image.trust import attempt as trust
 from mirrornet.model.verdict import State

@@ -19,8 +19,8 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
 from waiting import eventually
 
-from mirrornet.health.monitor import Monitor
-from mirrornet.health.outcome import Kind, Outcome
+from mirrornet.health.probes.monitor import Monitor
+from mirrornet.health.rule.outcome import Kind, Outcome
 from mirrornet.image.trust.keyfiles import open_key
 from mirrornet.image.trust.keys import keygen
 from mirrornet.model.errors import InputError

@@ -20,10 +20,10 @@ import pytest
 from aiohttp import web
 from certificates import certificate
 
-from mirrornet.health import probe as module
-from mirrornet.health.fetch import Visit
-from mirrornet.health.outcome import Kind, Outcome, Sample
-from mirrornet.health.probe import Order, addresses, probe
+from mirrornet.health.probes import probe as module
+from mirrornet.health.probes.fetch import Visit
+from mirrornet.health.probes.probe import Order, addresses, probe
+from mirrornet.health.rule.outcome import Kind, Outcome, Sample
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
 from mirrornet.model.errors import Unreachable

@@ -18,8 +18,8 @@ import pytest
 from mirrornet.app.control import ask
 from mirrornet.app.lock import only_server
 from mirrornet.app.server import verdicts
-from mirrornet.app.server.ordering import holding, order
-from mirrornet.app.server.overriding import ASIDE, FILE, SOCKET
+from mirrornet.app.server.voices.ordering import holding, order
+from mirrornet.app.server.voices.overriding import ASIDE, FILE, SOCKET
 from mirrornet.model.errors import InputError, LocalError
 from mirrornet.model.verdict import State, Verdict
 

@@ -10,7 +10,7 @@ import dns.asyncquery
 import dns.message
 import pytest
 
-from mirrornet.app.server import answering
+from mirrornet.app.server.answers import answering
 from mirrornet.app.server.serve import Options, Supervisor
 
 ZONE = """

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from mirrornet.app.server.probing import Probing
+from mirrornet.app.server.voices.probing import Probing
 from mirrornet.model.errors import InputError
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings, Mirror, RepositorySettings, Select, Zone

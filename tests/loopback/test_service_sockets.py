@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mirrornet.app.notify import Given, Manager, attend
-from mirrornet.app.server.sockets import open_all
+from mirrornet.app.server.answers.sockets import open_all
 from mirrornet.model.errors import LocalError
 
 V4 = ip_address("127.0.0.1")

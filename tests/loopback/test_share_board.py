@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from board import Board
 
-from mirrornet.app.server.joining import join
-from mirrornet.app.server.overriding import Overriding
-from mirrornet.app.server.probing import AllVerdicts, Probing
-from mirrornet.app.server.sharing import Sharing
-from mirrornet.app.server.world import World
+from mirrornet.app.server.voices.joining import join
+from mirrornet.app.server.voices.overriding import Overriding
+from mirrornet.app.server.voices.probing import AllVerdicts, Probing
+from mirrornet.app.server.voices.sharing import Sharing
+from mirrornet.app.server.worlds.world import World
 from mirrornet.health.eyes.exchange import Speaker
 from mirrornet.health.eyes.link import Link
 from mirrornet.health.eyes.observation import key_of

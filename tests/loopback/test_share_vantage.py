@@ -13,8 +13,8 @@ from board import Board
 from typer.testing import CliRunner
 from waiting import eventually
 
-from mirrornet.app.server.joining import fixed
-from mirrornet.app.server.manners import faults
+from mirrornet.app.server.voices.joining import fixed
+from mirrornet.app.server.worlds.manners import faults
 from mirrornet.app.vantage import Lookout, VantageOptions
 from mirrornet.cli import _build
 from mirrornet.config.load import load_zone

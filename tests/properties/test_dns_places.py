@@ -511,7 +511,9 @@ def compare(seed: int, mirrors: int, queries: int) -> int:
     plan = decode(b"".join(encode(planner.plan(verdicts, 1))))
     gate = Gate(COOKIES, now=NOW)
     fast = Responder(plan, planner.ttls(plan, verdicts), nsid=b"me", gate=gate)
-    plain = Reference([zone], table, Tries.of_table(table).match, records, verdicts, nsid=b"me", gate=gate, full=limits_in(plan.notes))
+    plain = Reference(
+        [zone], table, Tries.of_table(table).match, records, verdicts, nsid=b"me", gate=gate, full=limits_in(plan.notes)
+    )
     names, tailored, answered = list(plan.nodes), tailored_questions(plan), 0
     for _ in range(queries):
         packet, peer, transport = random_query(dice, names, tailored, table, zone)

@@ -7,11 +7,11 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirrornet.health.freshness import Sightings, behind_since, judge, sight
-from mirrornet.health.memory import Memory, decode, encode
-from mirrornet.health.outcome import Heard, Kind, Outcome, Sample, together
-from mirrornet.health.schedule import after, after_first_round, longest, phase, unannounced
-from mirrornet.health.state import Track, step, verdict
+from mirrornet.health.probes.memory import Memory, decode, encode
+from mirrornet.health.rule.freshness import Sightings, behind_since, judge, sight
+from mirrornet.health.rule.outcome import Heard, Kind, Outcome, Sample, together
+from mirrornet.health.rule.schedule import after, after_first_round, longest, phase, unannounced
+from mirrornet.health.rule.state import Track, step, verdict
 from mirrornet.model.verdict import State, Verdict
 from mirrornet.model.zone import HealthSettings
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mirrornet.data.countries import COUNTRIES
 from mirrornet.dns.ranking.nearest import rank
-from mirrornet.health.freshness import Sightings, judge, sight
-from mirrornet.health.outcome import Kind, Outcome, together
-from mirrornet.health.state import Track, step, verdicts
+from mirrornet.health.rule.freshness import Sightings, judge, sight
+from mirrornet.health.rule.outcome import Kind, Outcome, together
+from mirrornet.health.rule.state import Track, step, verdicts
 from mirrornet.model.place import Place
 from mirrornet.model.verdict import State, Verdicts
 from mirrornet.model.zone import HealthSettings, Mirror, Select

@@ -14,7 +14,7 @@ from mirrornet.app.doctor.delegation import Heard, Parent
 from mirrornet.app.doctor.finding import Finding, fault
 from mirrornet.app.doctor.resolver import Endpoint, addresses_of, ask
 from mirrornet.app.doctor.servers import Asked, Seen
-from mirrornet.app.server.world import examine_all, open_table
+from mirrornet.app.server.worlds.world import examine_all, open_table
 from mirrornet.dns.asking import NOERROR, Reply
 from mirrornet.model.address import Prefix
 from mirrornet.model.errors import ConfigError, InputError

@@ -16,13 +16,13 @@ import aiohttp
 from yarl import URL
 
 from mirrornet.app.doctor.mirrors import Visited
-from mirrornet.health.fetch import user_agent
-from mirrornet.health.learning import Learning, read_root
-from mirrornet.health.ordering import order, select_urls
-from mirrornet.health.outcome import Kind, Outcome
-from mirrornet.health.probe import Order, addresses, probe
-from mirrornet.health.state import Track
-from mirrornet.health.target import target
+from mirrornet.health.probes.fetch import user_agent
+from mirrornet.health.probes.learning import Learning, read_root
+from mirrornet.health.probes.ordering import order, select_urls
+from mirrornet.health.probes.probe import Order, addresses, probe
+from mirrornet.health.probes.target import target
+from mirrornet.health.rule.outcome import Kind, Outcome
+from mirrornet.health.rule.state import Track
 from mirrornet.model.address import Address
 from mirrornet.model.errors import MirrornetError, PeerError
 from mirrornet.model.zone import Mirror, Zone

@@ -1,6 +1,6 @@
 """Does each mirror serve, at each of its addresses, under the select url, with what is signed and fresh?  Pure.
 
-What is judged are outcomes of the very probes that `serve` makes (health/probe.py), made from here once.
+What is judged are outcomes of the very probes that `serve` makes (health/probes/probe.py), made from here once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from statistics import median
 from typing import Final
 
 from mirrornet.app.doctor.finding import Finding, fault, ok, warning
-from mirrornet.health.outcome import Kind, Outcome
+from mirrornet.health.rule.outcome import Kind, Outcome
 from mirrornet.model.units import format_duration
 from mirrornet.model.zone import Mirror, Zone
 

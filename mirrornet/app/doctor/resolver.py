@@ -12,7 +12,7 @@ from typing import Final
 
 from mirrornet.dns import asking
 from mirrornet.dns.asking import Reply
-from mirrornet.health.fetch import NoRoute, translate
+from mirrornet.health.probes.fetch import NoRoute, translate
 from mirrornet.model.address import Address, Prefix, parse_address
 from mirrornet.model.errors import InputError, MirrornetError
 

@@ -30,20 +30,20 @@ from mirrornet.app.control import Control
 from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import only_server
 from mirrornet.app.notify import Manager, attend
-from mirrornet.app.server.answering import Answering, Engine, FastEngine, ReferenceEngine
-from mirrornet.app.server.explaining import Explaining
-from mirrornet.app.server.files import LOOK_EVERY, Files, Moving
-from mirrornet.app.server.joining import fixed, join
-from mirrornet.app.server.manners import manners_of
-from mirrornet.app.server.measuring import Measuring
-from mirrornet.app.server.overriding import SOCKET, Overriding
-from mirrornet.app.server.probing import Probing
-from mirrornet.app.server.showing import Showing, table
-from mirrornet.app.server.surveying import Surveying
-from mirrornet.app.server.tokens import TokenFile
+from mirrornet.app.server.answers.answering import Answering, Engine, FastEngine, ReferenceEngine
+from mirrornet.app.server.showing.explaining import Explaining
+from mirrornet.app.server.showing.showing import Showing, table
+from mirrornet.app.server.showing.surveying import Surveying
+from mirrornet.app.server.showing.watching import Watching
 from mirrornet.app.server.trouble import Trouble
-from mirrornet.app.server.watching import Watching
-from mirrornet.app.server.world import World
+from mirrornet.app.server.voices.joining import fixed, join
+from mirrornet.app.server.voices.measuring import Measuring
+from mirrornet.app.server.voices.overriding import SOCKET, Overriding
+from mirrornet.app.server.voices.probing import Probing
+from mirrornet.app.server.worlds.files import LOOK_EVERY, Files, Moving
+from mirrornet.app.server.worlds.manners import manners_of
+from mirrornet.app.server.worlds.tokens import TokenFile
+from mirrornet.app.server.worlds.world import World
 from mirrornet.config.addresses import endpoint
 from mirrornet.config.faults import Wrong
 from mirrornet.model.address import Address

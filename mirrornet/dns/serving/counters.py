@@ -8,7 +8,7 @@ NODATA, REFERRAL and SHORTENED.
 The latency of a query is that of its batch, from the moment its datagrams (or the octets of its connection) have been
 read until the replies have been handed to the kernel: two looks at the clock for up to 64 queries, not two for each,
 and they are exact for a server at rest, whose batches hold one.  What a query waited before, in the socket, nobody
-here can see; a queue that grows is told by the socket itself (app/server/workers.py: `queued`, `overflowed`).
+here can see; a queue that grows is told by the socket itself (app/server/answers/workers.py: `queued`, `overflowed`).
 """
 
 from __future__ import annotations

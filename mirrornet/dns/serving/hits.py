@@ -3,10 +3,10 @@
     bank      u64 generation of the plan whose slots these are, u64 epoch, 48 bytes zero, u32[HITS]: answers by TTL slot
 
 An answer class and a TTL slot are the same thing (planning/planfile.py), so that the plan's notes say which mirrors
-each one names.  A new plan numbers its slots anew: the worker then begins in the other bank, and the one it leaves
-stands still until the plan after next, which gives the supervisor time to add it up (app/server/asked.py).  Each
-beginning has an epoch of its own, greater than all before, also where a worker is replaced under the same plan.  Counts
-wrap; who reads them more than once a day misses nothing.
+each one names. A new plan numbers its slots anew: the worker then begins in the other bank, and the one it leaves
+stands still until the plan after next, which gives the supervisor time to add it up (app/server/answers/asked.py).
+Each beginning has an epoch of its own, greater than all before, also where a worker is replaced under the same plan.
+Counts wrap; who reads them more than once a day misses nothing.
 
 A plan of more classes than HITS is answered from like any other, and not counted; 500 mirrors have 49,000.
 """

@@ -8,8 +8,8 @@ nothing else: a worker is a few megabytes and is there again in a tenth of a sec
 
 The supervisor holds the other end of the lifeline.  A byte on it means "look at the control page"; its end means that
 the supervisor was killed: the worker answers on for `grace` seconds, and then ends, unless its successor ends it before
-(app/server/inherit.py; PR_SET_PDEATHSIG was rejected: it fires when the *thread* that started us ends).  SIGTERM ends
-the worker after the turn it is in.  A plan that cannot be read leaves the old one standing.
+(app/server/answers/inherit.py; PR_SET_PDEATHSIG was rejected: it fires when the *thread* that started us ends).
+SIGTERM ends the worker after the turn it is in.  A plan that cannot be read leaves the old one standing.
 """
 
 from __future__ import annotations

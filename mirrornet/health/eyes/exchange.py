@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from mirrornet.health.eyes.ledger import Ledger, beat, life
 from mirrornet.health.eyes.observation import BOTH, CONTEXT, HEAD_LIMIT, Statement, encode, key_of, size_limit
-from mirrornet.health.state import Track
-from mirrornet.health.table import Level
+from mirrornet.health.rule.state import Track
+from mirrornet.health.rule.table import Level
 from mirrornet.image.trust.seal import Seal
 from mirrornet.model.address import Family
 from mirrornet.model.override import Override
