@@ -3,8 +3,9 @@
     python asker.py NAME RATE SEED NETWORK,... SERVER=ADDRESS...
 
 It begins at once and ends when its standard input does, with one JSON array: server, second, sent, lost, wrong.  Each
-query carries a Client Subnet (RFC 7871) out of the networks given; an answer is right if it is ours, NOERROR, and has
-an address in it.  What has no answer after PATIENCE seconds is lost.  A RATE is queries a second to each server.
+query carries a Client Subnet (RFC 7871) out of the networks given.  Every second one is for addresses, and right if
+NOERROR: there may be no mirror in use that serves under the select url.  The others are for the ranked list (URI), in
+which there always is somebody.  What has no answer after PATIENCE seconds is lost.  A RATE is queries a second to each server.
 """
 
 from __future__ import annotations
@@ -22,22 +23,33 @@ from typing import Final
 
 PATIENCE: Final = 2.0
 DNS: Final = 53
+A: Final = 1
+URI: Final = 256  # RFC 7553
 
 
 def query(number: int, name: str, subnet: str) -> bytes:
-    """One question for A, with EDNS and a Client Subnet (RFC 6891, 7871)."""
+    """One question, for the list if `number` is odd, with EDNS and a Client Subnet (RFC 6891, 7871)."""
+    if number & 1:
+        name = f"_http._tcp.{name}"
     labels = b"".join(bytes([len(one)]) + one.encode() for one in name.split(".")) + b"\0"
     network = ipaddress.ip_network(subnet)
     address = network.network_address.packed[: (network.prefixlen + 7) // 8]
     family = 1 if network.version == 4 else 2
     option = struct.pack(">HHHBB", 8, 4 + len(address), family, network.prefixlen, 0) + address
     edns = b"\0" + struct.pack(">HHIH", 41, 1232, 0, len(option)) + option
-    return struct.pack(">HHHHHH", number, 0x0000, 1, 0, 0, 1) + labels + struct.pack(">HH", 1, 1) + edns
+    return (
+        struct.pack(">HHHHHH", number, 0x0000, 1, 0, 0, 1)
+        + labels
+        + struct.pack(">HH", URI if number & 1 else A, 1)
+        + edns
+    )
 
 
 def right(packet: bytes) -> bool:
-    """Whether it is an answer with something in it."""
-    return len(packet) > 12 and packet[2] & 0x80 != 0 and packet[3] & 0x0F == 0 and packet[6:8] != b"\0\0"
+    """Whether it is an answer, and a list has something in it."""
+    if len(packet) <= 12 or not packet[2] & 0x80 or packet[3] & 0x0F:
+        return False
+    return not packet[1] & 1 or packet[6:8] != b"\0\0"
 
 
 def main(name: str, rate: float, seed: int, networks: list[str], servers: dict[str, str]) -> list[list[object]]:
