@@ -5,7 +5,8 @@
 It begins at once and ends when its standard input does, with one JSON array: server, second, sent, lost, wrong.  Each
 query carries a Client Subnet (RFC 7871) out of the networks given.  Every second one is for addresses, and right if
 NOERROR: there may be no mirror in use that serves under the select url.  The others are for the ranked list (URI), in
-which there always is somebody.  What has no answer after PATIENCE seconds is lost.  A RATE is queries a second to each server.
+which there always is somebody.  What has no answer after PATIENCE seconds is lost.  A RATE is queries a
+second to each server.
 """
 
 from __future__ import annotations
