@@ -36,14 +36,14 @@ class NameServer:
     def ask(self, rdtype: str, client: str | None = None, name: str = SELECT, bits: int = 24) -> dns.message.Message:
         options = [dns.edns.ECSOption(client, bits)] if client else []
         query = dns.message.make_query(name, rdtype, use_edns=0, options=options)
-        return dns.query.udp(query, "127.0.0.1", timeout=5, port=self.port)
+        return dns.query.udp(query, "127.0.0.1", timeout=30, port=self.port)
 
     def addresses(self, client: str | None = None) -> list[str]:
         return [str(record) for rrset in self.ask("A", client).answer for record in rrset]
 
     def corrupt(self) -> list[str]:
         """Names of the mirrors that /status.json calls corrupt."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/status.json", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/status.json", timeout=30) as answer:
             zones = json.load(answer)["zones"]
         return [mirror["name"] for zone in zones for mirror in zone["mirrors"] if mirror["state"] == "corrupt"]
 
@@ -88,7 +88,7 @@ def serve(stage: Stage, zone: Path, ports: dict[int, int]) -> NameServer:
         except (OSError, urllib.error.URLError):
             return False
 
-    seconds = wait_for(healthy, 20, f"the name server (see {stage.work}/serve.log)")
+    seconds = wait_for(healthy, 60, f"the name server (see {stage.work}/serve.log)")
     stage.check("name server ready after its first round of probes", True, f"{seconds:.1f} s")
     return server
 

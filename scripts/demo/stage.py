@@ -58,7 +58,7 @@ class Stage:
         self.checks.append((what, shown))
         print(f"   ✓ {what}{': ' + shown if shown else ''}", flush=True)
 
-    def run(self, *command: str, timeout: float = 120) -> str:
+    def run(self, *command: str, timeout: float = 300) -> str:
         """Runs a command to its end and returns what it printed.  Raises Failed with its last line of stderr."""
         print(f"   $ {' '.join(_short(word) for word in command)}", flush=True)
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
@@ -78,10 +78,10 @@ class Stage:
     def end(self, process: subprocess.Popen[bytes], sig: int = signal.SIGTERM) -> None:
         process.send_signal(sig)
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(30)
         if process in self.processes:
             self.processes.remove(process)
 
@@ -122,7 +122,7 @@ class HttpMirror:
         else:
             command = [sys.executable, str(HERE / "static_server.py"), str(self.root), self.address, str(self.port)]
         self.process = self.stage.start(*command, log=f"{self.name}.log")
-        wait_for(lambda: _answers(self.address, self.port), 10, f"{self.name} to listen on {self.address}:{self.port}")
+        wait_for(lambda: _answers(self.address, self.port), 60, f"{self.name} to listen on {self.address}:{self.port}")
 
     def kill(self) -> None:
         assert self.process is not None
@@ -131,7 +131,7 @@ class HttpMirror:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.stage.end(self.process, signal.SIGKILL)
-        wait_for(lambda: not _answers(self.address, self.port), 5, f"{self.name} to be dead")
+        wait_for(lambda: not _answers(self.address, self.port), 30, f"{self.name} to be dead")
 
 
 def _answers(address: str, port: int) -> bool:

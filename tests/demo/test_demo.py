@@ -14,7 +14,7 @@ TREE = Path(__file__).resolve().parents[2]
 def test_the_story_holds_without_nginx(need: Callable[..., None]) -> None:
     need("root", "fuse", "mke2fs")
     command = [sys.executable, "scripts/demo", "--server", "builtin"]
-    done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(command, cwd=TREE, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     last = done.stdout.rstrip().splitlines()[-1]
     assert re.fullmatch(r"demo: \d+ checks passed", last)
