@@ -24,6 +24,8 @@ SHARED = Path(os.environ.get("MIRRORNET_DATA", Path(__file__).resolve().parents[
 # that; the tests of Ctrl-C mean a program in the foreground.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # still ignored here, and not by children
 
 
 def missing(reason: str) -> None:

@@ -114,7 +114,7 @@ def test_a_signal_ends_an_import_and_leaves_nothing(tmp_path: Path, number: sign
             writer.write(b"route: 192.0.2.0/24\norigin: AS64500\n\n" * 100)
             assert process.stderr is not None and "dump" in process.stderr.readline()
             process.send_signal(number)
-            _, told = process.communicate(timeout=10)
+            _, told = process.communicate(timeout=60)
         assert process.returncode == 130 and told == "mirrornet: interrupted\n"
         assert list(tmp_path.iterdir()) == [dump]
     finally:
