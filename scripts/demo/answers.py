@@ -41,10 +41,15 @@ class NameServer:
     def addresses(self, client: str | None = None) -> list[str]:
         return [str(record) for rrset in self.ask("A", client).answer for record in rrset]
 
+    def window(self, path: str) -> bytes:
+        """What the status page's server has at `path`."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/{path}", timeout=30) as answer:
+            found: bytes = answer.read()
+        return found
+
     def corrupt(self) -> list[str]:
         """Names of the mirrors that /status.json calls corrupt."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/status.json", timeout=30) as answer:
-            zones = json.load(answer)["zones"]
+        zones = json.loads(self.window("status.json"))["zones"]
         return [mirror["name"] for zone in zones for mirror in zone["mirrors"] if mirror["state"] == "corrupt"]
 
     def ranked(self, client: str | None = None) -> list[str]:
@@ -113,3 +118,9 @@ def four_continents(stage: Stage, server: NameServer) -> None:
     text = stage.run(MIRRORNET, "explain", str(server.zone), CLIENTS["Tokyo"][0], "--state", str(server.state))
     print("\n".join(f"     {line}" for line in text.rstrip().splitlines()))
     stage.check("explain says why", "tokyo" in text and "AS2500" in text)
+    page = server.window("")
+    on_it = [name for name in mirror_of.values() if f">{name}<".encode() in page]
+    stage.check(
+        "the status page has a map, and the mirrors on it", b"<svg" in page and len(on_it) == 4,
+        f"{len(page) / 1000:.0f} KB, http://127.0.0.1:{server.http}/",
+    )  # fmt: skip

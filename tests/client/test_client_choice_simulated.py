@@ -21,9 +21,8 @@ from mirrornet.client.mirrors.choice import HEDGE_BURST, HEDGE_SHARE, HELD
 from mirrornet.model.errors import Unreachable
 
 REFS, FILES = blocks(40)
-LONGEST = (
-    5.0  # seconds; with one good mirror a read may take that long, a sixth of its deadline; one in ten thousand takes 3
-)
+# Seconds: with one good mirror a read may take that long, a sixth of its deadline; one in ten thousand takes 3.
+LONGEST = 5.0
 
 phases = st.lists(
     st.tuples(st.floats(0.2, 10.0).map(lambda seconds: round(seconds, 2)), st.sampled_from(STATES)),
