@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from mirrornet.app.control import answers
 from mirrornet.app.doctor.machine import Machine, Unit
 from mirrornet.app.lock import FILE
+from mirrornet.app.server.voices.overriding import SOCKET
 from mirrornet.model.table import WorldTable
 
 SYSTEMD: Final = Path("/run/systemd/system")
@@ -65,7 +67,12 @@ def _unit() -> Unit | None:
 
 
 def _serving(state: Path) -> bool:
-    """Whether a server holds the state folder's lock, by the kernel's list: to try it would be to hold it."""
+    """Whether a server answers at the state folder's socket, or holds its lock.
+
+    The lock by the kernel's list, for to try it would be to hold it; on overlayfs the list names another device.
+    """
+    if answers(state / SOCKET):
+        return True
     try:
         file = (state / FILE).stat()
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
