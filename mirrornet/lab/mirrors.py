@@ -264,11 +264,11 @@ class MirrorServer:
         beside.rename(path)
 
 
-def wait_for(holds: Callable[[], object], seconds: float = START_SECONDS) -> bool:
-    """Returns when `holds()`, or after `seconds`; whether it held."""
+def wait_for(holds: Callable[[], object], seconds: float = START_SECONDS, every: float = 0.01) -> bool:
+    """Returns when `holds()`, asked `every` so many seconds, or after `seconds`; whether it held."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
             return False
-        time.sleep(0.01)
+        time.sleep(every)
     return True

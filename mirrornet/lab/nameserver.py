@@ -23,6 +23,7 @@ from mirrornet.model.errors import LocalError
 ZONE: Final = "lab.example"  # not .test, for which unbound answers itself (RFC 6761)
 COMMAND: Final = (sys.executable, "-c", "import sys; from mirrornet.cli import main; sys.exit(main())")
 START_SECONDS: Final = 60.0  # a first round of probes, on a machine that has much else to do
+LOOK: Final = 0.2  # seconds: its window takes 20 questions a second from one address
 HEALTH: Final = {"interval": "3s", "timeout": "2500ms", "up": 2, "ok": 2, "down": 2, "probe": "block"}
 
 
@@ -99,7 +100,7 @@ class NameServer:
                 self.site, command, cwd=self.home, stdout=out, stderr=out, env={**os.environ, **environment}
             )
         self._process = process
-        ready = wait_for(lambda: process.poll() is not None or self.healthy(), START_SECONDS)
+        ready = wait_for(lambda: process.poll() is not None or self.healthy(), START_SECONDS, LOOK)
         if process.poll() is not None or not ready:
             raise LocalError(f"lab: {self.site}: serve does not start: {self.log.strip().splitlines()[-1]}")
 
@@ -113,7 +114,7 @@ class NameServer:
     def status(self) -> dict[str, Any]:
         """Its /status.json.  Raises LocalError where it does not answer."""
         page = f"http://{self.addresses[0]}/status.json"
-        done = self.network.run(self.site, ["curl", "-sf", "-m", "5", page])
+        done = self.network.run(self.site, ["curl", "-sf", "-m", "5", "--retry", "3", page])  # also after 429
         if done.returncode:
             raise LocalError(f"lab: {self.site}: serve does not answer at {page}")
         found: dict[str, Any] = json.loads(done.stdout)

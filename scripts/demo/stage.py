@@ -158,5 +158,5 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> floa
     while not condition():
         if time.monotonic() - begin > seconds:
             raise Failed(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(0.05)
+        time.sleep(0.1)
     return time.monotonic() - begin

@@ -86,7 +86,7 @@ class Story:
         self.nameserver.start(**self.trusting)
         self.resolver = ResolverServer(network, "home", Brand.ECS, {ZONE: [WORLD.address("server")]})
         self.resolver.start()
-        until(lambda: all(one["state"] == "up" for one in self.verdicts()), self.verdicts, 180)
+        until(lambda: all(one["state"] == "up" for one in self.verdicts()), self.verdicts, 180, 0.2)
 
     @property
     def root(self) -> Path:

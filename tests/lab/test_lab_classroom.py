@@ -82,7 +82,7 @@ def test_everybody_works(network: Network, tmp_path: Path) -> None:
     resolver = ResolverServer(network, "classroom", Brand.ECS, {ZONE: [WORLD.address(site) for site in SERVERS]})
     resolver.start()
     for server in servers:
-        until(lambda server=server: len(usable(server)) == len(KINDS), lambda server=server: usable(server), 120)
+        until(lambda server=server: len(usable(server)) == len(KINDS), lambda server=server: usable(server), 120, 0.2)
     network.site(SERVERS[0], cut=True)
 
     points = []
