@@ -17,6 +17,7 @@ Decisions
   failure can be looked at again.
 - 2026-11-23: an answer counts as lost only where the server it was asked of was in nobody's hands, with some seconds
   to find its feet.  What is on the way to a server that is cut off or stopped is lost with it; one that is killed has
-  no such excuse, since its workers answer on.
+  no such excuse, since its workers answer on.  Its successor says SERVFAIL until it has looked at the mirrors, unless a
+  service manager keeps the sockets (app/server/answers/inherit.py), so resolvers ask the other server meanwhile.
 - 2026-11-23: a mirror that lied once is no longer counted among the good: clients leave it for ten minutes at least.
 """

@@ -23,7 +23,7 @@ from mirrornet.lab.nameserver import COMMAND, ZONE
 from mirrornet.lab.network import Network
 from mirrornet.lab.soak import asker, memory, reader
 from mirrornet.lab.soak.judge import Asked, Memory, Reads, judge, told
-from mirrornet.lab.soak.schedule import SILENCING, Fault, schedule
+from mirrornet.lab.soak.schedule import OF_SERVERS, Fault, Kind, schedule
 from mirrornet.lab.soak.stage import HOME, IMAGE, MIRRORS, SERVERS, SMALL, WORLD, Sizes, Stage
 from mirrornet.model.errors import LocalError, MirrornetError
 
@@ -113,8 +113,9 @@ class Soak:
             if after is not None:
                 after.join()
             (self._stage.strike if begins else self._stage.relent)(fault)
-            if fault.kind in SILENCING and not begins:
-                self.hands.setdefault(fault.target, []).append((fault.at, self._now))
+            if fault.kind in OF_SERVERS and not begins:
+                since = fault.until if fault.kind is Kind.SERVER_KILL else fault.at  # its workers answer on
+                self.hands.setdefault(fault.target, []).append((since, self._now))
 
         return work
 

@@ -44,8 +44,6 @@ class Kind(StrEnum):
 OF_MIRRORS: Final = frozenset(kind for kind in Kind if kind.value.startswith("mirror"))
 OF_SERVERS: Final = frozenset(kind for kind in Kind if kind.value.startswith("name server"))
 HARMLESS: Final = frozenset({Kind.HOLD, Kind.FILL, Kind.DRAIN})  # reads from such a mirror are as good as any
-# A server that is killed loses nobody's question: its workers answer on, and hand over to the next supervisor's.
-SILENCING: Final = frozenset({Kind.SERVER_CUT, Kind.SERVER_RESTART})
 # How often each is drawn: what happens to mirrors most, what rests on the publisher rarely.
 WEIGHTS: Final = {
     Kind.STOP: 3, Kind.FREEZE: 3, Kind.CUT: 3, Kind.SLOW: 3, Kind.LOSE: 3, Kind.CORRUPT: 1, Kind.HOLD: 1, Kind.FILL: 1,
