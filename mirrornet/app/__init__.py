@@ -9,6 +9,7 @@ doctor/       `doctor`: a deployment looked at from end to end
 lab.py        `lab`: a zone of the operator's, tried on this machine
 control.py    the socket on which a running process is asked
 notify.py     what the service manager is told, and what it keeps for us
+signals.py    what ends a process that runs until it is told to, and what has it reload
 daemon.py     leaving a process behind, and hearing from it until it is ready
 folders.py    where state, cache and sockets live
 lock.py       one process a folder

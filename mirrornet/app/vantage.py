@@ -13,10 +13,8 @@ what it sees then.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +24,12 @@ from mirrornet.app.folders import state_folder
 from mirrornet.app.lock import alone
 from mirrornet.app.notify import Manager, attend
 from mirrornet.app.server.trouble import Trouble
+from mirrornet.app.server.voices.joining import share_argument
 from mirrornet.app.server.voices.probing import Probing
 from mirrornet.app.server.voices.sharing import password_of
-from mirrornet.app.server.worlds.files import LOOK_EVERY, Look, look
-from mirrornet.config.faults import Wrong
+from mirrornet.app.server.worlds.files import Rest, worth_reading
+from mirrornet.app.signals import until_told
 from mirrornet.config.load import examine
-from mirrornet.config.sharing import share_url
 from mirrornet.health.eyes.exchange import EVERY, PAUSE, Speaker, most_octets
 from mirrornet.health.eyes.link import Link
 from mirrornet.image.trust.seal import Seal, public_text
@@ -63,12 +61,12 @@ class Lookout:
         self.options = options
         self.state = options.state or state_folder() / f"vantage-{options.name}"
         self._manager = manager or Manager()
-        self._seen: Look = {}
+        self._rest = Rest()
         self._seal = Seal(options.key, passphrase)
         self.zones = self._load()
         server = next((zone.server for zone in self.zones if zone.server is not None), None)
         share = server.share if server else None
-        url = _url(options.share) if options.share else share.url if share else ""
+        url = share_argument(options.share) if options.share else share.url if share else ""
         if not url:
             raise InputError("nowhere to say what is seen: give --share redis://…, or `server: share` in the zone file")
         theirs = share.password if share and not options.share else None  # meant for that board and no other
@@ -80,7 +78,7 @@ class Lookout:
 
     def _load(self) -> tuple[Zone, ...]:
         """The zones, proven as far as a vantage needs them.  Raises ConfigError, InputError."""
-        self._seen = look(self.options.zones)
+        self._rest.read(self.options.zones)
         zones, problems = examine(self.options.zones, serverless=True)
         faults = [problem for problem in problems if not problem.warning]
         if faults:
@@ -122,44 +120,23 @@ class Lookout:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(attend(self._manager))
                     group.create_task(self.probing.watch())
-                    group.create_task(self._say())
+                    said = self._lost.outlast(self._say, EVERY, PAUSE, "what is seen here could not be said")
+                    group.create_task(said)
                     group.create_task(self._reload_on(reload))
             finally:
                 await self.probing.stop()
                 await self._link.close()
 
     async def _say(self) -> None:
-        pause = EVERY
-        while True:
-            own = self.probing.own()
-            try:
-                for zone in self.zones:
-                    if zone.name in own:
-                        await self._speaker.speak(zone, own[zone.name], (), self.probing.sees(zone.name))
-            except MirrornetError as error:
-                self._lost.met(error)
-                pause = min(PAUSE, pause * 2)
-            except Exception:  # a bug of ours must not end the looking
-                log.exception("what is seen here could not be said")
-                pause = PAUSE
-            else:
-                self._lost.over()
-                pause = EVERY
-            await asyncio.sleep(pause)
+        """What is due, to the name servers of each zone.  Raises MirrornetError."""
+        own = self.probing.own()
+        for zone in self.zones:
+            if zone.name in own:
+                await self._speaker.speak(zone, own[zone.name], (), self.probing.sees(zone.name))
 
     async def _reload_on(self, reload: asyncio.Event) -> None:
-        last = self._seen
         while True:
-            try:
-                async with asyncio.timeout(LOOK_EVERY):
-                    await reload.wait()
-            except TimeoutError:
-                now = look(self.options.zones)
-                rested, last = now == last and now != self._seen, now
-                if not rested:
-                    continue
-            else:
-                reload.clear()
+            if await worth_reading(reload, self._rest.come):
                 self._unread.reason = ""  # who asks is told, again if need be
             try:
                 zones = self._load()
@@ -174,26 +151,12 @@ class Lookout:
                 log.info("reloaded %s", ", ".join(str(path) for path in self.options.zones))
 
 
-def _url(text: str) -> str:
-    try:
-        return share_url(text)
-    except Wrong as wrong:
-        raise InputError(f"--share: {wrong.what}: {wrong.hint}") from None
-
-
 def run(options: VantageOptions) -> None:
     """The verb: looks until SIGTERM or Ctrl-C.  Raises MirrornetError in one line where it cannot start."""
 
     async def main() -> None:
         secret = os.environ.get("MIRRORNET_PASSPHRASE", "").encode() or None
         lookout = Lookout(options, secret, Manager.of(os.environ))
-        loop = asyncio.get_running_loop()
-        reload = asyncio.Event()
-        running = asyncio.create_task(lookout.run(reload))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, running.cancel)
-        loop.add_signal_handler(signal.SIGHUP, reload.set)
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await until_told(lookout.run)
 
     asyncio.run(main())

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from mirrornet.model.errors import InputError
 
 T = TypeVar("T")
+
+# Of the verbs that log as long as they run; app/logs.py reads them.
+LogLevel = Annotated[str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; the log goes to stderr.")]
+LogFormat = Annotated[
+    str, typer.Option(metavar="plain|json", help="A line for each event: for people, or for programs.")
+]
 
 
 def parsed(argument: str, parse: Callable[[str], T], text: str) -> T:

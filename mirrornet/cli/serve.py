@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mirrornet.cli.arguments import LogFormat, LogLevel
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb to `app`."""
@@ -42,12 +44,8 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(metavar="FILE", help="This server's key among the vantages.  Default: `server: share: key`."),
         ] = None,
-        log_level: Annotated[
-            str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; the log goes to stderr.")
-        ] = "info",
-        log_format: Annotated[
-            str, typer.Option(metavar="plain|json", help="A line for each event: for people, or for programs.")
-        ] = "plain",
+        log_level: LogLevel = "info",
+        log_format: LogFormat = "plain",
     ) -> None:
         """Answer DNS for the zones: each asker gets the nearest healthy mirrors.  SIGHUP reads the files again."""
         from mirrornet.app.logs import configure

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mirrornet.cli.arguments import LogFormat, LogLevel
+
 
 def register(app: typer.Typer) -> None:
     """Adds the verb to `app`."""
@@ -26,12 +28,8 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(metavar="DIR", help="Folder for what it remembers.  Default: in the system's state folder."),
         ] = None,
-        log_level: Annotated[
-            str, typer.Option(metavar="LEVEL", help="debug, info, warning or error; the log goes to stderr.")
-        ] = "info",
-        log_format: Annotated[
-            str, typer.Option(metavar="plain|json", help="A line for each event: for people, or for programs.")
-        ] = "plain",
+        log_level: LogLevel = "info",
+        log_format: LogFormat = "plain",
     ) -> None:
         """Probe the mirrors from here and tell the zone's name servers, signed, by Redis.
 

@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from mirrornet.lab.namespaces import missing
 from mirrornet.lab.sweep import PATIENCE, sweep_leftovers
+from mirrornet.lab.world import World
 from mirrornet.model.errors import InputError, LocalError
 
 ALLOWED: Final = (ip_network("198.18.0.0/15"), ip_network("2001:db8::/32"))
@@ -136,6 +137,11 @@ class Network:
         """The same for all paths there are."""
         for one, other in itertools.combinations(self._numbers, 2):
             self.path(one, other, **conditions)
+
+    def spread(self, world: World) -> None:
+        """Gives every path the delay and the rate that `world` says.  Raises InputError."""
+        for one, other in itertools.combinations(world.addresses(), 2):
+            self.path(one, other, rtt=world.rtt(one, other), rate=world.rate)
 
     def counts(self) -> dict[tuple[str, str], dict[str, int]]:
         """Packets, bytes and drops from each site to each other, where there were any."""

@@ -146,11 +146,8 @@ class Trial:
 
     def _start(self) -> None:
         network, order, blueprint = self._network, self._order, self._blueprint
-        sites = list(blueprint.world.addresses())
         self._tell(f"starting {len(blueprint.mirrors)} mirrors and {len(blueprint.clients)} clients")
-        for at, one in enumerate(sites):
-            for other in sites[:at]:
-                network.path(one, other, rtt=blueprint.world.rtt(one, other), rate=blueprint.world.rate)
+        network.spread(blueprint.world)
         authority = Authority(network.folder)
         self._trusting = {"SSL_CERT_FILE": str(authority.certificate)}
         for name in blueprint.mirrors:

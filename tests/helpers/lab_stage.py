@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
@@ -15,7 +14,6 @@ from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
 from mirrornet.lab.nameserver import COMMAND
 from mirrornet.lab.network import Network
-from mirrornet.lab.world import World
 
 
 class Published:
@@ -32,12 +30,6 @@ class Published:
     def publish(self) -> None:
         """The image as it is now becomes the next version."""
         publish(self.image, self.name, self.repo, self.keys, now=time.time())
-
-
-def spread(network: Network, world: World) -> None:
-    """Gives every path of `network` the delay and the rate that `world` says."""
-    for one, other in itertools.combinations(world.addresses(), 2):
-        network.path(one, other, rtt=world.rtt(one, other), rate=world.rate)
 
 
 def command(network: Network, site: str, *words: object, timeout: float = 180, **environment: str) -> Any:

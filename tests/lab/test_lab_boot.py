@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from guest_package import installing
-from lab_stage import command, kept, own, spread, started, status
+from lab_stage import command, kept, own, started, status
 from waiting import until
 
 from mirrornet.image.fetch import file_fetch
@@ -63,7 +63,7 @@ class Story:
     def __init__(self, network: Network, folder: Path) -> None:
         self.network, self.folder = network, folder
         self.repo, self.keys = folder / "repo", folder / "keys"
-        spread(network, WORLD)
+        network.spread(WORLD)
         for name in MIRRORS:
             network.path("publisher", name, rate=0)  # a copy is not what is tested
         self.authority = Authority(network.folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_stage import Published, command, own, spread, status, statuses
+from lab_stage import Published, command, own, status, statuses
 from waiting import until
 
 from mirrornet.lab.authority import Authority
@@ -58,7 +58,7 @@ def tools(need: Any) -> None:
 @pytest.fixture
 def network(machine: None) -> Iterator[Network]:
     with Network(WORLD.addresses()) as running:
-        spread(running, WORLD)
+        running.spread(WORLD)
         running.access("classroom", LINE)
         yield running
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import time
@@ -43,8 +42,7 @@ class Scene:
 
     def __init__(self, network: Network, made: Path) -> None:
         self.network, self.made = network, made
-        for one, other in itertools.combinations(WORLD.addresses(), 2):
-            network.path(one, other, rtt=WORLD.rtt(one, other), rate=WORLD.rate)
+        network.spread(WORLD)
         self.authority = Authority(network.folder)
         self.trusting = {"SSL_CERT_FILE": str(self.authority.certificate)}
         self.mirrors = {

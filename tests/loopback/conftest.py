@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import dns.edns
@@ -20,6 +20,7 @@ import dns.message
 import dns.query
 import pytest
 from board import Board
+from probed import Network, Watch, served, watching
 from waiting import PATIENCE
 
 from mirrornet.image.publishing.publish import publish
@@ -217,3 +218,18 @@ def board(tmp_path: Path, free_port: Callable[[], int], need: Callable[..., None
     board.start()
     yield board
     board.stop()
+
+
+@pytest.fixture
+async def network(tmp_path: Path) -> AsyncIterator[Network]:
+    """Three mirrors for the probes of a monitor, with no server."""
+    async with served(tmp_path) as built:
+        yield built
+
+
+@pytest.fixture
+async def watch(network: Network, expected_warnings: list[str]) -> AsyncIterator[Watch]:
+    """watch(zone): a monitor of it that runs."""
+    expected_warnings.append(": mirror ")
+    async with watching(network.state) as start:
+        yield start

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import client_mirrors as world
 import pytest
+from kept import kept
 
 from mirrornet.client.cache import ledger
 from mirrornet.client.cache.store import Cache
@@ -26,17 +27,6 @@ HELPER = Path(__file__).parents[1] / "helpers" / "killed_cache.py"
 
 def block(seed: int) -> tuple[BlockRef, bytes]:
     return pack_block(random.Random(seed).randbytes(UNIT), Codec.STORED, 0)
-
-
-def finished(folder: Path) -> int:
-    """Bytes of whole blocks, looked at while others come and go."""
-    total = 0
-    for path in (folder / "blocks").rglob("[0-9a-f]*"):
-        try:
-            total += path.stat().st_size if len(path.name) == 64 else 0
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def test_killed_50_times_nothing_wrong_is_ever_served(tmp_path: Path) -> None:
@@ -74,12 +64,13 @@ def test_four_processes_share_one_quota_to_the_byte(tmp_path: Path, monkeypatch:
     while any(process.is_alive() for process in busy):
         time.sleep(0.002)  # the others want the account, too
         with book.account() as account:  # held, nobody books: what is seen one after the other is there at once
-            seen.append(finished(tmp_path))
+            seen.append(sum(kept(tmp_path).values()))
             assert seen[-1] <= (account.used or quota) <= quota
     for process in busy:
         process.join()
         assert process.exitcode == 0
-    assert max(seen) > quota // 2 and finished(tmp_path) == quota, (max(seen), finished(tmp_path))
+    held = sum(kept(tmp_path).values())
+    assert max(seen) > quota // 2 and held == quota, (max(seen), held)
     cache = Cache(tmp_path)
     cache.measure(time.time())
     assert cache.figures.bytes == quota == cache.figures.quota

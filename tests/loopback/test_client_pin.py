@@ -12,6 +12,7 @@ from pathlib import Path
 
 import client_mirrors as world
 import pytest
+from kept import kept
 
 from mirrornet.app.client.pinning import Pinning
 from mirrornet.app.client.pull import PullOptions, run_pull
@@ -58,7 +59,7 @@ def desk(folder: Path, size: int | None = None) -> Pinning:
 
 
 def files(folder: Path) -> set[str]:
-    return {path.name for path in (folder / "cache" / "blocks").rglob("*") if path.is_file()}
+    return {path.name for path in kept(folder / "cache")}
 
 
 def test_what_is_pinned_stays_whatever_comes(image: world.Published, mirror: world.Mirror, tmp_path: Path) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
 from aiohttp import web
-from probed import QUICK, Network, Watch, served, until, watching
+from probed import QUICK, Network, Watch, until
 from waiting import eventually
 
 from mirrornet.client.fetching.body import Within
@@ -24,19 +23,6 @@ from mirrornet.model.verdict import State
 
 PROBER = "(health probe for example.net; hostmaster@example.net)"
 ALWAYS, NEVER = (lambda: 0.05), (lambda: 0.95)  # dice: in disguise or not
-
-
-@pytest.fixture
-async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    async with served(tmp_path) as built:
-        yield built
-
-
-@pytest.fixture
-async def watch(network: Network, expected_warnings: list[str]) -> AsyncIterator[Watch]:
-    expected_warnings.append(": mirror ")
-    async with watching(network.state) as start:
-        yield start
 
 
 async def test_its_headers_are_a_clients_to_the_letter(network: Network) -> None:

@@ -8,13 +8,13 @@ import math
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from probed import QUICK, Network, Site, Watch, served, until, watching
+from probed import QUICK, Network, Site, Watch, until
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Timestamp
 from waiting import eventually
@@ -26,19 +26,6 @@ from mirrornet.image.trust.keys import keygen
 from mirrornet.model.errors import InputError
 from mirrornet.model.verdict import State
 from mirrornet.model.zone import HealthSettings, Mirror, RepositorySettings, Select
-
-
-@pytest.fixture
-async def network(tmp_path: Path) -> AsyncIterator[Network]:
-    async with served(tmp_path) as built:
-        yield built
-
-
-@pytest.fixture
-async def watch(network: Network, expected_warnings: list[str]) -> AsyncIterator[Watch]:
-    expected_warnings.append(": mirror ")
-    async with watching(network.state) as start:
-        yield start
 
 
 async def test_the_first_round_decides_at_once(network: Network, expected_warnings: list[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import client_mirrors as world
 import pytest
+from kept import kept
 from waiting import until
 
 from mirrornet.app.client.mounts import statuses, umount
@@ -130,13 +131,12 @@ def test_a_corrupt_stored_block_in_the_cache_is_never_shown(
 ) -> None:
     mounting.mount(image, mirror.url)
     whole = mounting.cloop.read_bytes()
-    until(lambda: sum(path.is_file() for path in (mounting.folder / "cache/blocks").rglob("*")) > 18)
+    until(lambda: len(kept(mounting.folder / "cache")) > 18)
     umount(mounting.point, force=False)
-    for path in (mounting.folder / "cache/blocks").rglob("*"):
-        if path.is_file():
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 1
-            path.write_bytes(data)
+    for path in kept(mounting.folder / "cache"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
     mounting.mount(image, mirror.url)
     assert mounting.cloop.read_bytes() == whole
     assert statuses(mounting.point)[0]["cache"]["corrupt"] > 18

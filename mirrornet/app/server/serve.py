@@ -17,7 +17,6 @@ on: the unit in deploy/ sends it when it is a restart that ends us (inherit.py).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -40,10 +39,11 @@ from mirrornet.app.server.voices.joining import fixed, join
 from mirrornet.app.server.voices.measuring import Measuring
 from mirrornet.app.server.voices.overriding import SOCKET, Overriding
 from mirrornet.app.server.voices.probing import Probing
-from mirrornet.app.server.worlds.files import LOOK_EVERY, Files, Moving
+from mirrornet.app.server.worlds.files import Files, Moving, worth_reading
 from mirrornet.app.server.worlds.manners import manners_of
 from mirrornet.app.server.worlds.tokens import TokenFile
 from mirrornet.app.server.worlds.world import World
+from mirrornet.app.signals import until_told
 from mirrornet.config.addresses import endpoint
 from mirrornet.config.faults import Wrong
 from mirrornet.model.address import Address
@@ -227,14 +227,7 @@ class Supervisor:
     async def _reload_on(self, reload: asyncio.Event) -> None:
         """Reads the files again when told to, and when they have changed and come to rest."""
         while True:
-            try:
-                async with asyncio.timeout(LOOK_EVERY):
-                    await reload.wait()
-            except TimeoutError:
-                if not await asyncio.to_thread(self.files.rested):
-                    continue
-            else:
-                reload.clear()
+            if await worth_reading(reload, self.files.rested):
                 self._unread.reason = ""  # who asks is told, again if need be
             try:
                 world = await asyncio.to_thread(self.files.load, self.world)
@@ -306,15 +299,8 @@ def run(options: Options) -> None:
 
     async def main() -> None:
         supervisor = Supervisor(options, Manager.of(os.environ))
-        loop = asyncio.get_running_loop()
-        reload = asyncio.Event()
-        running = asyncio.create_task(supervisor.run(reload))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, running.cancel)
-        loop.add_signal_handler(signal.SIGHUP, reload.set)
-        loop.add_signal_handler(signal.SIGUSR2, supervisor.leave)
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, supervisor.leave)
+        await until_told(supervisor.run)
         if supervisor.leaving:
             logging.shutdown()
             os._exit(0)  # on its way out asyncio kills the children it has not seen end

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+
+from mirrornet.model.errors import MirrornetError
 
 
 class Trouble:
@@ -24,3 +28,23 @@ class Trouble:
         if self.reason:
             self._log.info("%s", self._relief)
         self.reason = ""
+
+    async def outlast(self, work: Callable[[], Awaitable[None]], every: float, most: float, bug: str) -> None:
+        """Does `work` again and again, `every` so many seconds; while it fails, less and less often, down to `most`.
+
+        `bug`: the line in the log where it fails as it never should.
+        """
+        pause = every
+        while True:
+            try:
+                await work()
+            except MirrornetError as error:
+                self.met(error)
+                pause = min(most, pause * 2)
+            except Exception:  # a bug of ours must not end it
+                self._log.exception("%s", bug)
+                pause = most
+            else:
+                self.over()
+                pause = every
+            await asyncio.sleep(pause)

@@ -93,10 +93,10 @@ class Soak:
 
     def _faults(self) -> None:
         """Strikes and relents as the schedule says; what takes long does not hold up the next."""
-        steps = sorted([(f.at, True, f) for f in self.faults] + [(f.until, False, f) for f in self.faults], key=_moment)
+        steps = [step for f in self.faults for step in ((f.at, True, f), (f.until, False, f))]
         busy: list[threading.Thread] = []
         before: dict[Fault, threading.Thread] = {}
-        for at, begins, fault in steps:
+        for at, begins, fault in sorted(steps, key=lambda step: step[:2]):
             if self._over.wait(max(0.0, at - self._now)) and begins:
                 break
             if begins:
@@ -203,10 +203,6 @@ class _Client:
         if done.returncode:
             raise LocalError(f"soak: {self.name}: {verb}: {done.stderr.strip().rpartition(chr(10))[2]}")
         return str(done.stdout)
-
-
-def _moment(step: tuple[float, bool, Fault]) -> tuple[float, bool]:
-    return step[0], step[1]
 
 
 def _program(network: Network, path: str, *words: object) -> subprocess.Popen[bytes]:

@@ -88,7 +88,7 @@ def schedule(
         kinds = list(WEIGHTS)
         while kinds:
             kind = _one([one for one in kinds for _ in range(WEIGHTS[one])], dice)
-            targets = _targets(kind, at, until, faults, mirrors, servers, full)
+            targets = _targets(kind, at, faults, mirrors, servers, full)
             if targets:
                 faults.append(Fault(round(at, 1), until, kind, _one(targets, dice), _amount(kind, dice)))
                 break
@@ -126,7 +126,6 @@ def _amount(kind: Kind, dice: Dice) -> float:
 def _targets(
     kind: Kind,
     at: float,
-    until: float,
     faults: Sequence[Fault],
     mirrors: Sequence[str],
     servers: Sequence[str],

@@ -6,7 +6,6 @@ new version at once, one mirror after the other, unless it is held or its disk i
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import shutil
@@ -126,8 +125,7 @@ class Stage:
 
     def start(self) -> None:
         """Starts all of it.  Raises LocalError."""
-        for one, other in itertools.combinations(WORLD.addresses(), 2):
-            self.network.path(one, other, rtt=WORLD.rtt(one, other), rate=RATE)
+        self.network.spread(WORLD)
         for mirror in self.mirrors.values():
             mirror.start()
         for server in self.servers.values():

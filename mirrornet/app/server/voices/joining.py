@@ -24,6 +24,14 @@ from mirrornet.model.override import in_force
 from mirrornet.model.zone import ServerSettings, ShareSettings
 
 
+def share_argument(text: str) -> str:
+    """Where --share says that the board is.  Raises InputError."""
+    try:
+        return share_url(text)
+    except Wrong as wrong:
+        raise InputError(f"--share: {wrong.what}: {wrong.hint}") from None
+
+
 def join(
     url: str, key: Path | None, world: World, probing: Probing, overriding: Overriding, changed: Callable[[], None]
 ) -> Sharing | None:
@@ -35,10 +43,8 @@ def join(
     if key is not None and not (url or share):
         raise InputError("--share-key: says who this server is, and nothing says where to share: give --share URL")
     if url:
-        try:
-            share = replace(share, url=share_url(url)) if share else ShareSettings(share_url(url))
-        except Wrong as wrong:
-            raise InputError(f"--share: {wrong.what}: {wrong.hint}") from None
+        where = share_argument(url)
+        share = replace(share, url=where) if share else ShareSettings(where)
     if share is None:
         return None
     secret = os.environ.get("MIRRORNET_PASSPHRASE", "").encode() or None

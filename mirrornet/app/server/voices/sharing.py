@@ -34,7 +34,7 @@ from mirrornet.health.eyes.quorum import Heeded, Judged, judge
 from mirrornet.image.small import KEY_LIMIT, read_small
 from mirrornet.image.trust.seal import Seal, public_text
 from mirrornet.model.address import Family
-from mirrornet.model.errors import InputError, LocalError, PeerError
+from mirrornet.model.errors import InputError, PeerError
 from mirrornet.model.override import Override
 from mirrornet.model.verdict import Verdict, Verdicts
 from mirrornet.model.zone import ServerSettings, ShareSettings, Zone
@@ -171,7 +171,7 @@ class Sharing:
         """Says and hears, until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._exchange())
+                group.create_task(self._lost.outlast(self.turn, EVERY, PAUSE, "sharing broke, and goes on"))
                 group.create_task(self._look_on())
         finally:
             await self.close()
@@ -188,22 +188,6 @@ class Sharing:
         except (PeerError, TimeoutError) as error:
             log.debug("not heard at the start: %s", error)
         self.look()
-
-    async def _exchange(self) -> None:
-        pause = EVERY
-        while True:
-            try:
-                await self.turn()
-            except (PeerError, InputError, LocalError) as error:
-                self._lost.met(error)
-                pause = min(PAUSE, pause * 2)
-            except Exception:  # a bug of ours must not end the answers
-                log.exception("sharing broke, and goes on")
-                pause = PAUSE
-            else:
-                self._lost.over()
-                pause = EVERY
-            await asyncio.sleep(pause)
 
     async def turn(self) -> None:
         """Says what is due, and hears what is new.  Raises PeerError."""

@@ -10,8 +10,9 @@ records.zone does not exist will make it, and not touch the zone file again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -51,13 +52,50 @@ def look(paths: Sequence[Path]) -> Look:
     return seen
 
 
+class Rest:
+    """Whether files differ from what was read, and have come to rest."""
+
+    def __init__(self) -> None:
+        self._read: Look = {}  # as they were when they were read last
+        self._last: Look = {}  # as they were at the last look
+
+    def read(self, paths: Sequence[Path]) -> Look:
+        """They are being read, as they are now."""
+        self._read = self._last = look(paths)
+        return self._read
+
+    def forget(self) -> None:
+        """What was read is of no use: they are to be read again though they have not changed."""
+        self._read = {}
+
+    def come(self) -> bool:
+        """One look: whether they differ from what was read and are as they were at the last look."""
+        now = look(list(self._last))
+        rested = now == self._last and now != self._read
+        self._last = now
+        return rested
+
+
+async def worth_reading(reload: asyncio.Event, rested: Callable[[], bool]) -> bool:
+    """Waits until somebody sets `reload` (True), or one of the looks, a second apart, says that files have `rested`."""
+    while True:
+        try:
+            async with asyncio.timeout(LOOK_EVERY):
+                await reload.wait()
+        except TimeoutError:
+            if await asyncio.to_thread(rested):
+                return False
+        else:
+            reload.clear()
+            return True
+
+
 class Files:
     """The zone files of a server and all that they name."""
 
     def __init__(self, zones: Sequence[Path]) -> None:
         self.zones = tuple(zones)
-        self._read: Look = {}  # as they were when they were read last
-        self._last: Look = {}  # as they were at the last look
+        self._rest = Rest()
 
     def load(self, before: World | None = None) -> World:
         """Reads and proves everything.  Raises InputError with every fault, or Moving; what was seen is remembered.
@@ -71,8 +109,8 @@ class Files:
             try:
                 world = load_world(self.zones)
             finally:
-                self._read = self._last = look(paths)
-            if self._read == seen:
+                read = self._rest.read(paths)
+            if read == seen:
                 if before is not None and before.table is not None and world.table is None:
                     gone = next((zone.world for zone in world.zones if zone.world is not None), None)
                     if gone is not None:
@@ -80,16 +118,13 @@ class Files:
                             f"{gone}: there is no such file any more: make it with `mirrornet import-radb`"
                         )
                 return world
-        self._read = {}  # whatever it is when it rests, it has not been read
+        self._rest.forget()  # whatever it is when it rests, it has not been read
         raise Moving("the files change while they are read; they are read again when they have come to rest")
 
     def forget(self) -> None:
         """What was read could not be used for another reason: it is to be read again though it has not changed."""
-        self._read = {}
+        self._rest.forget()
 
     def rested(self) -> bool:
         """One look: whether the files differ from what was read and are as they were at the last look."""
-        now = look(list(self._last))
-        rested = now == self._last and now != self._read
-        self._last = now
-        return rested
+        return self._rest.come()
