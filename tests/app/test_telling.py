@@ -123,6 +123,12 @@ def test_whether_it_boots_without_a_network() -> None:
     whole = {"bytes": 1000, "here": 1000, "complete": True}
     assert boots_offline(yes, whole) == "boots offline: yes, all of the image is here (profile 9 of 9)"
     assert boots_offline({"from": "none"}, whole) == "boots offline: yes, all of the image is here"
+    assert boots_offline(yes, whole, ["kernel"]).startswith(
+        "boots offline: no, not by `mirrornet boot`, of whose files"
+    )
+    files = {"guest_files": {"kernel": True, "initrd": False, "cmdline": True}}
+    assert "of whose files initrd is not here" in " ".join(text(STATUS | files, NOW).split())
+    assert "boots offline: yes" in text(STATUS | {"guest_files": {"kernel": True}}, NOW)
 
 
 def test_a_mirror_that_returns() -> None:

@@ -131,7 +131,8 @@ def run(**fields: object) -> bytes:
         b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (MAX_PROFILE + 1),
         changed(**{"mirrornet-recordings": 2}), changed(block_size=0), changed(block_size=True),
         changed(block_size=262145), changed(runs=None), changed(runs=[GOOD["runs"][0]] * (KEPT + 1)), changed(runs=[3]),
-        run(at="now"), run(boot=1), run(blocks=[1]), run(blocks=[1, -1]), run(blocks=[1, 1 << 60]), run(ms=[0, 0.5]),
+        run(at="now"), run(at=-1), run(at=1e12), run(at=10**400), run(at=float("nan")), run(at=float("inf")),
+        run(boot=1), run(blocks=[1]), run(blocks=[1, -1]), run(blocks=[1, 1 << 60]), run(ms=[0, 0.5]),
         run(blocks=[1, True]), run(blocks={"a": 1}), run(blocks=list(range(MOST + 1)), ms=[0] * (MOST + 1)),
     ],
 )  # fmt: skip

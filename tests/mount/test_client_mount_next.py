@@ -134,6 +134,18 @@ def test_what_was_pulled_mounts_and_reads_without_a_network(machine: Machine) ->
     assert status["holding"]["complete"] and status["holding"]["here"] == status["holding"]["bytes"]
 
 
+def test_what_a_guest_is_started_with_is_part_of_booting_offline(machine: Machine) -> None:
+    image = machine.image
+    guest = {"kernel": b"a kernel", "initrd": b"an initrd", "cmdline": b"ro"}
+    publish(image.image, "disk", image.repo, image.keys, now=time.time(), profile=PROFILE, attached=guest)
+    file = machine.mount("mnt")
+    assert file.read_bytes() == image.content
+    assert machine.status(file)["guest_files"] == {"cmdline": False, "initrd": False, "kernel": False}
+    assert "cmdline, initrd, kernel are not here" in " ".join(machine.told("status", str(file.parent)).split())
+    machine.pull("--profile-only")
+    assert "boots offline: yes" in machine.told("status", str(file.parent))
+
+
 def test_two_mounts_share_a_cache_and_its_quota_and_pin_what_they_need(machine: Machine) -> None:
     quota = 8 * UNIT
     one = machine.mount("one", "--cache-size", str(quota))

@@ -37,12 +37,12 @@ async def kernel_files(
     trusted = session.trusted
     assert trusted is not None
     image = trusted.image
-    wanted = {each.kind: each for each in image.attached if each.kind in ("kernel", "initrd", "cmdline")}
-    if "kernel" not in wanted:
+    wanted = image.guest_files
+    if not wanted:
         return None
     if "cmdline" in wanted and wanted["cmdline"].length > CMDLINE:
         raise Untrusted(f"{wanted['cmdline'].path}: is too long for a kernel's command line: tell the publisher")
-    folder = session.state / "boot" / trusted.metadata.repository_id / image.name
+    folder = session.boot_folder
     published = {each.hash.hex() for version in trusted.metadata.images[image.name] for each in version.attached}
     _forget_others(folder, published)
     if absent := [target.length for target in wanted.values() if not (folder / target.hash.hex()).exists()]:

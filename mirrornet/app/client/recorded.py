@@ -119,7 +119,7 @@ def report(found: Known, made: Profile | None) -> dict[str, Any]:
         "block_size": unit,
         "recordings": [
             {
-                "at": f"{datetime.fromtimestamp(min(max(run.at, 0), 1 << 40), UTC):%Y-%m-%d %H:%M}",
+                "at": f"{datetime.fromtimestamp(run.at, UTC):%Y-%m-%d %H:%M}",
                 "boot": run.boot,
                 "blocks": len(run.touches),
                 "seconds": max((ms for _, ms in run.touches), default=0) / 1000,

@@ -208,6 +208,12 @@ class Session:
             self._pin.release()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def boot_folder(self) -> Path:
+        """Where the files lie that a guest of this image is started with, by hash (bootfiles.py)."""
+        assert self.trusted is not None
+        return self.state / "boot" / self.trusted.metadata.repository_id / self.trusted.image.name
+
     def status(self) -> dict[str, Any]:
         """What is known just now; plain values.  Times in seconds unless the name says otherwise."""
         trusted, reader = self.trusted, self.reader
@@ -240,6 +246,9 @@ class Session:
             "following": self.following.status() if self.following is not None else None,
             "profile": self.profiles.status() if self.profiles is not None else None,
             "holding": self.holding.status() if self.holding is not None else None,
+            "guest_files": {
+                kind: (self.boot_folder / each.hash.hex()).exists() for kind, each in trusted.image.guest_files.items()
+            },
         }
 
     async def survey(self) -> None:

@@ -18,7 +18,7 @@ Pure: from what the mount answered to text.  A field that an older or newer moun
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from mirrornet.model.units import format_duration, format_size
@@ -63,7 +63,8 @@ def _attention(status: dict[str, Any]) -> Iterable[str]:
     if following.get("failed"):
         yield from _wrapped(f"newer versions could not be looked for: {following['failed']}")
     if status.get("profile"):
-        yield from _wrapped(boots_offline(status["profile"], status.get("holding")))
+        lacks = [kind for kind, here in status.get("guest_files", {}).items() if not here]
+        yield from _wrapped(boots_offline(status["profile"], status.get("holding"), lacks))
 
 
 def next_version(found: dict[str, Any], mounted: int) -> str:
@@ -86,9 +87,17 @@ def next_version(found: dict[str, Any], mounted: int) -> str:
     return f"{line}; mounted stays version {mounted}"
 
 
-def boots_offline(profile: dict[str, Any], holding: dict[str, Any] | None = None) -> str:
-    """Whether what a boot touches is here, and how much of the image is."""
+def boots_offline(profile: dict[str, Any], holding: dict[str, Any] | None = None, lacks: Collection[str] = ()) -> str:
+    """Whether what a boot touches is here, and how much of the image is.
+
+    `lacks`: which of the files that `mirrornet boot` starts a guest with are not.
+    """
     blocks, cached = profile.get("blocks"), profile.get("cached")
+    if lacks:
+        return (
+            f"boots offline: no, not by `mirrornet boot`, of whose files {', '.join(lacks)} "
+            f"{'is' if len(lacks) == 1 else 'are'} not here; mirrornet pull --profile-only brings what is missing"
+        )
     if holding and holding["complete"]:
         return "boots offline: yes, all of the image is here" + (
             f" (profile {blocks:,} of {blocks:,})" if blocks else ""

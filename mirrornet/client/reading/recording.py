@@ -31,6 +31,7 @@ MOST: Final = 16384  # blocks in a recording: 4 GiB in blocks of 256 KiB
 FEWEST: Final = 32  # blocks: whoever touches fewer has not booted
 COPY: Final = 0.8  # of a mount's steps from touch to touch that go on at the next blocks: then it was copied
 NEXT: Final = 16  # blocks forward that are still "next": the kernel reads ahead, and several reads pass each other
+LATEST: Final = 253_402_300_799  # Unix time of the last second of the year 9999, the last that calendars here know
 KEPT: Final = 8  # recordings of one image version; the oldest goes
 _VERSION: Final = 1
 
@@ -173,6 +174,8 @@ def _run(fields: object) -> Recording:
     at, boot, blocks, times = (fields.get(key) for key in ("at", "boot", "blocks", "ms"))
     if type(boot) is not bool or not isinstance(at, int | float) or isinstance(at, bool):
         raise ValueError("one of its runs has no time or kind")
+    if not 0 <= at <= LATEST:
+        raise ValueError("one of its runs was at no time")
     if not isinstance(blocks, list) or not isinstance(times, list) or len(blocks) != len(times) or len(blocks) > MOST:
         raise ValueError("the blocks and times of one of its runs do not match, or are too many")
     if not all(type(each) is int and 0 <= each < 1 << 48 for each in (*blocks, *times)):

@@ -59,6 +59,12 @@ class ImageVersion:
     attached: tuple[Attached, ...] = ()
     new: int | None = None
 
+    @property
+    def guest_files(self) -> dict[str, Attached]:
+        """What a guest is started with, by kind: kernel, initrd, cmdline; nothing where it has no kernel."""
+        found = {each.kind: each for each in self.attached if each.kind in ("kernel", "initrd", "cmdline")}
+        return found if "kernel" in found else {}
+
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
