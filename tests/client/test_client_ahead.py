@@ -34,3 +34,8 @@ async def test_who_reads_in_order_is_fetched_for() -> None:
 async def test_what_a_profile_names_orders_nothing_and_what_follows_it_does() -> None:
     assert not await ordered(frozenset(range(20)), range(20))
     assert 30 in await ordered(frozenset(range(20)), range(28))
+
+
+async def test_what_a_profile_names_interrupts_no_reader_in_order() -> None:
+    every_third = frozenset(range(0, 200, 3))
+    assert set(range(30, 200)) - every_third <= await ordered(every_third, range(200))

@@ -91,6 +91,22 @@ def test_waste_is_bounded() -> None:
         assert (wasted > 0) == (length >= TRIGGER)
 
 
+def test_blocks_that_are_passed_count_for_nothing_and_break_nothing() -> None:
+    streams = Streams(10_000, MOST)
+    assert not any(streams.passed(number, number, 1) for number in range(100)), "they begin nothing"
+    ordered: set[int] = set()
+    for number in range(1000, 1300):
+        if number % 2:
+            ordered.update(streams.seen(number, number, 1, late=True))
+        else:
+            ordered.update(streams.passed(number, number, 1))
+    assert set(range(1020, 1300)) <= ordered
+    for number in range(1300, 1310):
+        ordered.update(streams.passed(number, number, 1))
+    unread = max(ordered) - 1309
+    assert 0 < unread <= CREDIT + EARNED * 150
+
+
 def test_a_handle_without_credit_earns_it_again() -> None:
     streams = Streams(10_000_000, MOST)
     for turn in range(100):

@@ -62,6 +62,8 @@ class Ahead:
         """Bytes `offset` to `end` are about to be read through `handle`."""
         first, last = offset // self._unit, (end - 1) // self._unit
         if first in self.named or last in self.named:
+            for number in self._streams.passed(first, last, handle):
+                self._order(number)
             return
         late = any(number in self._coming for number in range(first, last + 1))
         behind = self._near.touched(last)
