@@ -87,11 +87,12 @@ def overrides(
     from mirrornet.app.server.voices.ordering import holding
     from mirrornet.model.override import told
 
-    found = [override for _, override in sorted(holding(state).items())]
+    held, unheeded = holding(state)
+    found = [override for _, override in sorted(held.items())]
     if as_json:
         typer.echo(json.dumps([told(override) for override in found], indent=1, ensure_ascii=False))
     else:
-        typer.echo("\n".join(_line(override) for override in found) or "no mirror has an override")
+        typer.echo("\n".join((*map(_line, found), *unheeded)) or "no mirror has an override")
 
 
 def _line(override: Override) -> str:

@@ -18,8 +18,10 @@ import pytest
 from mirrornet.app.control import ask
 from mirrornet.app.lock import only_server
 from mirrornet.app.server import verdicts
+from mirrornet.app.server.voices import ordering
 from mirrornet.app.server.voices.ordering import holding, order
 from mirrornet.app.server.voices.overriding import ASIDE, FILE, SOCKET
+from mirrornet.cli.override import overrides
 from mirrornet.model.errors import InputError, LocalError
 from mirrornet.model.verdict import State, Verdict
 
@@ -170,6 +172,16 @@ def test_without_a_server_the_next_one_begins_with_it(place: Any) -> None:
     assert "this is not what mirrornet writes" in place.log() and "Traceback" not in place.log()
     assert place.addresses(place.TOKYO) == ["127.0.0.41"]
     assert kept.with_name(FILE + ASIDE).read_bytes() == b'[{"zone": 1}]'
+
+
+def test_what_is_said_elsewhere_and_not_done_here_is_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    line = "serve.test: paris: auto by bob of ns2: not done here"
+    monkeypatch.setattr(ordering, "answers", lambda path: True)
+    monkeypatch.setattr(ordering, "ask", lambda path, request, patience: {"overrides": [], "unheeded": [line]})
+    overrides(tmp_path)
+    assert capsys.readouterr().out == line + "\n"
 
 
 def test_by_http_with_a_token(place: Any) -> None:

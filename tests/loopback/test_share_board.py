@@ -330,6 +330,19 @@ async def test_an_operators_word_on_one_server_holds_on_all_and_can_be_taken_bac
         await order("ns1", "force-down", "m1", "m2", "m3")  # here all of it; from elsewhere 30 % at most
         assert (states("ns1"), states("ns2")) == ("nnnp", "nppp")
         assert servers["ns2"][2].status().stopped == {"zone.test": ("m2", "m3")}
+        m2, m3 = servers["ns2"][1].unheeded()  # `mirrornet overrides` must not tell that they hold, and no more
+        assert m2.startswith("zone.test: m2: force-down by alice of ns1, until ") and "not done here" in m2
+        assert m3.startswith("zone.test: m3: ") and servers["ns1"][1].unheeded() == []
+        await order("ns2", "auto", "*")  # ns1 has said it of three mirrors, and may be told otherwise of one
+        assert (states("ns1"), states("ns2")) == ("pnnp", "pppp")
+        asked = await servers["ns1"][1].answer({"do": "overrides"})
+        assert asked["overrides"] == []
+        assert [line.partition(": not done here")[0] for line in asked["unheeded"]] == [
+            "zone.test: m2: auto by alice of ns2",
+            "zone.test: m3: auto by alice of ns2",
+        ]
+        await order("ns1", "auto", "*")
+        assert (states("ns1"), servers["ns1"][1].unheeded()) == ("pppp", [])
     finally:
         for _, _, sharing in servers.values():
             await sharing.close()

@@ -57,7 +57,7 @@ def join(
 
     sharing.by_hand, sharing.turned, sharing.sees = by_hand, overriding.turned, probing.sees
     sharing.ours = lambda: tuple(overriding.ours.values())
-    overriding.others = sharing.theirs
+    overriding.others, overriding.stopped = sharing.theirs, sharing.stopped
     probing.opinions.insert(0, sharing.opinion)
     probing.opinions.append(sharing.bounded)
     return sharing

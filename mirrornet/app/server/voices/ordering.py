@@ -54,20 +54,23 @@ def order(document: Mapping[str, Any], state: Path | None) -> tuple[list[str], l
     return list(change.lines), [NOT_HEARD, NO_PARDON] if change.pardoned else [NOT_HEARD]
 
 
-def holding(state: Path | None) -> Held:
-    """What holds now, of the server that runs or of the next one.  Raises InputError, LocalError."""
+def holding(state: Path | None) -> tuple[Held, list[str]]:
+    """What holds now, of the server that runs or of the next one, and lines on what does not hold though it was said.
+
+    Raises InputError, LocalError.
+    """
     state = state or state_folder()
     path = state / overriding.SOCKET
     if not answers(path):
         _mirrors(state)
-        return in_force(overriding.read(state).values(), time.time())
+        return in_force(overriding.read(state).values(), time.time()), []
     answer = _sound(ask(path, {"do": "overrides"}, PATIENCE), path)
     found: list[Override] = []
     try:
         found = [recalled(each) for each in answer["overrides"]]
     except (ValueError, KeyError, TypeError):
         raise LocalError(f"{path}: the answer is not ours: are the server and this command of one version?") from None
-    return {override.key: override for override in found}
+    return {override.key: override for override in found}, _lines(answer.get("unheeded"))
 
 
 def _mirrors(state: Path) -> dict[str, list[str]]:

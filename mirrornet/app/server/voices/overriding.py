@@ -20,7 +20,8 @@ import logging
 import os
 import pwd
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from mirrornet.health.words import asking
 from mirrornet.health.words.overrides import apply, described, next_change, share
 from mirrornet.image.files import write_whole
 from mirrornet.model.errors import InputError
-from mirrornet.model.override import Held, Override, in_force, merged, recalled, told
+from mirrornet.model.override import Action, Held, Override, in_force, merged, recalled, told
 from mirrornet.model.zone import Zone
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ ASIDE: Final = ".unread"  # what follows the name of a file that was not ours
 FILE_LIMIT: Final = 8 << 20  # bytes
 LOOK: Final = 30.0  # seconds: a clock that was set is noticed within that
 PAST: Final = 0.01  # seconds: the event loop's clock and the wall's are not one
+TOO_MUCH: Final = "not done here, for others may move a part of the weight only (`limit`): say it to this server, too"
 LONGEST_SUDO: Final = 64  # characters
 
 
@@ -100,6 +102,9 @@ class Overriding:
         ] = {}  # what the last plan that we asked for goes by
         self.ours: Held = {}
         self.others: Callable[[], Sequence[Override]] = tuple  # what other servers say, if somebody asks them
+        self.stopped: Callable[[], Mapping[str, Sequence[str]]] = (
+            dict  # by zone: whom what comes from others cannot move
+        )
         self.on_change: Callable[[], None] = lambda: None  # `ours` has changed: somebody may want to tell
         self.pardon: Callable[[str, str], bool] = lambda zone, mirror: False  # `auto` forgives what probes hold back
 
@@ -121,6 +126,18 @@ class Overriding:
     def held(self) -> dict[tuple[str, str], Override]:
         """What holds now, of ours and others'."""
         return in_force((*self.ours.values(), *self.others()), self._clock())
+
+    def unheeded(self) -> list[str]:
+        """What was said last, elsewhere, and is not done here since others may move so much only: a line each."""
+        now = self._clock()
+        newest, ours = merged((*self.ours.values(), *self.others())), in_force(self.ours.values(), now)
+        keys = [(zone, mirror) for zone, mirrors in sorted(self.stopped().items()) for mirror in mirrors]
+        return [
+            f"{override.zone}: {override.mirror}: {_told(override)}: {TOO_MUCH}"
+            for override in (newest[key] for key in keys if key in newest)
+            # `auto` takes something back; where there is nothing to take back, it is what others see that is stopped.
+            if override.origin and override.holds(now) and (override.action is not Action.AUTO or override.key in ours)
+        ]
 
     def opinion(self, verdicts: AllVerdicts) -> AllVerdicts:
         """The verdicts with what was said by hand."""
@@ -160,7 +177,8 @@ class Overriding:
             case "override":
                 return await self.take(request.get("document"), author_of(request.get("uid"), request.get("sudo")))
             case "overrides":
-                return {"overrides": [told(override) for override in self.held().values()]}
+                held = [told(override) for override in self.held().values()]
+                return {"overrides": held, "unheeded": self.unheeded()}
             case other:
                 raise InputError(f"{str(other)[:40]!r} is not known to this server: there are override, overrides")
 
@@ -208,6 +226,11 @@ class Overriding:
 def _applied(held: Held, now: float) -> dict[tuple[str, str], tuple[Override, float]]:
     """What of the overrides bears on a plan."""
     return {key: (override, share(override, now)) for key, override in held.items()}
+
+
+def _told(override: Override) -> str:
+    """What it is; of `auto` not for how long we remember it."""
+    return described(replace(override, until=None) if override.action is Action.AUTO else override)
 
 
 def author_of(uid: object, sudo: object) -> str:

@@ -165,6 +165,10 @@ class Sharing:
         """What is said by hand on those other servers whose word counts here, as of now."""
         return self._theirs
 
+    def stopped(self) -> dict[str, tuple[str, ...]]:
+        """By zone, the mirrors that others could not move in the last plan."""
+        return {zone: names for zone, names in self._stopped.items() if names}
+
     # -- the board
 
     async def run(self) -> None:
@@ -260,7 +264,7 @@ class Sharing:
             quorum=self.settings.quorum,
             limit=self.settings.limit,
             moved=dict(self._moved),
-            stopped={zone: names for zone, names in self._stopped.items() if names},
+            stopped=self.stopped(),
             outvoted=dissent(self._judged.values(), ""),
             vantages=tuple(vantage_status(self._listener, name, self._judged, self._clock()) for name in names),
         )
