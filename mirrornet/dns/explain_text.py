@@ -75,7 +75,7 @@ def _place(e: Explanation) -> Iterable[tuple[str, str]]:
 def _notes(e: Explanation) -> Iterable[tuple[str, str]]:
     if e.last_resort:
         yield "WARNING", "no mirror is usable: the best of the others are answered anyway, with the shortest TTL"
-    if e.overload > 1:
+    if round(e.overload, 1) > 1:  # below that it is a lump: a place cannot be divided
         yield "WARNING", f"the mirrors that are left carry up to {e.overload:.1f} times what `health: spill` lets them"
     if e.assumed_up:
         yield "NOTE", "no verdicts found (is `mirrornet serve` running with this state?): all taken as up"

@@ -131,6 +131,11 @@ def test_last_resort_says_so() -> None:
     assert "WARNING" in text(found) and found.mirrors[0].why == "last resort: no mirror is usable"
 
 
+def test_overload_is_told_where_it_is_more_than_a_lump() -> None:
+    assert "carry up to 1.5 times" in text(replace(explained(ROUTE), overload=1.52))
+    assert "carry up to" not in text(replace(explained(ROUTE), overload=1 + 2**-16))
+
+
 def test_unknown_and_carried_addresses() -> None:
     found = explained(Match(UNKNOWN, None, ""), "::ffff:192.0.2.99")
     assert found.anywhere and found.carries == "192.0.2.99"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 from bisect import bisect_right
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -225,6 +226,12 @@ def test_regions_follow_a_mirror_that_goes_down_and_count_as_simulate_does() -> 
 def test_regions_without_a_table() -> None:
     found = served(side(world=None))
     assert found.shares[4] == {"tokyo": 0.5, "paris": 0.5} and list(found.countries) == [""]
+
+
+def test_overload_is_told_where_it_is_more_than_a_lump() -> None:
+    found = simulate(side(), side(tokyo=DOWN))
+    assert "OVERLOAD: up to 1.5 times" in text(replace(found, overload=1.52))
+    assert "OVERLOAD" not in text(replace(found, overload=1 + 2**-16))
 
 
 def test_the_text_fits_a_narrow_terminal_and_tells_who_moves() -> None:

@@ -110,6 +110,8 @@ def test_the_alarm_is_raised_when_no_mirror_is_usable_and_before_the_first_answe
     assert SNAPSHOT.plan is not None
     over = Reader(render(replace(SNAPSHOT, plan=replace(SNAPSHOT.plan, overload=1.52)))).text
     assert "The rest cannot carry the load: ashburn, up to 1.5 times what may be." in over
+    lump = render(replace(SNAPSHOT, plan=replace(SNAPSHOT.plan, overload=1 + 2**-16)))
+    assert "cannot carry" not in lump  # "up to 1.0 times what may be" would alarm nobody to any purpose
     early = Snapshot(now=1.0, started=0.0, zones=(), not_ready="the first round of probes is not over")
     assert "No answers yet: the first round of probes is not over" in Reader(render(early)).text
 

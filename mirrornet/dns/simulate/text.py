@@ -39,9 +39,10 @@ def percent(share: float) -> str:
 
 
 def _crowd(simulation: Simulation) -> Iterable[str]:
-    if simulation.full or simulation.overload > 1:
+    over = round(simulation.overload, 1) > 1
+    if simulation.full or over:
         yield ""
-    if simulation.overload > 1:
+    if over:
         yield f"  OVERLOAD: up to {simulation.overload:.1f} times what `health: spill` allows"
     for one in simulation.full[:ROWS]:
         load = f"{percent(one.load)} of the load (usually {percent(one.usual)})"

@@ -79,7 +79,7 @@ def _alarms(snapshot: Snapshot) -> str:
                 told.append(
                     f"{role} of {status.zone.name}'s repository ended {ago(snapshot.now, at)} ago: sign it anew."
                 )
-    if snapshot.plan is not None and snapshot.plan.overload > 1:
+    if snapshot.plan is not None and round(snapshot.plan.overload, 1) > 1:
         full = ", ".join(snapshot.plan.full) or "those that are left"
         told.append(f"The rest cannot carry the load: {full}, up to {snapshot.plan.overload:.1f} times what may be.")
     told += vantages.alarms(snapshot.sharing)
