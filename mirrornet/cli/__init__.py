@@ -10,6 +10,7 @@ Help is plain text that the terminal's width shapes: no boxes, no colours, the s
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,11 @@ def _build(first: str = "") -> typer.Typer:
             given, named = [], []
             for param in self.get_params(ctx):
                 if param.param_type_name == "argument":
-                    given += [piece.replace("{", "").replace("}", "") for piece in param.get_usage_pieces(ctx)]
+                    name = param.metavar or ""
+                    if name.startswith("["):  # it says itself that it may be left out, and click would say it again
+                        given.append(name if "..." in name or " " in name or param.nargs == 1 else f"{name}...")
+                    else:
+                        given += [piece.replace("{", "").replace("}", "") for piece in param.get_usage_pieces(ctx)]
                 elif param.required:
                     named.append(f"{param.opts[0]} {param.metavar}")
             return [*given, *named, "[OPTIONS]"]
@@ -73,9 +78,15 @@ def _build(first: str = "") -> typer.Typer:
     for command in app.registered_commands:
         # The list of verbs shows the first paragraph of each, whole: click would cut it at 45 characters.
         command.cls = Verb
-        first = (command.callback.__doc__ or "").strip().partition("\n\n")[0] if command.callback else ""
-        command.short_help = " ".join(first.split())
+        told = inspect.cleandoc(command.callback.__doc__ or "") if command.callback else ""
+        command.short_help = " ".join(told.partition("\n\n")[0].split())
+        command.help = _with_commands(told)
     return app
+
+
+def _with_commands(told: str) -> str:
+    """A help text whose indented paragraphs, which are commands, stay as they are: click would flow them into one."""
+    return "\n\n".join(f"\b\n{part}" if part.startswith("    ") else part for part in told.split("\n\n"))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -23,7 +23,7 @@ def pin(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME[@VERSION]...", help="Images mounted or pulled here before; the latest version unless said."
+            metavar="[NAME[@VERSION]]...", help="Images mounted or pulled here before; the latest version unless said."
         ),
     ] = None,
     show: Annotated[

@@ -58,6 +58,9 @@ def test_the_help_of_each_verb_can_be_typed() -> None:
         told = run(verb, "--help").stdout
         assert not re.search("<bool>|[{}]|None", told), told
     assert "publish IMAGE --name NAME --repo DIR --keys DIR [OPTIONS]" in run("publish", "--help").stdout
+    assert run("status", "--help").stdout.startswith("Usage: mirrornet status [MOUNTPOINT] [OPTIONS]\n")
+    told = run("versions", "--help").stdout.splitlines()
+    assert "      mirrornet versions --repo repo debian" in told, "each command has a line of its own"
 
 
 def test_names_with_newlines_and_terminal_codes_stay_in_one_line(tmp_path: Path) -> None:
