@@ -59,6 +59,12 @@ def register(app: typer.Typer) -> None:
         else:
             for one in found:
                 print(one)
-            print(f"{counts[Level.FAULT]} faults, {counts[Level.WARNING]} warnings, {counts[Level.OK]} checks are ok")
+            print(_counted(counts[Level.FAULT], counts[Level.WARNING], counts[Level.OK]))
         if counts[Level.FAULT]:
             raise typer.Exit(1)
+
+
+def _counted(faults: int, warnings: int, ok: int) -> str:
+    """The last line: how many of each."""
+    first = f"{faults} fault{'s' * (faults != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+    return f"{first}, {ok} check{'s are' if ok != 1 else ' is'} ok"

@@ -21,6 +21,7 @@ from dns_sockets import bound, exact
 
 from mirrornet.app.doctor import delegation, examination, resolver
 from mirrornet.app.doctor.resolver import ask
+from mirrornet.cli.doctor import _counted as counted
 from mirrornet.config.load import load_zones
 from mirrornet.dns.asking import Reply
 
@@ -122,6 +123,11 @@ def test_faults_are_found_and_said_in_one_line_each(steady: Any, free_port: Call
     assert found["ok", "mirror"].startswith("paris at 127.0.0.42: serves what is signed")
     plain = steady.run("doctor", "other.yaml", *options, code=1)
     assert plain.splitlines()[-1].startswith("4 faults, ")
+
+
+def test_the_last_line_counts_as_people_do() -> None:
+    assert counted(1, 1, 1) == "1 fault, 1 warning, 1 check is ok"
+    assert counted(0, 2, 9) == "0 faults, 2 warnings, 9 checks are ok"
 
 
 def test_a_zone_file_that_is_unsound_and_options_that_are(place: Any) -> None:
