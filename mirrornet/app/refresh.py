@@ -25,9 +25,6 @@ from mirrornet.image.contents.partitions import Partition
 from mirrornet.image.contents.sbom import Contents, contents_at, ranked
 from mirrornet.image.fetch import file_fetch
 from mirrornet.image.files import locked
-from mirrornet.image.format.block import TAKEN_OVER, Codec
-from mirrornet.image.format.index import Head
-from mirrornet.image.inventory import open_head
 from mirrornet.image.publishing.attach import Gathered, gather
 from mirrornet.image.publishing.boot import Content, Inside
 from mirrornet.image.publishing.export import export
@@ -87,21 +84,20 @@ def refresh(order: Order, state: Path) -> RefreshReport:
     version = listed(order.repo, order.clock()).latest(order.name)
     ring = Ring(order.keys, order.passphrase)  # a wrong passphrase must not end an hour's work
     shelf_of(order.repo, order.clock()).check_keys([role_of(order.name), "snapshot", "timestamp"], ring.sign)
-    head = open_head(version, file_fetch(order.repo))
     work = state / "refresh" / order.name
     try:
         work.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(work, f"another refresh of {order.name} is at work", wait=0.0):
             _empty(work)
             try:
-                return _refresh(order, version, head, work)
+                return _refresh(order, version, work)
             finally:
                 _empty(work)
     except OSError as error:
         raise LocalError(f"{error.filename or work}: {error.strerror}; nothing was published") from error
 
 
-def _refresh(order: Order, version: ImageVersion, head: Head, work: Path) -> RefreshReport:
+def _refresh(order: Order, version: ImageVersion, work: Path) -> RefreshReport:
     image = work / "image.raw"
     export(order.repo, order.name, image, "raw", version=version.version, now=order.clock(), progress=order.progress)
     partition, before = _root(image)
@@ -125,10 +121,6 @@ def _refresh(order: Order, version: ImageVersion, head: Head, work: Path) -> Ref
         order.name,
         order.repo,
         order.keys,
-        codec=head.codec,
-        level=None if head.level == TAKEN_OVER or head.codec is Codec.STORED else head.level,
-        block_size=head.block_size,
-        packs=any(not pack.single for pack in head.packs),
         attached=attached,
         now=order.clock(),
         passphrase=order.passphrase,

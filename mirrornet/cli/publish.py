@@ -31,7 +31,7 @@ def publish(
         str | None,
         typer.Option(
             metavar="CODEC",
-            help="How blocks are compressed: zlib, zstd, or stored (not at all).  [default: zlib]",
+            help="How blocks are compressed: zlib, zstd, or stored (not at all).  [default: as before, else zlib]",
             show_default=False,
         ),
     ] = None,
@@ -39,13 +39,16 @@ def publish(
         int | None,
         typer.Option(
             metavar="N",
-            help="zlib: 1-3 fast, 4-8 small, 9 as cloop-utils write it; zstd: 1-19.  [default: zlib 5, zstd 3]",
+            help="zlib: 1-3 fast, 4-8 small, 9 as cloop-utils write it; zstd: 1-19.  [default: as before, else zlib 5, "
+            "zstd 3]",
             show_default=False,
         ),
     ] = None,
     block_size: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="64K to 4M, a power of two.  [default: 256K]", show_default=False),
+        typer.Option(
+            metavar="SIZE", help="64K to 4M, a power of two.  [default: as before, else 256K]", show_default=False
+        ),
     ] = None,
     profile: Annotated[
         Path | None,
@@ -64,13 +67,19 @@ def publish(
         ),
     ] = "",
     packs: Annotated[
-        bool, typer.Option("--packs", help="Blocks in packs of 16 MiB instead of single files: for hosts that count.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--packs/--no-packs",
+            help="Blocks in packs of 16 MiB instead of single files: for hosts that count.  [default: as before]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Publish IMAGE as the next version of NAME: new blocks, an index, signed metadata.
 
-    The first publish makes the repository.  What was published before stays until the new version is whole.  Nobody
+    The first publish makes the repository.  The next ones cut and compress as the version before, unless told
+    otherwise: then every block is new.  What was published before stays until the new version is whole.  Nobody
     may write to IMAGE meanwhile: publish a snapshot or a copy of a disk in use.
 
         mirrornet publish debian.img --name debian --repo repo --keys keys

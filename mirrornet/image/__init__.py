@@ -26,6 +26,8 @@ Decisions
   that changes with its version would otherwise send whole images again; it also spares most of an update's work.
 - 2026-11-23: blocks reach the disk by one syncfs for 64 MB of them, before they get their names: an fsync each is a
   tenth of a publish here and most of it on a spinning disk.
+- 2026-11-23: codec, level, block size and packs are those of the version before, unless said otherwise.  With defaults
+  of their own, whoever once forgot `--codec zstd` sent every client the whole image again.
 - 2026-11-23: packs hold 16 MiB, and one of which less than half is in use is not used again.  Packs of the version
   before keep their places in the table, so pages stay equal; one that nothing names any more may stay a version longer.
 - 2026-11-23: a publish that is killed leaves a note of what it stored (`.unfinished-NAME`).  The next one trusts

@@ -182,6 +182,28 @@ def test_another_level_is_another_wish(publisher: Any) -> None:
     assert publisher.publish(first, level=9).new_blocks == 0
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"codec": Codec.ZSTD, "level": 7, "packs": True, "block_size": 2 * SMALL},
+        {"codec": Codec.ZLIB, "level": 9, "block_size": 1 << 18},
+        {"codec": Codec.STORED, "block_size": SMALL},
+    ],
+)
+def test_what_is_not_said_again_stays_as_it_was(publisher: Any, wish: dict[str, Any]) -> None:
+    first = noise(1, 40)
+    made = publisher.publish(first, **wish)
+    report = publisher.publish(first[:-5] + b"hello", block_size=None)
+    for field in ("codec", "level", "block_size"):
+        assert getattr(report, field) == getattr(made, field)
+    assert report.new_blocks == 1 and bool(report.packs) is bool(made.packs)
+    other = Codec.ZLIB if wish["codec"] is Codec.ZSTD else Codec.ZSTD
+    told = publisher.publish(first, codec=other, packs=False, block_size=1 << 17)
+    assert (told.codec, told.level) == (other.name.lower(), 5 if other is Codec.ZLIB else 3)  # not the other's level
+    assert told.block_size == 1 << 17 and not told.packs
+    assert content(publisher) == first
+
+
 def test_a_damaged_block_of_the_version_before_is_mended(publisher: Any) -> None:
     first = some_bytes(3 * SMALL)
     publisher.publish(first)

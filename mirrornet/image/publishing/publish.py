@@ -36,9 +36,9 @@ from mirrornet.image.publishing.boot import Content
 from mirrornet.image.publishing.carry import carried, profile_of
 from mirrornet.image.publishing.cut import Cutter, Plan, Progress
 from mirrornet.image.publishing.held import held
-from mirrornet.image.publishing.previous import Unfinished, published
+from mirrornet.image.publishing.previous import Previous, Unfinished, published
 from mirrornet.image.publishing.resign import went_back
-from mirrornet.image.publishing.source import CloopSource, opened
+from mirrornet.image.publishing.source import CloopSource, Source, opened
 from mirrornet.image.publishing.store import Store
 from mirrornet.image.trust.keyfiles import key_files
 from mirrornet.image.trust.keys import first_root, pin_of
@@ -93,7 +93,7 @@ def publish(
     codec: Codec | None = None,
     level: int | None = None,
     block_size: int | None = None,
-    packs: bool = False,
+    packs: bool | None = None,
     profile: Profile | None = None,
     carry: bool = True,
     attached: Mapping[str, Content] = MappingProxyType({}),
@@ -104,45 +104,50 @@ def publish(
 ) -> PublishReport:
     """Publishes the file or block device `image` as the next version of `name`.
 
-    A .cloop keeps its own streams.  `codec` None is zlib, `level` None the codec's default, `block_size` (bytes, a
-    power of two) None 256 KiB.  `packs`: blocks go into packs only.  `profile`: what a boot reads, which becomes a pack
-    and a target; None: that of the version before, by where its blocks are now, unless `carry` is False.  `attached`:
-    files beside the index, by kind, such as "kernel" (`parse_boot`); the list of packages, "sbom", is made of the image
-    where it has one.  `now` in Unix time.  Raises InputError (a name, a key, an image that is empty or changes),
-    LocalError (disk full, another publish at work).
+    A .cloop keeps its own streams.  `codec`, `level`, `block_size` (bytes, a power of two) and `packs` (blocks go into
+    packs only) None: as the version before has them, so that only what changed is new; for a first version zlib, the
+    codec's default, 256 KiB and no.  `profile`: what a boot reads, which becomes a pack and a target; None: that of the
+    version before, by where its blocks are now, unless `carry` is False.  `attached`: files beside the index, by kind,
+    such as "kernel" (`parse_boot`); the list of packages, "sbom", is made of the image where it has one.  `now` in Unix
+    time.  Raises InputError (a name, a key, an image that is empty or changes), LocalError (disk full, another publish
+    at work).
     """
     started = time.monotonic()
     check_name(name)
     check_attached(attached)
-    chosen = Codec.ZLIB if codec is None else codec
-    level = check_level(chosen, level)
     unit = BLOCK_SIZE if block_size is None else block_size
     if not MIN_BLOCK_SIZE <= unit <= MAX_BLOCK_SIZE or unit & (unit - 1):
         raise InputError(f"block size {unit}: a power of two from 64K to 4M is wanted; 256K is the default")
+    if level is not None and (codec is not None or not repo.exists()):  # else the version before says the codec
+        check_level(Codec.ZLIB if codec is None else codec, level)
     root = first_root(keys)
     with opened(image, unit) as source, held(repo, keys, "a publish") as staging:
+        shelf = Shelf(repo, root, now)
+        ring = Ring(keys, passphrase, also)
+        before = versions_of(shelf.images[name], name) if name in shelf.images else ()
+        previous = published(repo, before[-1]) if before else None
         if isinstance(source, CloopSource):
             if codec not in (None, Codec.ZLIB) or block_size not in (None, source.block_size):
                 raise InputError(
                     f"{image}: a .cloop keeps its own blocks of {source.block_size >> 10}K in zlib; for others make it "
                     "raw with `qemu-img convert -f cloop -O raw`"
                 )
-            level = TAKEN_OVER
+        elif previous is not None and block_size is None:
+            source = source.in_blocks_of(previous.head.block_size)
+        chosen, degree = _degree(source, before[-1] if before else None, previous, codec, level)
+        if packs is None:
+            packs = previous is not None and any(not pack.single for pack in previous.head.packs)
         if profile is not None:
             profile = profile.resized(source.block_size, source.block_count)
             if not profile.blocks:
                 raise InputError("the profile names no block of this image: it was recorded with another one")
-        shelf = Shelf(repo, root, now)
-        ring = Ring(keys, passphrase, also)
         role = role_of(name)
         if name in shelf.images or key_files(keys, role):
             ring.sign(role)
         shelf.check_keys([role if name in shelf.images else "targets", "snapshot", "timestamp"], ring.sign)
         version = shelf.next_version(name)
         warnings = went_back(expiries(shelf)["timestamp"], now) if shelf.verified else []
-        before = versions_of(shelf.images[name], name) if name in shelf.images else ()
         unfinished = Unfinished(repo, name)
-        previous = published(repo, before[-1]) if before else None
         if profile is None and carry and previous is not None:
             known = profile_of(before[-1], file_fetch(repo))
             profile = known and carried(known, previous, source)
@@ -150,7 +155,7 @@ def publish(
             attached = {**attached, "profile": profile.encode()}
         plan = Plan(
             chosen,
-            level,
+            degree,
             packs=packs,
             profile=profile,
             previous=previous,
@@ -200,6 +205,20 @@ def publish(
         pin=pin_of(root),
         seconds=time.monotonic() - started,
     )
+
+
+def _degree(
+    source: Source, before: ImageVersion | None, previous: Previous | None, codec: Codec | None, level: int | None
+) -> tuple[Codec, int]:
+    """(codec, level) of the new version: as asked for, else as the version before has them, else the defaults."""
+    if isinstance(source, CloopSource):
+        return Codec.ZLIB, TAKEN_OVER
+    chosen = codec
+    if chosen is None:
+        chosen = Codec.ZLIB if before is None else Codec[before.codec.upper()]
+    if level is None and previous is not None and previous.head.codec is chosen and previous.head.level != TAKEN_OVER:
+        level = previous.head.level
+    return chosen, check_level(chosen, level)
 
 
 def _count_files(repo: Path, metadata: Mapping[str, int]) -> tuple[int, list[int]]:

@@ -80,6 +80,10 @@ class RawSource:
         self._sparse = file.regular
         self.check_unchanged = file.check_unchanged
 
+    def in_blocks_of(self, block_size: int) -> RawSource:
+        """The same image, cut otherwise."""
+        return RawSource(self._file, block_size)
+
     def spans(self) -> Iterator[Span]:
         """All blocks in order: those that have any data, and those in holes."""
         at = 0

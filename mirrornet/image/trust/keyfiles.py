@@ -102,7 +102,8 @@ def open_key(path: Path, role: str, passphrase: bytes | None) -> Signer:
     try:
         data = read_small(path, KEY_LIMIT)
     except FileNotFoundError:
-        raise InputError(f"{path}: the key of the role {role} is not here; bring it from where `keygen` ran") from None
+        away = ", or name the folder where it is kept with --also DIR" if role in ("root", "targets") else ""
+        raise InputError(f"{path}: the key of the role {role} is not here; bring it{away}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     return _open_uri(path, data, passphrase) if path.suffix == ".uri" else _open_pem(path, data, passphrase)
