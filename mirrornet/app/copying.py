@@ -36,7 +36,14 @@ def mirror_of(endpoint: Endpoint, fetcher: Fetcher) -> Mirror:
 
 
 async def endpoints(source: str, resolver: str) -> tuple[Endpoint, ...]:
-    """The mirrors that SOURCE means now.  Raises InputError, Unreachable where DNS names none."""
+    """The mirrors that SOURCE means now; a repository in a folder, too.
+
+    A word with a slash, or without a dot, can be no select name; any other is one, even where a folder is called so.
+    Raises InputError, Unreachable where DNS names none.
+    """
+    folder = Path(source)
+    if "://" not in source and ("/" in source or "." not in source.strip(".")) and (folder / "metadata").is_dir():
+        return (Endpoint(source, folder.resolve().as_uri(), allow_local=True),)
     parsed = parse_source(source)
     if isinstance(parsed, Urls):
         return endpoints_of(parsed)
@@ -93,7 +100,7 @@ def newest_metadata(
 
 def _refuse_itself(found: Sequence[Endpoint], into: Path) -> None:
     for endpoint in found:
-        if endpoint.url == into.absolute().as_uri():
+        if endpoint.url in (into.absolute().as_uri(), into.resolve().as_uri()):
             raise InputError(f"{into}: is the source itself; name another folder")
 
 
@@ -117,7 +124,7 @@ def run_audit(
                 raise InputError(f"{repo}: no repository (it has no folder metadata)")
             found.insert(0, Endpoint(str(repo), repo.absolute().as_uri(), allow_local=True))
         if not found:
-            raise InputError("name what to look at: URLs, select names, or --repo DIR")
+            raise InputError("name what to look at: folders, URLs or select names")
         fetcher = Fetcher(connect=CONNECT, progress=AUDIT_PROGRESS)
         try:
             unique = {endpoint.dialled: endpoint for endpoint in found}.values()

@@ -29,10 +29,13 @@ def audit(
     root: Root,
     urls: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[URL]...", help="Repository URLs, or select names: all their mirrors."),
+        typer.Argument(
+            metavar="[DIR|URL]...", help="Repositories: folders, URLs, or select names, which are all their mirrors."
+        ),
     ] = None,
     repo: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A repository in a folder; tells what nothing needs, too.")
+        Path | None,
+        typer.Option(metavar="DIR", help="One more folder.  Of folders it is also told what nothing needs."),
     ] = None,
     sample: Annotated[
         str, typer.Option(metavar="SHARE", help="How many of the files to read, such as 1% or 100%; 20 at least.")

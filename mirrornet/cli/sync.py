@@ -24,7 +24,7 @@ def sync(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="A select name (select.example.net), or repository URLs joined by commas."
+            metavar="SOURCE", help="A select name (select.example.net), repository URLs joined by commas, or a folder."
         ),
     ],
     into: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that your web server serves; made if new.")],

@@ -36,7 +36,10 @@ def test_a_good_mirror_is_well(publisher) -> None:
     assert report.wrong == [] and report.images == {"demo": 1, "other": 1}
     assert (report.snapshot, report.timestamp, report.behind, report.lag) == (2, 2, 0, 0.0)
     content = [path for part in ("blocks", "files") for path in (publisher.repo / part).rglob("*") if path.is_file()]
-    assert report.checked == len(content) and report.bytes == sum(path.stat().st_size for path in content)
+    signed = ("1.root", "timestamp", "2.snapshot", "2.targets", "1.image-demo", "1.image-other")
+    content += [publisher.repo / "metadata" / f"{name}.json" for name in signed]
+    assert report.checked == report.needed == len(content)
+    assert report.bytes == sum(path.stat().st_size for path in content)
 
 
 def test_missing_corrupt_and_truncated_are_told_by_name(publisher) -> None:
@@ -60,7 +63,7 @@ def test_a_page_that_one_lacks_is_lent_by_another(publisher) -> None:
     (page,) = [path for path in (bad / "blocks").rglob("*") if path.is_file() and path.stat().st_size < 20_000]
     page.unlink()
     report, _ = look(publisher.pin, FolderMirror(bad, "bad"), FolderMirror(publisher.repo, "good"))
-    assert report.missing == [page.relative_to(bad).as_posix()] and report.checked == 32
+    assert report.missing == [page.relative_to(bad).as_posix()] and report.checked == report.needed == 37
     (alone,) = look(publisher.pin, FolderMirror(bad, "bad"))
     assert any(page.name in line for line in alone.wrong)
 
@@ -88,7 +91,7 @@ def test_a_mirror_behind_the_others(publisher) -> None:
 def test_an_expired_mirror_is_told_as_one(publisher) -> None:
     publisher.publish(some_bytes(5 * SMALL))
     (report,) = look(publisher.pin, FolderMirror(publisher.repo), now=NOW + 4 * DAY)
-    assert len(report.wrong) == 1 and "expired on 2027-01-18" in report.wrong[0] and report.checked == 7
+    assert len(report.wrong) == 1 and "expired on 2027-01-18" in report.wrong[0] and report.checked == 12
 
 
 def test_one_that_answers_nothing_and_one_that_lies_about_metadata(publisher) -> None:
@@ -108,9 +111,9 @@ def test_one_that_answers_nothing_and_one_that_lies_about_metadata(publisher) ->
         FolderMirror(publisher.repo, "portal", portal),
         FolderMirror(publisher.repo, "good"),
     )
-    assert "given up: silent" in quiet.wrong[0] and quiet.checked < 5
+    assert "given up: silent" in quiet.wrong[0] and quiet.checked < 10
     assert liar.timestamp is None and "metadata" in liar.wrong[0]
-    assert good.wrong == [] and good.checked == 32
+    assert good.wrong == [] and good.checked == 37
 
 
 def test_what_a_folder_holds_and_nothing_needs(publisher) -> None:

@@ -16,13 +16,14 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Published:
     return published(tmp_path_factory.mktemp("published"))
 
 
-def audit(*arguments: object) -> subprocess.CompletedProcess[str]:
+def audit(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from mirrornet.cli import main; main()", "audit", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
+        cwd=cwd,
     )
 
 
@@ -56,6 +57,20 @@ def test_the_table_and_the_exit_code(one: Published, tmp_path: Path) -> None:
     assert well.returncode == 0, well.stderr
     (report,) = json.loads(well.stdout)
     assert report["wrong"] == [] and report["snapshot"] == 1 and report["images"] == {"disk": 1}
+
+
+def test_a_folder_is_named_as_one_names_folders(one: Published, tmp_path: Path) -> None:
+    """By a path, or a word that can be no select name; the one with dots is asked of DNS, whatever lies here."""
+    copies = [copy_of(one.repo, tmp_path / name) for name in ("plain", "select.invalid")]
+    stray = copies[1] / "blocks" / "00" / f"{0:064x}"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(b"stray")
+    done = audit("plain", "./select.invalid", "--root", one.pin, "--sample", "100%", "--json", cwd=tmp_path)
+    plain, dotted = json.loads(done.stdout)
+    assert (plain["name"], plain["extra"]) == (f"plain ({copies[0].as_uri()})", 0)
+    assert dotted["extra"] == 1 and plain["checked"] == plain["needed"] > 10
+    asked = audit("select.invalid", "--root", one.pin, "--resolver", "127.0.0.1:1", cwd=tmp_path)
+    assert asked.returncode == 1 and "127.0.0.1" in asked.stderr
 
 
 def test_one_that_hangs_does_not_stop_the_rest(one: Published) -> None:

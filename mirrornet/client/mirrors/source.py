@@ -84,7 +84,9 @@ def parse_source(text: str) -> Source:
         return Urls(tuple(dict.fromkeys(parse_url(part) for part in word.split(","))))
     name = word.rstrip(".").lower()
     if "/" in word or "," in word or not all(_LABEL.fullmatch(label) for label in name.split(".")):
-        raise InputError(f"{text!r} is neither a select name nor a URL: write select.example.net or http://host/path")
+        raise InputError(
+            f"{text!r} is neither a select name nor a URL: write select.example.net, http://host/path or file:///folder"
+        )
     if len(name) > 200:  # room for _http._tcp.<mirror>. within the 255 octets of RFC 1035 section 2.3.4
         raise InputError(f"the select name {name[:40]}… is longer than 200 characters")
     return SelectName(name)

@@ -48,8 +48,8 @@ class MirrorReport:
 
     `wrong`: a line for each fault; none: all is well.  `timestamp`, `snapshot`, `root`: versions of its metadata, None
     where nothing verified.  `images`: the newest version of each.  `expires`: Unix time.  `behind`: snapshots, `lag`:
-    seconds behind the newest set seen.  `checked`: files read to their end.  `extra`: files that nothing needs, for a
-    folder only.
+    seconds behind the newest set seen.  `checked`: files read to their end, metadata included.  `extra`: files
+    that nothing needs, for a folder only.
     """
 
     name: str
@@ -142,6 +142,8 @@ def _report(name: str, proof: Proof, folder: Path | None, now: float) -> MirrorR
     report.images = {image: versions[-1].version for image, versions in metadata.images.items() if versions}
     report.expires = metadata.expires
     report.needed = len(proof.names) + len(signed.files)
+    report.checked += len(signed.files)  # by whose signatures all else was judged
+    report.bytes += sum(map(len, signed.files.values()))
     report.missing, report.corrupt = sorted(proof.missing)[:_NAMED], sorted(proof.corrupt)[:_NAMED]
     if metadata.expires <= now:
         day = datetime.fromtimestamp(metadata.expires, UTC)
