@@ -15,7 +15,7 @@ from waiting import until
 from mirrornet.image.publishing.publish import publish
 from mirrornet.image.trust.keys import keygen
 from mirrornet.lab.authority import Authority
-from mirrornet.lab.mirrors import Kind, MirrorServer
+from mirrornet.lab.mirrors import Kind, MirrorServer, Request
 from mirrornet.lab.nameserver import COMMAND, ZONE, NameServer, zone_text
 from mirrornet.lab.network import Network
 from mirrornet.lab.resolvers import Brand, ResolverServer
@@ -61,6 +61,11 @@ class Scene:
     def zones(self) -> dict[str, list[str]]:
         return {ZONE: [WORLD.address("london")]}
 
+    def verdict(self, site: str) -> str:
+        """The state of a mirror, as the name server has it."""
+        zones = self.nameserver.status()["zones"]
+        return str(next(one["state"] for zone in zones for one in zone["mirrors"] if one["name"] == site))
+
     def fetch(self, client: str, mirror: MirrorServer, path: str, host: str | None = None) -> str:
         """Status and size of what curl gets at `client`."""
         host = host or mirror.host
@@ -104,8 +109,12 @@ def test_the_four_kinds(scene: Scene, made: Path) -> None:
         before = len(mirror.requests)
         assert scene.fetch("berlin", mirror, name) == f"200 {size}"
         assert scene.fetch("berlin", mirror, "blocks/00/none").split()[0] == lacking.get(mirror.kind, "404")
-        asked = [one for one in mirror.requests[before:] if one.source == WORLD.address("berlin")]
-        assert (asked[0].status, asked[0].sent) == (200, size) and len(asked) == 2
+
+        def asked(mirror: MirrorServer = mirror, before: int = before) -> list[Request]:
+            return [one for one in mirror.requests[before:] if one.source == WORLD.address("berlin")]
+
+        until(lambda: len(asked()) == 2, asked)  # curl may have the answer before nginx has written that it gave it
+        assert (asked()[0].status, asked()[0].sent) == (200, size)
         if mirror.kind is not Kind.ADDRESS:
             assert scene.fetch("berlin", mirror, name, host="another.example").startswith(("404", "000"))
 
@@ -121,6 +130,7 @@ def test_resolvers_of_all_brands_find_the_zone(scene: Scene) -> None:
 
 def test_clients_of_two_continents_mount_from_the_nearest_and_outlive_its_end(scene: Scene, made: Path) -> None:
     image = (made / "image").read_bytes()
+    until(lambda: all(scene.verdict(site) == "up" for site in MIRRORS), lambda: scene.nameserver.log[-2000:], 120, 0.2)
     for client, nearest in CLIENTS.items():
         point = scene.network.folder / f"mount-{client}"
         point.mkdir()
@@ -144,12 +154,8 @@ def test_clients_of_two_continents_mount_from_the_nearest_and_outlive_its_end(sc
 
 
 def test_what_goes_wrong_with_a_mirror_is_seen_by_the_name_server(scene: Scene, made: Path) -> None:
-    def verdict(site: str) -> str:
-        zones = scene.nameserver.status()["zones"]
-        return str(next(one["state"] for zone in zones for one in zone["mirrors"] if one["name"] == site))
-
     def becomes(site: str, state: str) -> None:
-        until(lambda: verdict(site) == state, lambda: scene.nameserver.log[-2000:], 120, 0.2)
+        until(lambda: scene.verdict(site) == state, lambda: scene.nameserver.log[-2000:], 120, 0.2)
 
     scene.mirrors["tokyo"].freeze()
     becomes("tokyo", "down")

@@ -184,7 +184,7 @@ async def test_a_reader_does_not_sit_behind_a_prefetch_of_a_silent_mirror(
 async def test_every_mirror_dead_is_an_error_within_the_deadline_and_life_goes_on(
     image: world.Published, three: list[world.Mirror], tmp_path: Path
 ) -> None:
-    async with client(image, three, tmp_path, deadline=1.0) as c:
+    async with client(image, three, tmp_path, deadline=3.0) as c:
         assert await c.reader.read(0, 10) == image.content[:10]
         await c.reader.settle()
         for server in three:
@@ -192,7 +192,7 @@ async def test_every_mirror_dead_is_an_error_within_the_deadline_and_life_goes_o
         begun = time.monotonic()
         with pytest.raises(Unreachable):
             await c.reader.read(2 * 262144, 10)
-        assert time.monotonic() - begun < 9, "the reader's own deadline is 1 s, everything else's 10 s"
+        assert time.monotonic() - begun < 9, "the reader's own deadline is 3 s, everything else's 10 s"
         assert c.choice.network_down
         assert await c.reader.read(5, 10) == image.content[5:15]
 

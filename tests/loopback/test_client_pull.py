@@ -231,8 +231,12 @@ def test_every_line_is_one_line(image: world.Published, three: list[world.Mirror
 def test_a_pull_that_is_killed_leaves_nothing_behind_but_blocks(
     image: world.Published, three: list[world.Mirror], tmp_path: Path
 ) -> None:
+    every = sorted(path for path in (image.repo / "blocks").rglob("*") if path.is_file())
+    noise = [path for path in every if UNIT <= path.stat().st_size < 2 * UNIT]
+    held = {f"/{path.relative_to(image.repo)}" for path in noise[8:]}  # so that it cannot be over before it is killed
     for server in three:
-        server.delay = 0.2
+        server.spare = {f"/{path.relative_to(image.repo)}" for path in every} - held
+        server.behave = "hang"
     words = ["pull", three[0].url, "disk", "--root", image.pin]
     folders = ["--cache", str(tmp_path / "cache"), "--state", str(tmp_path / "state")]
     command = [sys.executable, "-c", "from mirrornet.cli import main; main()", *words, *folders]
@@ -245,7 +249,7 @@ def test_a_pull_that_is_killed_leaves_nothing_behind_but_blocks(
     kept = len([path for path in files(tmp_path) if not path.name.startswith(".")])
     assert kept < BLOCKS + 1, "it was killed in the middle"
     for server in three:
-        server.delay = 0.0
+        server.behave = "good"
     again = pulled(image, three, tmp_path)
     assert again.here >= kept - 1 and again.fetched == BLOCKS - again.here
     assert list((tmp_path / "cache" / "pins").iterdir()) == []

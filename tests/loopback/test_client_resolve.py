@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from client_mirrors import NameServer
+from waiting import eventually
 
 from mirrornet.client.finding.resolve import PATIENCE, Refresher, Resolver
 from mirrornet.client.mirrors.source import Endpoint, SelectName
@@ -124,11 +125,12 @@ async def test_trouble_brings_a_new_list_before_the_ttl(
     await refresher.first()
     server.records[(SERVICE, "URI")] = ['10 1 "http://two.example/#tokyo"']
     task = asyncio.create_task(refresher.run())
-    for _ in range(500):
+
+    def troubled() -> bool:
         refresher.trouble()
-        if len(seen) > 1:
-            break
-        await asyncio.sleep(0.01)
+        return len(seen) > 1
+
+    await eventually(troubled)
     task.cancel()
     assert [endpoints[0].url for endpoints in seen] == ["http://one.example", "http://two.example"]
 
@@ -178,10 +180,7 @@ async def test_a_late_uri_set_forgets_no_mirror_and_is_asked_for_again(
     server.silent = {"URI"}
     task = asyncio.create_task(refresher.run())
     refresher.trouble()
-    for _ in range(1000):
-        if len(seen) > 4:
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: len(seen) > 4, lambda: seen)
     task.cancel()
     assert seen[0] == ["tokyo", "paris"]
     assert seen[1:4] == [["127.0.0.9", "tokyo", "paris"]] * 3, "asked again although the list lives for an hour"

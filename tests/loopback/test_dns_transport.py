@@ -216,7 +216,7 @@ def test_a_client_that_never_reads_does_not_delay_udp(start):
 
 
 def test_idle_connections_are_closed_however_busy_they_look(start):
-    server = start(limits=Limits(idle=0.4))
+    server = start(limits=Limits(idle=2.0))  # of which this test, on a busy machine, may miss some
     with server.tcp() as idle, server.tcp() as dripping, server.tcp() as busy:
         began = time.monotonic()
         dripping.settimeout(0.02)
@@ -232,7 +232,7 @@ def test_idle_connections_are_closed_however_busy_they_look(start):
                 continue
             except ConnectionError:
                 ended = time.monotonic()
-        assert ended is not None and ended - began >= 0.35
+        assert ended is not None and ended - began >= 1.9
         assert idle.recv(1) == b""
         busy.sendall(framed(QUERY))
         assert receive(busy)[:2] == b"\0\x07"

@@ -195,7 +195,7 @@ async def test_a_stream_may_be_held_and_only_so_many() -> None:
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             made.put_nowait(transport)
 
-    listener = Listener(Silent, replace(LIMITS, deadline=0.4, held=1))
+    listener = Listener(Silent, replace(LIMITS, deadline=1.5, held=1))
     listener.start(parse_address("127.0.0.1"), 0, "", "")
     try:
         ends = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(2)]

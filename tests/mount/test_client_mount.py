@@ -190,7 +190,7 @@ def test_a_corrupt_block_is_never_seen_and_the_liar_is_named(
 def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
     machine: Machine, image: world.Published, three: list[world.Mirror]
 ) -> None:
-    machine.mounted("--read-deadline", "3s")
+    machine.mounted("--read-deadline", "8s")
     with machine.file.open("rb", buffering=0) as file:
         assert os.pread(file.fileno(), 3 * UNIT, 0) == image.content[: 3 * UNIT]
         until(lambda: machine.status()["reads_waiting"] == 0)
@@ -205,7 +205,7 @@ def test_all_mirrors_dead_cached_blocks_are_served_and_the_rest_is_an_error(
         begun = time.monotonic()
         assert machine.file.stat().st_size == len(image.content)
         assert os.statvfs(machine.point).f_blocks > 0
-        assert time.monotonic() - begun < 2.5, "no deadline of a read was waited for"
+        assert time.monotonic() - begun < 7.5, "no deadline of a read was waited for"
     assert machine.status()["network_down"]
 
 
