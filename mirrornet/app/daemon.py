@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
-from mirrornet.app.logs import Lines
+from mirrornet.app.logs import Lines, quieten_libraries
 from mirrornet.model.errors import InputError, LocalError, MirrornetError
 
 _JOURNAL: Final = Path("/dev/log")
@@ -147,4 +147,5 @@ def log_to(file: Path | None, fallback: Path, *, foreground: bool) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+    quieten_libraries()
     logging.getLogger("pyfuse3").setLevel(logging.WARNING)

@@ -39,5 +39,12 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    quieten_libraries()
     logging.captureWarnings(True)
     os.environ[SWITCH] = form
+
+
+def quieten_libraries() -> None:
+    """What tuf says at INFO is no event of ours: after a rotation, each key that an older root did not name yet."""
+    root = logging.getLogger().level
+    logging.getLogger("tuf").setLevel(max(root, logging.WARNING) if root > logging.DEBUG else logging.DEBUG)

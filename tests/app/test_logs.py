@@ -70,6 +70,7 @@ def test_what_a_process_says_through_any_logger_is_json() -> None:
     script = (
         "import logging, warnings; from mirrornet.app.logs import configure; configure('info', 'json');"
         "logging.getLogger('redis').warning('away'); logging.getLogger('mirrornet').debug('no');"
+        "logging.getLogger('tuf.api._payload').info('No signature for keyid 53a0');"
         "warnings.warn('old'); from mirrornet.dns.serving.worker import _say; _say('a plan\\nis damaged')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
@@ -81,7 +82,8 @@ def test_what_a_process_says_through_any_logger_is_json() -> None:
 def test_a_clients_log_has_one_line_for_each_event_too(tmp_path: Path) -> None:
     script = (
         "import logging; from pathlib import Path; from mirrornet.app.daemon import log_to;"
-        "log_to(Path('own.log'), Path('none.log'), foreground=False); logging.getLogger('mirrornet').warning('a\\nb')"
+        "log_to(Path('own.log'), Path('none.log'), foreground=False); logging.getLogger('tuf.api').info('no event');"
+        "logging.getLogger('mirrornet').warning('a\\nb')"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, timeout=60, check=True)
     (told,) = (tmp_path / "own.log").read_text().splitlines()
