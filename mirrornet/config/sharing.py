@@ -21,6 +21,7 @@ SCHEMES: Final = ("redis", "rediss", "unix")
 MOST_VANTAGES: Final = 64
 _KEY = re.compile(r"ed25519:([0-9a-f]{64})")
 _PERCENT = re.compile(r"(0|[1-9][0-9]{0,2})(?:\.[0-9]+)? ?%")
+NOBODY: Final = "list the public keys of the other servers and vantages under `server: vantages`"
 _FORM: Final = "write redis://HOST:PORT/NUMBER, rediss://HOST:PORT (TLS) or unix:///PATH"
 
 
@@ -64,7 +65,11 @@ def read_vantages(server: Section) -> tuple[Vantage, ...]:
 
 def prove_sharing(server: Section, share: ShareSettings | None, vantages: tuple[Vantage, ...]) -> None:
     """What `share` and `vantages` say of each other."""
-    if share is None or share.quorum is None or not server.sound("share", "vantages"):
+    if share is None or not server.sound("share", "vantages"):
+        return
+    if not vantages:
+        server.faults.add(server.at("share"), "nobody is heard", NOBODY, warning=True)
+    if share.quorum is None:
         return
     votes = len(vantages) + (share.key is None)  # a server that only listens still has a vote of its own
     if share.quorum > votes:

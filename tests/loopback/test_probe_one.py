@@ -487,6 +487,8 @@ async def test_tls_asks_for_the_name_and_verifies_it(
     port = runner.addresses[0][1]
     server.hosts.add("paris.example")
     try:
+        plain = await server.probe(url=f"https://tokyo.example:{server.port}/os")
+        assert (plain.kind, plain.reason) == (Kind.FAILED, "no TLS is spoken there: is it http:// ?")
         outcome = await server.probe(url=f"https://tokyo.example:{port}/os")
         assert outcome.kind is Kind.FAILED and "certificate is not good" in outcome.reason
         trusting = ssl.create_default_context(cafile=str(pem))

@@ -348,6 +348,25 @@ async def test_an_operators_word_on_one_server_holds_on_all_and_can_be_taken_bac
             await sharing.close()
 
 
+@pytest.mark.parametrize("listed", [(), ("ns1",), ("ns1", "ns2")], ids=len)
+async def test_who_shares_with_nobody_but_himself_is_told_so(
+    scene: Scene,
+    tmp_path: Path,
+    expected_warnings: list[str],
+    caplog: pytest.LogCaptureFixture,
+    listed: tuple[str, ...],
+) -> None:
+    expected_warnings += ["nobody is heard: list the public keys"]
+    vantages = tuple(one for one in scene.vantages if one.name in listed)
+    world = World((replace(scene.zone, server=ServerSettings(vantages=vantages)),), None, {})
+    probing = Watched(tmp_path, scene.world())
+    overriding = Overriding(tmp_path, lambda: world.zones, probing.own, lambda: None)
+    sharing = join(scene.board.url, scene.seals["ns1"] if listed else None, world, probing, overriding, lambda: None)
+    assert sharing is not None
+    await sharing.close()
+    assert ("nobody is heard" in caplog.text) == (len(listed) < 2)
+
+
 async def test_a_server_that_only_listens_and_one_with_a_strangers_key(scene: Scene, seals: dict[str, Path]) -> None:
     await scene.turns()
     listening = scene.server("ns1", key=None)

@@ -29,6 +29,7 @@ from mirrornet.model.errors import LocalError, Missing, Unreachable, Untrusted
 from mirrornet.model.url import CLIENT, MOVED, NOT_HERE, REDIRECTS
 
 _NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.ENETDOWN})
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})  # what OpenSSL makes of plain text
 _PIECE: Final = 65536  # bytes read at a time
 
 
@@ -190,7 +191,11 @@ def translate(error: BaseException) -> Unreachable | NoRoute:
         reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
         return Unreachable(f"its TLS certificate is not good: {reason}")
     if isinstance(error, aiohttp.ClientConnectorSSLError | ssl.SSLError):
-        return Unreachable(f"TLS fails: {error}")
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        reason = getattr(cause, "reason", None) or ""  # OpenSSL's word for it, such as WRONG_VERSION_NUMBER
+        if reason in _NO_TLS:
+            return Unreachable("no TLS is spoken there: is it http:// ?")
+        return Unreachable(f"TLS fails: {reason.replace('_', ' ').lower() or cause}")
     code = error.errno if isinstance(error, OSError) else None
     if code in _NO_ROUTE:
         return NoRoute("this machine has no route there")

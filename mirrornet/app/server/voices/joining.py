@@ -6,6 +6,7 @@ override holds whatever others see, and what others may move is measured against
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,11 +18,13 @@ from mirrornet.app.server.voices.probing import AllVerdicts, Probing
 from mirrornet.app.server.voices.sharing import Sharing
 from mirrornet.app.server.worlds.world import World
 from mirrornet.config.faults import Wrong
-from mirrornet.config.sharing import share_url
+from mirrornet.config.sharing import NOBODY, share_url
 from mirrornet.health.words.overrides import apply
 from mirrornet.model.errors import InputError
 from mirrornet.model.override import in_force
 from mirrornet.model.zone import ServerSettings, ShareSettings
+
+log = logging.getLogger(__name__)
 
 
 def share_argument(text: str) -> str:
@@ -42,6 +45,7 @@ def join(
     share = world.server.share if world.server else None
     if key is not None and not (url or share):
         raise InputError("--share-key: says who this server is, and nothing says where to share: give --share URL")
+    told_in_file = share is not None
     if url:
         where = share_argument(url)
         share = replace(share, url=where) if share else ShareSettings(where)
@@ -50,6 +54,11 @@ def join(
     secret = os.environ.get("MIRRORNET_PASSPHRASE", "").encode() or None
     share = replace(share, key=key) if key else share
     sharing = Sharing(share, world, probing.own, changed, passphrase=secret)
+
+    vantages = world.server.vantages if world.server else ()
+    listed = [one.name for one in vantages if one.name != sharing.name]
+    if not listed and (vantages or not told_in_file):  # else the zone file has been warned of
+        log.warning("%s: nobody is heard: %s", share.url, NOBODY)
 
     def by_hand(verdicts: AllVerdicts) -> AllVerdicts:
         now = time.time()
