@@ -118,6 +118,21 @@ def test_who_is_too_heavy_to_be_moved_by_others(smallest: Path) -> None:
     assert not [one for one in examine([smallest])[1] if "others may move" in str(one)]
 
 
+def test_who_shares_and_lists_nobody_is_told_that_nobody_is_heard(smallest: Path) -> None:
+    smallest.write_text(SMALLEST + "server: {share: {url: redis://127.0.0.1}}\n")
+    (problem,) = [one for one in examine([smallest])[1] if "nobody is heard" in one.what]
+    assert problem.warning and problem.line == 7 and "`server: vantages`" in str(problem)
+    key = "ed25519:" + 64 * "a"
+    smallest.write_text(SMALLEST + f"server: {{share: {{url: redis://127.0.0.1}}, vantages: {{a: {{key: {key}}}}}}}\n")
+    assert not [one for one in examine([smallest])[1] if "nobody is heard" in one.what]
+
+
+def test_the_example_is_sound() -> None:
+    zones, problems = examine([ZONES / "example.yaml"])
+    assert [str(problem) for problem in problems if not problem.warning] == []
+    assert [mirror.name for mirror in zones[0].mirrors] == ["tokyo", "paris", "dallas", "bucket"]
+
+
 def test_the_example_is_sound() -> None:
     zones, problems = examine([ZONES / "example.yaml"])
     assert [str(problem) for problem in problems if not problem.warning] == []
