@@ -133,12 +133,6 @@ def test_the_example_is_sound() -> None:
     assert [mirror.name for mirror in zones[0].mirrors] == ["tokyo", "paris", "dallas", "bucket"]
 
 
-def test_the_example_is_sound() -> None:
-    zones, problems = examine([ZONES / "example.yaml"])
-    assert [str(problem) for problem in problems if not problem.warning] == []
-    assert [mirror.name for mirror in zones[0].mirrors] == ["tokyo", "paris", "dallas", "bucket"]
-
-
 def test_the_example_shows_and_comments_every_key() -> None:
     path = ZONES / "example.yaml"
     text = path.read_text(encoding="utf-8")
