@@ -196,7 +196,10 @@ class Repository:
         if root is not None:
             return root
         if not failures:
-            raise Unreachable("nothing of this repository is kept here, and there is no mirror to fetch it from")
+            raise Unreachable(
+                f"nothing of this repository is kept here ({self._trust}), and there is no mirror to fetch it from: "
+                "mount or pull it once with a network"
+            )
         raise Untrusted("no mirror has the root.json of this pin: " + "; ".join(failures))
 
     async def _first_of(

@@ -69,7 +69,7 @@ def test_a_read_waits_until_the_mirror_is_well_again(point: tuple[Path, world.Mi
     until(lambda: server.blocks_asked[-5:] and len(server.blocks_asked) >= 8, lambda: server.asked)
     assert not got and statuses(folder)[0]["reads_waiting"] == 1
     server.behave = "good"
-    thread.join(20)
+    thread.join(60)
     assert got == [image.content[20 * UNIT :][:10]]
 
 
@@ -80,5 +80,17 @@ def test_a_read_that_waits_for_ever_ends_with_the_mount(point: tuple[Path, world
     thread, got = _reading(folder, 15)
     until(lambda: len(server.asked) > before and statuses(folder)[0]["reads_waiting"] == 1)
     umount(folder, force=True)
-    thread.join(20)
+    thread.join(60)
     assert got and isinstance(got[0], int)
+
+
+def test_what_a_killed_reader_still_waits_for_does_not_hold_the_mount(point: tuple[Path, world.Mirror]) -> None:
+    folder, server = point
+    before = len(server.asked)
+    server.behave = "hang"
+    command = ["dd", f"if={folder / 'disk.raw'}", "of=/dev/null", "bs=4096", "count=1", f"skip={15 * UNIT // 4096}"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as reader:
+        until(lambda: len(server.asked) > before and statuses(folder)[0]["reads_waiting"] > 0)
+        reader.kill()
+    umount(folder, force=False)  # which waited for the read, for ever
+    assert mounted_at(folder) is None

@@ -132,6 +132,8 @@ class Exported:
         where it does not come to an export whose first block can be read; nothing is left behind then.
         """
         session, control = self._session, Control(socket_path(self._options.place), self._answer)
+        if answers(control.path):
+            raise LocalError(f"{self._options.shown} has an export already: mirrornet umount {self._options.shown}")
         try:
             await control.start()
             with contextlib.ExitStack() as stack:
@@ -209,8 +211,7 @@ class Exported:
         if request.get("do") == "status":
             if request.get("refresh") and session.following is not None:
                 await session.following.look()
-            if session.profiles is not None:
-                await session.profiles.survey()
+            await session.survey()
             return self.status()
         if request.get("do") == "leave":
             if server is not None and server.connected and not request.get("force"):

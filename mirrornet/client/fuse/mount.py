@@ -253,9 +253,8 @@ class Mount:
         if not await asyncio.to_thread(points.detach, self.mountpoint, lazy=force):
             return False
         self._detached = True
-        if force:
-            self.operations.refusing = True
-            self.operations.end_reads()
+        self.operations.refusing = True
+        self.operations.end_reads()  # unforced too: those of readers who were killed, which `terminate` waits for
         if not self._terminated:
             self._terminated = True
             pyfuse3.terminate()
