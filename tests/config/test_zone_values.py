@@ -133,6 +133,14 @@ def test_the_example_is_sound() -> None:
     assert [mirror.name for mirror in zones[0].mirrors] == ["tokyo", "paris", "dallas", "bucket"]
 
 
+def test_the_zone_to_begin_with_lacks_only_what_the_reader_brings() -> None:
+    """zones/start.yaml: root.json is the reader's, and world.table, without which there is a warning."""
+    zones, problems = examine([ZONES / "start.yaml"])
+    faults = [problem for problem in problems if not problem.warning]
+    assert [problem.what.partition(":")[0] for problem in faults] == ["repository.root"], faults
+    assert [mirror.name for mirror in zones[0].mirrors] == ["tokyo", "paris"]
+
+
 def test_the_example_shows_and_comments_every_key() -> None:
     path = ZONES / "example.yaml"
     text = path.read_text(encoding="utf-8")
