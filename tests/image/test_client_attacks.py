@@ -160,7 +160,7 @@ def lying_index(old: Path, new: Path) -> Path:
 
 
 MIRRORS = {
-    half_copied: r"does not have metadata/2\.snapshot\.json",
+    half_copied: r"does not have metadata/2\.snapshot\.json .*; the mirror is half-copied, ask another",
     portal: "is not signed metadata|not this|the pin says",
     stranger: "another repository",
     mixed: "is not the file that the metadata names",

@@ -165,6 +165,8 @@ def test_wrong_pin(two_versions: Any, make_publisher: Callable[[str], Any], clie
     assert obtain_root(publisher.pin.upper().replace("SHA256", "sha256"), mirror(new)) == publisher.root
     with pytest.raises(Untrusted, match="serves another repository, or the pin is wrong"):
         obtain_root(other.pin, mirror(new))
+    with pytest.raises(Missing, match=r"1\.root\.json.*; is that the URL of a repository\?"):
+        obtain_root(other.pin, mirror(new / "blocks"))
     refused(client(other.root), mirror(new), Untrusted, "not signed by the keys that the trusted root names")
     for text in ("sha256:", "sha256:xyz", publisher.pin + "0"):
         with pytest.raises(InputError, match="64 hexadecimal digits"):

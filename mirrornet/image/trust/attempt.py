@@ -135,6 +135,8 @@ def _update(initial: bytes, scratch: Path, fetch: Fetch, names: Sequence[str], n
         raise _local(error, scratch) from error
     except Exception as error:  # python-tuf raises many; hostile bytes provoke more
         if adapter.failure is not None and isinstance(error, exceptions.DownloadError):
+            if isinstance(adapter.failure, Missing):
+                raise Missing(f"{adapter.failure}; the mirror is half-copied, ask another") from None
             raise adapter.failure from None
         raise fault(error, adapter.path) from None
     return _read(initial, scratch, names)

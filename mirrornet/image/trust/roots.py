@@ -8,7 +8,7 @@ from typing import Final
 from mirrornet.image.fetch import Fetch
 from mirrornet.image.trust.keys import pin_of, read_root
 from mirrornet.image.trust.verify import open_root
-from mirrornet.model.errors import InputError, Untrusted
+from mirrornet.model.errors import InputError, Missing, Untrusted
 
 ROOT_LIMIT: Final = 512_000  # bytes, python-tuf's own
 
@@ -29,7 +29,10 @@ def obtain_root(text: str, fetch: Fetch) -> bytes:
     For a pin, metadata/1.root.json comes from the mirror and must match it.  Raises InputError, PeerError.
     """
     if (wanted := pin_in(text)) is not None:
-        data = fetch("metadata/1.root.json", ROOT_LIMIT)
+        try:
+            data = fetch("metadata/1.root.json", ROOT_LIMIT)
+        except Missing as error:
+            raise Missing(f"{error}; is that the URL of a repository?") from None
         if pin_of(data) != wanted:
             raise Untrusted(
                 f"metadata/1.root.json: is {pin_of(data)[:23]}…, the pin says {wanted[:23]}…; "
