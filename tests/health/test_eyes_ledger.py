@@ -81,6 +81,18 @@ def test_clocks_have_to_agree(ledger: Ledger, seals: dict[str, Seal], at: float,
     assert ledger.take("fra1", said(seals["fra1"], NOW, 1), NOW)  # what was refused has left no sequence behind
 
 
+def test_a_clock_that_goes_back_takes_along_what_was_said_in_the_future(ledger: Ledger, seals: dict[str, Seal]) -> None:
+    """Else a vantage that is started anew is not heard, and one that is gone counts, until that day comes."""
+    days = 5 * 86400.0
+    assert ledger.take("fra1", said(seals["fra1"], NOW + days, 9), NOW + days)
+    ledger.doubt(NOW + days - SKEW)  # clocks differ
+    assert list(ledger.fresh(NOW + days)) == ["fra1"]
+    ledger.doubt(NOW)
+    assert ledger.fresh(NOW) == {}
+    late = said(seals["fra1"], NOW, 3)
+    assert ledger.wants("fra1", late[:HEAD_LIMIT]) and ledger.take("fra1", late, NOW)
+
+
 def test_one_vantages_key_says_nothing_for_another(ledger: Ledger, seals: dict[str, Seal]) -> None:
     assert not ledger.take("tok1", said(seals["fra1"], 1000.0), NOW)
     assert not ledger.take("tok1", said(seals["fra1"], 1000.0, vantage="tok1"), NOW)
@@ -131,6 +143,8 @@ def test_a_seal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not genuine(bytes(32), b"one", b"message", signature)
     with pytest.raises(InputError, match="is there already"):
         make_seal(path, None)
+    with pytest.raises(InputError, match=r"gone\.pem: is not here; `mirrornet keygen --vantage FILE` makes such a key"):
+        Seal(tmp_path / "gone.pem")
     with pytest.raises(InputError, match="passphrase"):
         Seal(path, b"wrong")
     (tmp_path / "text").write_text("no key")

@@ -239,6 +239,23 @@ async def test_yesterdays_word_put_back(scene: Scene, expected_warnings: list[st
     await late.close()
 
 
+async def test_a_clock_that_was_days_ahead_keeps_nobody_silent(scene: Scene, expected_warnings: list[str]) -> None:
+    expected_warnings += [
+        "is silent",
+        "not believed: its clock is 5.0 d ahead",
+    ]  # for what they said before is there still
+    now, later = scene.clock.now, scene.clock.now + 5 * 86400
+    scene.clock.now = later
+    await scene.turns()
+    scene.clock.now = now
+    scene.speakers["fra1"] = scene._speaker("fra1")  # started anew; the others speak on
+    del scene.speakers["tok1"]  # and one is gone
+    scene.board.ask("DEL", key_of("zone.test", "tok1"))
+    await scene.turns()
+    heard = {one.name: (one.fresh, one.refused) for one in scene.servers["ns2"].status().vantages}
+    assert heard == {name: (name != "tok1", "") for name in NAMES}
+
+
 async def test_others_move_no_more_than_their_share(scene: Scene, expected_warnings: list[str]) -> None:
     expected_warnings += ["others would move more than 30 %", "outvoted"]
     dark = dict.fromkeys(scene.world(), DOWN)
@@ -375,7 +392,7 @@ async def test_a_server_that_only_listens_and_one_with_a_strangers_key(scene: Sc
     await listening.close()
     with pytest.raises(InputError, match="is nobody's key: list it under `server: vantages`"):
         scene.server("ns1", key=seals["stranger"])
-    with pytest.raises(InputError, match=r"gone.pem: the key of"):
+    with pytest.raises(InputError, match=r"gone\.pem: is not here; .* --vantage"):
         scene.server("ns1", key=Path("gone.pem"))
 
 

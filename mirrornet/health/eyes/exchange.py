@@ -115,6 +115,7 @@ class Listener:
         """Reads what is new; whether anything was.  Raises PeerError."""
         news = False
         for zone, ledger in list(self.ledgers.items()):
+            ledger.doubt(clock())
             names = list(ledger)
             keys = [key_of(zone, name) for name in names]
             heads = await self._link.read(keys, HEAD_LIMIT) if keys else []

@@ -9,8 +9,11 @@ vantage that has missed two of its turns: then it is silent, and has no vote.
     sequence not newer  the statement that is known already, or an older one: nothing is taken
 
 The clock of a vantage may go back: its sequence does not, while it runs; started anew it is not heard until its clock
-has caught up with what it last said.  Rejected: the receiver's time of arrival as
-a statement's age, by which whoever holds back notices could keep a dead mirror alive.
+has caught up with what it last said.  Where our own clock goes back, what was said in what is the future then is
+forgotten: it would count until that day, and keep out all that is said before it.
+
+Rejected: the receiver's time of arrival as a statement's age, by which whoever holds back notices could keep a dead
+mirror alive.
 """
 
 from __future__ import annotations
@@ -79,6 +82,12 @@ class Ledger:
     def heard(self, vantage: str) -> Heard:
         """What is known of `vantage`."""
         return self._heard[vantage]
+
+    def doubt(self, now: float) -> None:
+        """Forgets what was said more than SKEW after `now`: this clock has gone back since it was believed."""
+        for name, heard in self._heard.items():
+            if heard.statement is not None and heard.statement.at > now + SKEW:
+                self._heard[name] = Heard()
 
     def wants(self, vantage: str, head: bytes) -> bool:
         """Whether a key with this beginning is worth reading whole.  Remembers why not, if it is no statement."""

@@ -102,6 +102,8 @@ def open_key(path: Path, role: str, passphrase: bytes | None) -> Signer:
     try:
         data = read_small(path, KEY_LIMIT)
     except FileNotFoundError:
+        if role == "vantage":
+            raise InputError(f"{path}: is not here; `mirrornet keygen --vantage FILE` makes such a key") from None
         away = ", or name the folder where it is kept with --also DIR" if role in ("root", "targets") else ""
         raise InputError(f"{path}: the key of the role {role} is not here; bring it{away}") from None
     except OSError as error:
