@@ -87,8 +87,13 @@ class Network:
         publish(self.folder / "image", "debian", repo, keys, now=time.time(), packs=packs)
 
     def sync(self, site: Site) -> None:
-        shutil.rmtree(site.folder, ignore_errors=True)
-        shutil.copytree(self.folder / "repo", site.folder)
+        """By renaming: threads of the server may be reading, and half a file would be a lie of the mirror's."""
+        new, old = (site.folder.with_name(f"{site.name}.{what}") for what in ("new", "old"))
+        shutil.copytree(self.folder / "repo", new)
+        if site.folder.exists():
+            site.folder.rename(old)
+        new.rename(site.folder)
+        shutil.rmtree(old, ignore_errors=True)
 
     def zone(self, health: HealthSettings = QUICK, lag: float = 3600.0) -> Zone:
         mirrors = tuple(
@@ -140,5 +145,5 @@ async def watching(state: Path) -> AsyncIterator[Watch]:
 
 
 async def until(monitor: Monitor, **states: State) -> None:
-    """Waits until these mirrors are in these states, 10 s at most."""
+    """Waits until these mirrors are in these states."""
     await eventually(lambda: {name: monitor.verdicts()[name].state for name in states} == states, monitor.verdicts)

@@ -1,6 +1,6 @@
 """A running server and its files: what is picked up, what is refused, what a full disk does, and no query is lost.
 
-The stream below sends one query after another, up to a bound, over one socket: a reply that does not come within two
+The stream below sends one query after another, up to a bound, over one socket: a reply that does not come within 30
 seconds counts as lost, and one that is not a whole answer as wrong.
 """
 
