@@ -56,7 +56,7 @@ def lab(
     machine.  Each client mounts a small test image through the zone and reads it; then a mirror is cut off, and all
     read on.  Needs root, /dev/net/tun, nginx, unbound and dig.
 
-        mirrornet lab zones/example.yaml --client home=48.1,11.6 --client office=203.0.113.7 --kill paris
+        mirrornet lab zones/example.yaml --client home=48.1,11.6 --client office=198.51.100.7 --kill paris
     """
     from mirrornet.app.lab import LabOptions
     from mirrornet.app.lab import lab as run

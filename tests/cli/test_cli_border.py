@@ -59,8 +59,8 @@ def test_the_help_of_each_verb_can_be_typed() -> None:
         assert not re.search("<bool>|[{}]|None", told), told
     assert "publish IMAGE --name NAME --repo DIR --keys DIR [OPTIONS]" in run("publish", "--help").stdout
     assert run("status", "--help").stdout.startswith("Usage: mirrornet status [MOUNTPOINT] [OPTIONS]\n")
-    told = run("versions", "--help").stdout.splitlines()
-    assert "      mirrornet versions --repo repo debian" in told, "each command has a line of its own"
+    shown = run("versions", "--help").stdout.splitlines()
+    assert "      mirrornet versions --repo repo debian" in shown, "each command has a line of its own"
 
 
 def test_names_with_newlines_and_terminal_codes_stay_in_one_line(tmp_path: Path) -> None:
@@ -71,6 +71,12 @@ def test_names_with_newlines_and_terminal_codes_stay_in_one_line(tmp_path: Path)
         assert "a\\nb" in done.stderr
     told = run("check", "zone\n\x1b[31mred.yaml", cwd=tmp_path).stderr
     assert all(line.startswith("zone\\n\\x1b[31mred.yaml") for line in told.splitlines()) and "\x1b" not in told
+
+
+def test_a_zone_file_copied_without_its_files_lists_each_once_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "zone.yaml").write_bytes((Path(__file__).parents[2] / "zones" / "example.yaml").read_bytes())
+    told = run("check", "zone.yaml", cwd=tmp_path).stderr.splitlines()
+    assert len(told) == 10 and all(re.match(r"zone\.yaml:\d+: .*there is no such file", line) for line in told), told
 
 
 def test_a_circle_of_symbolic_links_is_no_bug(tmp_path: Path) -> None:

@@ -26,13 +26,15 @@ COOKIES: Final = "cookies"  # the file in the state folder
 
 
 def faults(settings: ServerSettings, zone_file: Path) -> list[Problem]:
-    """What is wrong inside the files that `server:` names in `zone_file`."""
+    """What is wrong inside the files that `server:` names in `zone_file`; that one is missing is told with its line."""
     tls = settings.tls
     found = []
     for manners in (
         Manners(cookies=str(settings.cookies or "")),
         Manners(certificate=str(tls.certificate if tls else ""), key=str(tls.key if tls else "")),
     ):
+        if not all(Path(file).exists() for file in (manners.cookies, manners.certificate, manners.key) if file):
+            continue
         try:
             Keeper(manners)
         except InputError as error:
