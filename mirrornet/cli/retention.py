@@ -35,7 +35,8 @@ def versions(
         list[str] | None,
         typer.Argument(
             metavar="[SOURCE] [NAME]",
-            help="SOURCE: a select name, or repository URLs joined by commas (not with --repo).  NAME: one image.",
+            help="SOURCE: a select name, repository URLs joined by commas, or a folder (not with --repo).  NAME: one "
+            "image.",
         ),
     ] = None,
     repo: Annotated[
@@ -72,7 +73,10 @@ def versions(
         if not words or len(words) > 2:
             raise InputError("versions: name a SOURCE, or a folder by --repo; and one image or none")
         if root is None:
-            raise InputError("versions: a SOURCE is believed by --root ROOT only: sha256:HEX, or a root.json")
+            raise InputError(
+                "versions: a SOURCE is believed by --root ROOT only (sha256:HEX, or a root.json); a folder of your own "
+                "is named by --repo DIR"
+            )
         from mirrornet.app.copying import newest_metadata
 
         metadata, warnings = newest_metadata(words[0], root_argument(root), state=state, resolver=resolver, now=now)
@@ -155,7 +159,9 @@ def retire(
 ) -> None:
     """Take versions out of the metadata: nobody finds them any more, and `gc` removes their blocks in time.
 
-    mirrornet retire debian --keep 5 --repo repo --keys keys
+    The newest goes only with all the others: what clients get must not go back unsaid (`rollback` says it).
+
+        mirrornet retire debian --keep 5 --repo repo --keys keys
     """
     import dataclasses
 
