@@ -136,8 +136,13 @@ def _short(path: Path) -> Iterator[str]:
 
 def _uid(writer: asyncio.StreamWriter) -> int:
     """The user at the other end (SO_PEERCRED, unix(7))."""
-    link = writer.get_extra_info("socket")
-    return int(_PEER.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1])
+    return _peer(writer.get_extra_info("socket"))[1]
+
+
+def _peer(link: socket.socket) -> tuple[int, int]:
+    """The process and the user at the other end."""
+    process, user, _ = _PEER.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return process, user
 
 
 def ask(path: Path, request: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
@@ -147,9 +152,11 @@ def ask(path: Path, request: dict[str, Any], timeout: float = 10.0) -> dict[str,
     """
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(timeout)
+        who = ""
         try:
             with _short(path) as name:
                 link.connect(name)
+            who = f" from process {_peer(link)[0]}"
             link.sendall(json.dumps(request).encode() + b"\n")
             with link.makefile("rb") as lines:
                 line = lines.readline(LINE)
@@ -159,7 +166,7 @@ def ask(path: Path, request: dict[str, Any], timeout: float = 10.0) -> dict[str,
         except (ConnectionError, FileNotFoundError) as error:
             raise Ended(f"{path}: no answer: its process has ended ({error.strerror})") from None
         except OSError as error:
-            raise LocalError(f"{path}: no answer ({error.strerror or error})") from None
+            raise LocalError(f"{path}: no answer{who} ({error.strerror or error})") from None
         except ValueError:
             raise LocalError(f"{path}: the answer is not ours") from None
     if not isinstance(answer, dict):

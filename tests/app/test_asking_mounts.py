@@ -19,7 +19,7 @@ from mirrornet.app.client import holding as module
 from mirrornet.app.client import mounts, overlay
 from mirrornet.app.client.holding import Holding
 from mirrornet.app.control import Control, answers
-from mirrornet.model.errors import InputError
+from mirrornet.model.errors import InputError, LocalError
 
 
 @pytest.fixture
@@ -67,6 +67,12 @@ def test_a_socket_is_removed_only_when_its_process_is_gone_for_sure(folder: Path
         assert answers(busy)
         (told,) = mounts.statuses(None)
         assert told["mountpoint"] == str(busy) and "no answer" in told["error"]
+        place = Path("/srv/mnt")
+        mounts.socket_path(place).symlink_to(busy)
+        with pytest.raises(LocalError, match=r"/srv/mnt: .*: no answer.*: if that lasts, kill -9 it, and umount again"):
+            mounts.statuses(place)
+        with pytest.raises(LocalError, match=r"/srv/mnt: .*: no answer"):
+            mounts.umount(place, force=True)
     assert not gone.exists() and begins.exists() and busy.exists()
 
 

@@ -29,9 +29,10 @@ from mirrornet.image.trust.keys import keygen
 
 
 class Mirror:
-    """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect, moved, long, stall (half of it, then nothing),
+    """`behave`: good, missing, lie, truncate, hang, die, gzip, redirect, moved, circle (moved to where it was), long,
 
-    lie-stall (the same with a wrong byte) or trickle (2 KB every 30 ms); metadata stays good.
+    stall (half of it, then nothing), lie-stall (the same with a wrong byte) or trickle (2 KB every 30 ms); metadata
+    stays good.
     """
 
     def __init__(self, folder: Path, address: str = "127.0.0.1", pem: Path | None = None) -> None:
@@ -116,6 +117,8 @@ class Mirror:
             self._reply(request, 302, b"", Location=f"http://127.0.0.99:{self.port}{path}")
         elif behave == "moved":
             self._reply(request, 307, b"", Location=f"http://{self.name}{path}?moved")
+        elif behave == "circle":
+            self._reply(request, 302, b"", Location=f"http://{self.name}{path}")
         elif behave == "hang":
             self._over.wait(60)
             request.close_connection = True

@@ -41,7 +41,7 @@ def umount(mountpoint: Path, *, force: bool) -> None:
     held: list[str] = []
     if path.exists() and answers(path):
         try:
-            answer = ask(path, {"do": "leave", "force": force}, LEAVE)
+            answer = _ask(mountpoint, path, {"do": "leave", "force": force}, LEAVE)
         except Ended:  # it was about to end anyway
             _wait_gone(path)
             if points.mounted_at(mountpoint) is None or points.detach(mountpoint, lazy=force):
@@ -88,8 +88,9 @@ def statuses(mountpoint: Path | None, *, refresh: bool = False) -> list[dict[str
             stale = points.mounted_at(mountpoint) is not None
             why = "its process is gone: mirrornet umount it" if stale else "nothing of mirrornet is mounted there"
             raise InputError(f"{mountpoint}: {why}" + ("" if stale else _known()))
-        return [{"mountpoint": str(mountpoint)} | ask(path, request, patience)]
+        return [{"mountpoint": str(mountpoint)} | _ask(mountpoint, path, request, patience)]
     found = []
+    places = {socket_path(place): place for place in (Path(mount.mountpoint) for mount in points.mounts())}
     for path in sorted(run_folder().glob("mount-*.sock")):
         if not answers(path):
             _tidy(path)
@@ -97,8 +98,18 @@ def statuses(mountpoint: Path | None, *, refresh: bool = False) -> list[dict[str
         try:
             found.append({"mountpoint": str(path)} | ask(path, request, patience))
         except MirrornetError as error:
-            found.append({"mountpoint": str(path), "error": str(error)})
+            found.append({"mountpoint": str(places.get(path, path)), "error": str(error)})
     return found
+
+
+def _ask(mountpoint: Path, path: Path, request: dict[str, Any], patience: float) -> dict[str, Any]:
+    """As `ask`; who gets no answer is told of which mount, and what helps."""
+    try:
+        return ask(path, request, patience)
+    except Ended:
+        raise
+    except LocalError as error:
+        raise LocalError(f"{mountpoint}: {error}: if that lasts, kill -9 it, and umount again") from None
 
 
 def _tidy(path: Path) -> None:
