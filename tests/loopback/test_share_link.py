@@ -44,6 +44,12 @@ async def test_gone_and_back(board: Board) -> None:
     await link.close()
 
 
+def test_a_connection_that_cannot_be_made_anew_is_told_as_a_first_one_is() -> None:
+    lost = "Error 111 connecting to 127.0.0.1:6379. Connect call failed ('127.0.0.1', 6379)."
+    assert link_module._line(ConnectionError(lost)) == "connection refused"
+    assert link_module._line(ConnectionError("Connection lost")) == "Connection lost"
+
+
 async def test_one_that_hangs_costs_so_much_time_and_no_more(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     link = Link(board.url, LIMIT)
     await link.write("a", b"first", 50)

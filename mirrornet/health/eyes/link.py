@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
@@ -28,6 +29,7 @@ from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, R
 from mirrornet.model.errors import PeerError
 
 PATIENCE: Final = 2.0  # seconds for one exchange
+_NUMBER: Final = re.compile(r"Error ([0-9]{1,3}) connecting to ")  # how redis-py begins what the system refused
 NO_TEXT: Final = b"\0"  # stands for a value that is no string of octets: it is no statement either
 SPARE: Final = 16 << 10  # octets of a reply beyond what was asked for: lines of lengths, an error's text
 
@@ -139,5 +141,7 @@ def _line(error: BaseException) -> str:
         text = f"no TLS: {cause.reason or cause}"
     elif isinstance(cause, OSError) and cause.errno:
         text = os.strerror(cause.errno).lower() if cause.errno > 0 else cause.strerror or ""
+    elif number := _NUMBER.match(str(error)):  # redis-py loses the cause where an old connection is made anew
+        text = os.strerror(int(number[1])).lower()
     text = text or str(error) or type(error).__name__
     return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))[:200]
