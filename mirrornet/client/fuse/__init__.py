@@ -8,8 +8,9 @@
 
 Decisions
 ---------
-- 2026-11-23: unmounting is the system's umount(8), tried plainly first: the kernel alone knows whether a mount is busy
-  (working directories, loop devices and mappings count, too), so we ask it instead of counting handles.
+- 2026-11-23: unmounting is the system's umount2(2) (fusermount3 for who is not root), tried plainly first: the kernel
+  alone knows whether a mount is busy (working directories, loop devices and mappings count, too), so we ask it instead
+  of counting handles.  Reads that go on though nobody holds it are those of killed readers, and end with it.
 - 2026-11-23: the kernel's limits are set after the first request.  Its answer sets them, so what is written before that
   is lost; and before the first program opens the image, since a file keeps the readahead it was opened with.
 - 2026-11-23: where a profile is replayed at once the kernel reads ahead 32 KiB instead of 1 MiB until the boot is over.
