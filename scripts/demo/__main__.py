@@ -77,6 +77,7 @@ def main() -> int:
         reading.corrupt_blocks(stage, name_server, pin, mirrors)
         code = 0
         if chosen.keep:
+            tell(stage, time.monotonic() - begin)  # before what to look at, which is to stand last on the screen
             print(f"\n── Left running in {stage.work}")
             print(f"   status page   http://127.0.0.1:{ports[15380]}/   (also /status.json, /metrics, /healthz)")
             print(f"   name server   dig @127.0.0.1 -p {ports[15353]} select.demo.test +subnet=203.178.128.0/24")
@@ -93,7 +94,7 @@ def main() -> int:
             left = [p for p in stage.processes if p.poll() is None]
             mounted = [line for line in Path("/proc/mounts").read_text().splitlines() if str(stage.work) in line]
             stage.check("stopped all that was started", not left and not mounted, f"{started} processes, no mount left")
-        tell(stage, time.monotonic() - begin)
+            tell(stage, time.monotonic() - begin)
     except Failed as failure:
         print(f"\ndemo: FAILED: {failure}\ndemo: the logs are in {stage.work}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
