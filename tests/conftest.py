@@ -15,7 +15,12 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Hypothesis gives an example a fifth of a second by the clock on the wall, which a busy machine may take for any.
+hypothesis.settings.register_profile("patient", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("patient")
 
 SHARED = Path(os.environ.get("MIRRORNET_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

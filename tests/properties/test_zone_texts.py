@@ -55,7 +55,7 @@ def test_the_bare_example_is_sound(folder: Path) -> None:
     assert isinstance(load_zone(folder / "bare.yaml"), Zone)
 
 
-@settings(max_examples=150, deadline=2000)
+@settings(max_examples=150, deadline=30_000)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
 @example(b"zone: \xe2\x80\xa8\n x: [")
 @example(b"\xef\xbb\xbf\xef\xbb\xbf")
@@ -66,7 +66,7 @@ def test_any_bytes(folder: Path, content: bytes) -> None:
     judge(folder, content)
 
 
-@settings(max_examples=250, deadline=4000)
+@settings(max_examples=250, deadline=30_000)
 @given(st.data())
 def test_a_damaged_example(folder: Path, data: st.DataObject) -> None:
     text = BARE
