@@ -55,7 +55,8 @@ def main(table_path: str, resolvers_path: str, mirrors_path: str = "") -> int:
         shares = ", ".join(
             f"{fate} {count} ({100 * count / max(total, 1):.1f} %)" for fate, count in fates.most_common()
         )
-        print(f"{kind:8} {total:6,} resolvers: {shares}")
+        placed = total - fates["not placed"]
+        print(f"{kind:8} {total:6,} resolvers: with a place {100 * placed / max(total, 1):.1f} %; {shares}")
     if mirrors_path:
         rankings(table, Path(mirrors_path), places)
     dice = random.Random(1)

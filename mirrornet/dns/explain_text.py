@@ -61,7 +61,7 @@ def _place(e: Explanation) -> Iterable[tuple[str, str]]:
         sure += "; registries name other origins of it, too" if e.several_origins else ""
         yield "", f"from {e.prefix} of {e.source or 'the map'}{sure}"
     else:
-        yield "", "no prefix matches"
+        yield "", "no route covers it" if e.country else "no prefix matches"
     if e.country:
         yield "", f"country from {e.country_from}"
     if e.latitude is not None:

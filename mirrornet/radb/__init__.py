@@ -41,6 +41,9 @@ Decisions
 - 2026-11-23: a geofeed takes the mark of anycast off a prefix that it names, or a part of one: a resolver's egress list
   says where queries come from, and the anycast list only that its service is everywhere.  A larger prefix of a geofeed
   leaves the mark: it speaks of the network in general.
+- 2026-11-23: a bad object or line ends nothing; a file that is not what it was named for, or came cut short, ends the
+  import, and the old table stands.  An import of the rest would take a registry's networks from where they were, all
+  at once and without anybody having meant it; yesterday's table is wrong in less.
 - 2026-11-23: RPKI: invalid pairs are dropped, not ranked last, as IRRd does; a VRP stands in only where no route of its
   very prefix is left (compiling/validity.py).
 - 2026-11-23: ranks of sources are overridden by a file (`--sources`), not by flags, and `never` keeps a source out.

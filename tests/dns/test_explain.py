@@ -143,6 +143,11 @@ def test_unknown_and_carried_addresses() -> None:
     assert "which carries 192.0.2.99" in said and "no prefix matches" in said and "spread over the world" in said
 
 
+def test_a_block_without_a_route_has_a_country_and_no_prefix() -> None:
+    said = text(explained(Match(replace(JAPAN, asn=0), None, "")))
+    assert "no route covers it\n" in said and "no prefix matches" not in said and "country from" in said
+
+
 def test_policy_is_told() -> None:
     europe = Place(1, "DE", 50.0, 8.0)
     bucket = next(m for m in explained(Match(europe, None, "")).mirrors if m.name == "bucket")

@@ -11,6 +11,7 @@ from mirrornet.model.place import Evidence
 from mirrornet.model.table import WorldTable
 from mirrornet.radb.facts import Mend, Reason
 from mirrornet.radb.importer import import_radb
+from mirrornet.radb.reading.rpsl import OBJECT_LIMIT
 
 GARBAGE = Path(__file__).parents[1] / "vectors" / "rpsl" / "garbage.db"
 DUMP = """\
@@ -115,3 +116,12 @@ def test_all_at_once(tmp_path: Path) -> None:
     assert at("11.0.0.1")[0] == at("13.0.0.1")[0] == at("255.255.255.1")[0] == ""
     assert table.match(ip_address("8.8.8.1")).marks == 1
     assert len(Links.read(table.section("links")) or ()) == 1
+
+
+def test_an_object_without_end_is_named_and_the_rest_stands(tmp_path: Path) -> None:
+    dump = tmp_path / "radb.db"
+    dump.write_bytes(b"route: 9.9.9.0/24\ndescr: " + b"y" * (2 * OBJECT_LIMIT) + b"\n\n" + DUMP.encode())
+    report = import_radb([str(dump)], tmp_path / "table", now=1.0)
+    [sample] = report.rejected[Reason.TOO_LONG].samples
+    assert (sample.file, sample.line, sample.text) == (str(dump), 1, "route: 9.9.9.0/24")
+    assert report.routes == {"4": 1, "6": 0}

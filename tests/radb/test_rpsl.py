@@ -37,7 +37,8 @@ def test_a_line_of_blanks_does_not_end_an_object() -> None:
 def test_an_endless_object_is_passed_over_and_memory_is_bounded() -> None:
     stream = [b"person: x\n\nremarks: ", *[b"y" * 999 + b"\n"] * 50, b"\nroute: 192.0.2.0/24\n\n"]
     found = list(pieces(iter(stream), limit=10_000))
-    assert [item for item in found if isinstance(item, TooLong)] == [TooLong(3)]
+    long = [item for item in found if isinstance(item, TooLong)]
+    assert long == [TooLong(3)] and long[0].start == b"remarks: " + b"y" * 191
     kept = [item for item in found if isinstance(item, Piece)]
     assert [(item.line, item.data.strip()) for item in kept] == [(1, b"person: x"), (54, b"route: 192.0.2.0/24")]
 

@@ -23,7 +23,7 @@ from mirrornet.radb.reading import delegated, rows
 from mirrornet.radb.reading.batch import Batch
 from mirrornet.radb.reading.columns import count_sources
 from mirrornet.radb.reading.opening import BEGINNING, Progress, reading
-from mirrornet.radb.reading.rpsl import pieces
+from mirrornet.radb.reading.rpsl import TooLong, pieces
 from mirrornet.radb.reading.second import understood
 from mirrornet.radb.records import Blocks, Records
 from mirrornet.radb.report import ImportReport
@@ -52,7 +52,8 @@ def read_dump(
         for piece, batch in understood(pieces(tail.of(dump.portions)), bogons, processes):
             if batch is None:
                 report.count("", "(too long)")
-                report.reject(Reason.TOO_LONG, dump.name, piece.line, b"")
+                start = piece.start if isinstance(piece, TooLong) else b""
+                report.reject(Reason.TOO_LONG, dump.name, piece.line, start)
                 dump.entry.objects += 1
             else:
                 dump.entry.objects += batch.objects

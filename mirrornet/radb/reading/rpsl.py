@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 OBJECT_LIMIT: Final = 8 << 20  # bytes; the largest object met (AS3257) has 470 kB
+START: Final = 200  # bytes kept of an object that is too long
 
 Span = tuple[int, int]
 Attribute = tuple[bytes, bytes]
@@ -49,9 +50,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """An object that starts at `line` and did not end within OBJECT_LIMIT; it was passed over."""
+    """An object that starts at `line` and did not end within OBJECT_LIMIT; it was passed over.  `start`: its first
+    bytes."""
 
     line: int
+    start: bytes = field(default=b"", compare=False)
 
 
 def pieces(stream: Iterable[bytes], limit: int = OBJECT_LIMIT) -> Iterator[Piece | TooLong]:
@@ -87,7 +90,7 @@ def pieces(stream: Iterable[bytes], limit: int = OBJECT_LIMIT) -> Iterator[Piece
         else:
             rest = data + held
         if len(rest) > limit:
-            yield TooLong(line)
+            yield TooLong(line, rest[:START])
             line += rest.count(b"\n", 0, len(rest) - 1)
             rest, skipping = rest[-1:], True
     if rest.strip() and not skipping:
