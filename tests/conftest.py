@@ -1,8 +1,12 @@
-"""What every test may ask for, and the two rules all of them obey.
+"""What every test may ask for, and the rules all of them obey.
 
 A tool that is missing skips the test on a laptop and fails it under CI (environment variable CI), since .ci/run
 installs what it needs.  A warning or error in the log that the test did not announce fails it: use the fixture
 `expected_warnings` to announce some, by a part of their text.
+
+Where real processes, sockets and clocks are under test, a busy machine may take a second for a millisecond's work.
+Such a test is run once more if it fails, and the closing lines show that failure too: it is a bug to be looked into, in
+the test or in what it tests.  Pure tests get one chance.
 """
 
 from __future__ import annotations
@@ -124,13 +128,27 @@ def _no_surprises(expected_warnings: list[str]) -> Iterator[None]:
 _PARTS = {"loopback": "loopback", "peers": "loopback", "mount": "mount", "demo": "demo", "lab": "lab"}
 
 
+def _part(nodeid: str) -> str:
+    return _PARTS.get(Path(nodeid).parts[1], "pure")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A second chance for tests with real time in them."""
+    for item in items:
+        if _part(item.nodeid) != "pure":
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The time by part, so that a part that outgrows the others is seen."""
+    """What was run twice, and why; the time by part, so that a part that outgrows the others is seen."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_sep("_", f"run twice: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
     seconds: dict[str, float] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
-                part = _PARTS.get(Path(report.nodeid).parts[1], "pure")
+                part = _part(report.nodeid)
                 seconds[part] = seconds.get(part, 0.0) + report.duration
     told = ", ".join(f"{part} {time:.0f} s" for part, time in sorted(seconds.items()))
     terminalreporter.write_line(f"time by part: {told}")

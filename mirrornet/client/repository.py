@@ -319,13 +319,15 @@ class Repository:
         from mirrornet.image.trust import attempt as trust
 
         bridge = self._bridge(endpoint)
+        work = asyncio.ensure_future(_in(pool, trust.attempt, folder, scratch, bridge, [name], now))
         try:
             async with asyncio.timeout(ATTEMPT):
-                return await _in(pool, trust.attempt, folder, scratch, bridge, [name], now)
+                return await asyncio.shield(work)
         except TimeoutError:
             raise Unreachable(f"its metadata was not here after {ATTEMPT:.0f} s") from None
         finally:
             bridge.stop()
+            await asyncio.wait([work], timeout=ONE_FILE)  # a thread writes into `scratch` until it has noticed
 
     async def _index(
         self,

@@ -9,6 +9,7 @@ import: who fetches may do so before it is there.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -62,11 +63,11 @@ class Bridge:
     ) -> None:
         self._get, self._loop, self._patience = get, loop, patience
         self._before = f"{peer}: " if peer else ""
-        self._stopped = False
+        self._stopped = threading.Event()
         self._future: Future[bytes] | None = None
 
     def __call__(self, path: str, limit: int) -> bytes:
-        if self._stopped:
+        if self._stopped.is_set():
             raise Unreachable(f"{self._before}{path}: not needed any more")
         call = self._ask(path, limit)
         try:
@@ -74,6 +75,8 @@ class Bridge:
         except RuntimeError:  # the loop was closed
             call.close()
             raise Unreachable(f"{self._before}{path}: not fetched, the program is stopping") from None
+        if self._stopped.is_set():  # since it was asked above: `stop` may have seen no future, or an old one
+            self._future.cancel()
         try:
             return self._future.result(self._patience)
         except TimeoutError:
@@ -87,6 +90,6 @@ class Bridge:
 
     def stop(self) -> None:
         """Ends the fetch under way, and refuses all others."""
-        self._stopped = True
+        self._stopped.set()
         if self._future is not None:
             self._future.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any
@@ -275,3 +276,35 @@ async def test_a_client_that_leaves_takes_its_reads_with_it() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
     assert reader.brought == 0 and not connection.busy
+
+
+async def test_what_ends_while_its_last_bytes_leave_ends_once() -> None:
+    """asyncio's own transport: its buffer empties in one write, which lets the last request be answered at once."""
+    loop = asyncio.get_running_loop()
+    reader, lost, wrong = FakeReader(7), [], []
+    loop.set_exception_handler(lambda _, context: wrong.append(context))
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    export = Export("x", "x version 1", reader.head.size, UNIT)
+    transport, connection = await loop.connect_accepted_socket(
+        lambda: Connection(reader, export, 1, lambda: 1 << 24, lambda _: "", lost.append),  # type: ignore[arg-type]
+        ours,
+    )
+    transport.set_write_buffer_limits(high=1000)
+    theirs.sendall(_hello(False) + c.request(c.READ, 0, UNIT, 1))
+    for _ in range(1000):
+        if transport.get_write_buffer_size() > 1000:
+            break
+        await asyncio.sleep(0.01)
+    theirs.sendall(c.request(77, 0, 1, 2))
+    theirs.shutdown(socket.SHUT_WR)
+    await asyncio.sleep(0.01)
+    assert not lost
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+    with theirs:
+        async with asyncio.timeout(10):
+            while await loop.sock_recv(theirs, 1 << 20):
+                pass
+    await asyncio.sleep(0.01)
+    assert lost == [connection] and not wrong

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from contents import some_bytes
 from mirrornet.client.fetching.fetch import Fetcher
 from mirrornet.client.mirrors.source import Urls, endpoints_of
 from mirrornet.client.repository import Repository, Trusted
+from mirrornet.image.fetch import Bridge
 from mirrornet.image.publishing.resign import resign
 from mirrornet.model.errors import Expired, InputError, LocalError, Missing, PeerError, Unreachable, Untrusted
 
@@ -194,6 +196,48 @@ async def test_rule_mounts_that_refresh_at_once_agree(here: Machine, publisher: 
     assert {each.image.version for each in found} == {2}
     assert (await here.mounts()).image.version == 2
     assert not list((here.state / "trust").glob(".attempt-*")) and not list(here.trust.glob("scratch-*"))
+
+
+async def test_an_attempt_given_up_leaves_nothing_behind(
+    here: Machine, publisher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread writes into the scratch folder until it has noticed."""
+    from mirrornet.image.trust import attempt as trust
+
+    real, ended = trust.attempt, []
+
+    def attempt(folder: Path, scratch: Path, fetch: Any, names: Any, now: float) -> Any:
+        if scratch.name == "0":
+            return real(folder, scratch, fetch, names, now)
+        for number in range(300):  # a third of a second: beyond the moment that the others get
+            scratch.mkdir(parents=True, exist_ok=True)
+            (scratch / str(number)).write_bytes(b"something")
+            time.sleep(0.001)
+        while not fetch._stopped.is_set():
+            time.sleep(0.001)
+        (scratch / "last").write_bytes(b"something")
+        ended.append(scratch)
+        raise Unreachable("given up")
+
+    monkeypatch.setattr(trust, "attempt", attempt)
+    assert (await here.mounts(publisher.repo, old(publisher), old(publisher))).image.version == 2
+    assert len(ended) == 2 and not list((here.state / "trust").glob(".attempt-*"))
+
+
+async def test_a_fetch_that_is_stopped_as_it_begins_is_given_up_at_once() -> None:
+    class Stopped(Bridge):
+        def _ask(self, path: str, limit: int) -> Any:
+            self.stop()  # in this very moment, from the event loop's side
+            return super()._ask(path, limit)
+
+    async def for_ever(path: str, limit: int) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    bridge = Stopped(for_ever, asyncio.get_running_loop(), 60)
+    async with asyncio.timeout(10):
+        with pytest.raises(Unreachable, match="given up"):
+            await asyncio.to_thread(bridge, "timestamp.json", 100)
 
 
 async def test_rule_a_running_session_learns_of_newer_metadata_and_keeps_it_for_the_next_mount(
