@@ -34,7 +34,7 @@ from typing import Final, ParamSpec, TypeVar
 from mirrornet.client.fetching.fetch import Fetcher
 from mirrornet.client.foresight import Foresight, at_hand
 from mirrornet.client.mirrors.source import Endpoint
-from mirrornet.image.fetch import Bridge
+from mirrornet.image.fetch import Bridge, to_its_end
 from mirrornet.image.format.index import Head
 from mirrornet.image.trust.versions import ImageVersion, Metadata, check_name
 from mirrornet.model.errors import Expired, InputError, MirrornetError, Missing, PeerError, Unreachable, Untrusted
@@ -319,15 +319,12 @@ class Repository:
         from mirrornet.image.trust import attempt as trust
 
         bridge = self._bridge(endpoint)
-        work = asyncio.ensure_future(_in(pool, trust.attempt, folder, scratch, bridge, [name], now))
+        work = _in(pool, trust.attempt, folder, scratch, bridge, [name], now)
         try:
             async with asyncio.timeout(ATTEMPT):
-                return await asyncio.shield(work)
+                return await to_its_end(work, bridge.stop)
         except TimeoutError:
             raise Unreachable(f"its metadata was not here after {ATTEMPT:.0f} s") from None
-        finally:
-            bridge.stop()
-            await asyncio.wait([work], timeout=ONE_FILE)  # a thread writes into `scratch` until it has noticed
 
     async def _index(
         self,

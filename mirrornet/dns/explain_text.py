@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from mirrornet.dns.explain import Answer, Explanation, Line
+from mirrornet.model.units import format_overload
 
 WIDEST: Final = 10_000  # for a pipe: a line is a line
 NARROWEST: Final = 40
@@ -75,8 +76,8 @@ def _place(e: Explanation) -> Iterable[tuple[str, str]]:
 def _notes(e: Explanation) -> Iterable[tuple[str, str]]:
     if e.last_resort:
         yield "WARNING", "no mirror is usable: the best of the others are answered anyway, with the shortest TTL"
-    if round(e.overload, 1) > 1:  # below that it is a lump: a place cannot be divided
-        yield "WARNING", f"the mirrors that are left carry up to {e.overload:.1f} times what `health: spill` lets them"
+    if times := format_overload(e.overload):
+        yield "WARNING", f"the mirrors that are left carry up to {times} what `health: spill` lets them"
     if e.assumed_up:
         yield "NOTE", "no verdicts found (is `mirrornet serve` running with this state?): all taken as up"
     for number, line in enumerate(f"{m.name} {m.shed}" for m in e.mirrors if m.shed):

@@ -13,10 +13,13 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 from mirrornet.image.small import Irregular, open_regular
 from mirrornet.model.errors import Missing, Unreachable, Untrusted
+
+T = TypeVar("T")
+ENDING: Final = 10.0  # seconds that a thread told to stop gets
 
 
 class Fetch(Protocol):
@@ -93,3 +96,18 @@ class Bridge:
         self._stopped.set()
         if self._future is not None:
             self._future.cancel()
+
+
+async def to_its_end(work: Awaitable[T], stop: Callable[[], None]) -> T:
+    """What `work`, a call in a thread, gives; `stop` is what makes the thread end early, and is called in any case.
+
+    Who is cancelled here, by a time limit or otherwise, leaves when the thread has ended: it may write into a folder
+    that is removed next.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # who is cancelled has no use for it
+    try:
+        return await asyncio.shield(task)
+    finally:
+        stop()
+        await asyncio.wait([task], timeout=ENDING)

@@ -70,3 +70,8 @@ def format_size(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def format_overload(ratio: float) -> str:
+    """How many times its bound a mirror carries, as "1.7 times"; "" up to 1.05: a place cannot be divided."""
+    return f"{ratio:.1f} times" if round(ratio, 1) > 1 else ""

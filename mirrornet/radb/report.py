@@ -99,7 +99,8 @@ class ImportReport:
         """The report in a few lines for a person."""
         if self.nothing_new:
             return ["nothing new: every dump and file is as it was when the table was made (--force imports anyhow)"]
-        lines = [f"{self.object_count:,} objects of {len(self.objects)} sources in {self.seconds:.1f} s"]
+        sources = "1 source" if len(self.objects) == 1 else f"{len(self.objects)} sources"
+        lines = [f"{self.object_count:,} objects of {sources} in {self.seconds:.1f} s"]
         for source, classes in sorted(self.objects.items()):
             counts = ", ".join(f"{number:,} {name or '(nameless)'}" for name, number in classes.most_common(6))
             lines.append(f"  {source or '(no source)'}: {counts}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contents import some_bytes
 from copies import FolderMirror
 
 from mirrornet.image.copying.audit import AuditOptions, MirrorReport, audit
+from mirrornet.image.copying.files import Mirror, Sink
 from mirrornet.model.errors import InputError, Unreachable, Untrusted
 
 NOW = 1_800_000_000.0
@@ -55,6 +57,28 @@ def test_missing_corrupt_and_truncated_are_told_by_name(publisher) -> None:
     assert report.missing == [gone.relative_to(bad).as_posix()]
     assert report.corrupt == sorted(path.relative_to(bad).as_posix() for path in (flipped, short))
     assert len(report.wrong) == 2 and "1 of" in report.wrong[0] and report.missing[0] in report.wrong[0]
+
+
+def test_one_that_takes_too_long_leaves_no_thread_behind(publisher: Any) -> None:
+    """Its walk is ahead of what is looked at, and waits; when its time is up it ends, before its folder goes."""
+    publisher.publish(some_bytes(400 * SMALL))
+    slow = FolderMirror(publisher.repo)
+
+    async def get(path: str, limit: int, sink: Sink | None) -> bytes:
+        if sink is not None:
+            await asyncio.Event().wait()
+        return slow.fetch(path, limit)
+
+    async def run() -> MirrorReport:
+        options = AuditOptions(sample=1.0, patience=1.0)
+        pairs = [(Mirror("slow", get), None)]
+        (report,) = await audit(pairs, publisher.pin, options, now=NOW, dice=random.Random(4))
+        async with asyncio.timeout(30):
+            await asyncio.get_running_loop().shutdown_default_executor()
+        return report
+
+    report = asyncio.run(run())
+    assert report.checked < report.needed and report.wrong[0] == "not done after 1.0 s"
 
 
 def test_a_page_that_one_lacks_is_lent_by_another(publisher) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from mirrornet.dns.simulate.compare import NOBODY, DualStack, Estimates, FamilyChange, Flow, Load, Simulation
 from mirrornet.dns.simulate.scopes import Scope
+from mirrornet.model.units import format_overload
 
 ROWS: Final = 12  # of flows, and of mirrors, that are shown; JSON has all
 BAR: Final = 30  # characters for all addresses
@@ -39,11 +40,11 @@ def percent(share: float) -> str:
 
 
 def _crowd(simulation: Simulation) -> Iterable[str]:
-    over = round(simulation.overload, 1) > 1
+    over = format_overload(simulation.overload)
     if simulation.full or over:
         yield ""
     if over:
-        yield f"  OVERLOAD: up to {simulation.overload:.1f} times what `health: spill` allows"
+        yield f"  OVERLOAD: up to {over} what `health: spill` allows"
     for one in simulation.full[:ROWS]:
         load = f"{percent(one.load)} of the load (usually {percent(one.usual)})"
         yield f"  full: {one.mirror}, {load}, keeps those within {one.within_ms:.0f} ms"

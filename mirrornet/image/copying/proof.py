@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
+import threading
 from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +23,7 @@ from typing import Any, Final
 from mirrornet.image.copying.files import LARGEST, Mirror
 from mirrornet.image.copying.names import Names
 from mirrornet.image.copying.signed import Signed, bridge_to, kept, prove
-from mirrornet.image.fetch import Bridge
+from mirrornet.image.fetch import Bridge, to_its_end
 from mirrornet.image.files import write_whole
 from mirrornet.image.inventory import Seen, Stored, needed, open_head
 from mirrornet.image.trust import attempt as trust
@@ -95,12 +97,10 @@ async def look(
     """
     bridge = bridge_to(mirror)
     try:
-        proof.signed = await asyncio.to_thread(_signed, root, bridge, now)
+        proof.signed = await to_its_end(asyncio.to_thread(_signed, root, bridge, now), bridge.stop)
     except PeerError as error:
         proof.fault = str(error)
         return
-    finally:
-        bridge.stop()
     try:
         await _Look(mirror, others, shelf, proof, sample).run(proof.signed)
     except PeerError as error:
@@ -123,28 +123,33 @@ class _Look:
         self._sample = sample
         self._queue: asyncio.Queue[Stored | None] = asyncio.Queue(_AHEAD)
         self._loop = asyncio.get_running_loop()
-        self._stopped = False
+        self._stopped = threading.Event()
+        self._putting: Future[None] | None = None
         self._silent = 0
         self._waited = 0.0
         self._chosen: set[bytes] = set()
 
     async def run(self, signed: Signed) -> None:
-        bridges = [bridge_to(each) for each in (self._mirror, *self._others)]
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._sample.jobs):
                     group.create_task(self._work())
-                group.create_task(self._walk(signed, bridges))
+                group.create_task(self._walk(signed))
         except BaseExceptionGroup as errors:
             found, _ = errors.split((PeerError, LocalError))
             raise (_leaf(found) if found is not None else errors) from None
-        finally:
-            self._stopped = True
+
+    async def _walk(self, signed: Signed) -> None:
+        bridges = [bridge_to(each) for each in (self._mirror, *self._others)]
+
+        def stop() -> None:
+            self._stopped.set()
             for bridge in bridges:
                 bridge.stop()
+            if self._putting is not None:
+                self._putting.cancel()
 
-    async def _walk(self, signed: Signed, bridges: Sequence[Bridge]) -> None:
-        await asyncio.to_thread(self._choose, signed, bridges)
+        await to_its_end(asyncio.to_thread(self._choose, signed, bridges), stop)
         for _ in range(self._sample.jobs):
             await self._queue.put(None)
 
@@ -161,7 +166,7 @@ class _Look:
         seen: Seen = set()
         for version in signed.versions:
             for stored in needed(version, fetch, seen):
-                if self._stopped:
+                if self._stopped.is_set():
                     return
                 self._proof.names.add(stored.sha256)
                 if stored.kind == "head" or self._falls(stored) < bound:
@@ -176,8 +181,11 @@ class _Look:
             return
         self._chosen.add(name)
         try:
-            asyncio.run_coroutine_threadsafe(self._queue.put(stored), self._loop).result()
-        except Exception as error:  # the loop ends, and so do we
+            self._putting = asyncio.run_coroutine_threadsafe(self._queue.put(stored), self._loop)
+            if self._stopped.is_set():  # since the caller looked: `stop` may have seen the one before
+                self._putting.cancel()
+            self._putting.result()
+        except (CancelledError, RuntimeError) as error:  # given up; or the loop was closed
             raise Unreachable("the look was ended") from error
 
     async def _work(self) -> None:

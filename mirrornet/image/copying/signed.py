@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from mirrornet.image.copying.files import Mirror
-from mirrornet.image.fetch import Bridge, Fetch
+from mirrornet.image.fetch import Bridge, Fetch, to_its_end
 from mirrornet.image.files import locked
 from mirrornet.image.trust import attempt as trust
 from mirrornet.image.trust.roots import pin_in
@@ -98,14 +98,14 @@ async def newest(folder: Path, mirrors: Sequence[Mirror], now: float, warnings: 
         bridge = bridge_to(mirror)
         try:
             async with waiting, asyncio.timeout(ALL):
-                return await asyncio.to_thread(prove, folder, scratch, bridge, now), scratch
-        except MirrornetError as error:
+                return await to_its_end(asyncio.to_thread(prove, folder, scratch, bridge, now), bridge.stop), scratch
+        except BaseException as error:
             shutil.rmtree(scratch, ignore_errors=True)
-            return error
-        except TimeoutError:
-            return Untrusted(f"its metadata was not here after {ALL:.0f} s")
-        finally:
-            bridge.stop()
+            if isinstance(error, TimeoutError):
+                return Untrusted(f"its metadata was not here after {ALL:.0f} s")
+            if isinstance(error, MirrornetError):
+                return error
+            raise
 
     results = await asyncio.gather(*(one(mirror) for mirror in mirrors))
     proven = [result for result in results if not isinstance(result, MirrornetError)]

@@ -14,7 +14,7 @@ from html import escape
 from typing import Final
 
 from mirrornet import __version__
-from mirrornet.model.units import format_duration
+from mirrornet.model.units import format_duration, format_overload
 from mirrornet.web.status import Snapshot, ZoneStatus
 from mirrornet.web.window import marks, table, vantages, worldmap
 from mirrornet.web.window.words import ago
@@ -79,9 +79,9 @@ def _alarms(snapshot: Snapshot) -> str:
                 told.append(
                     f"{role} of {status.zone.name}'s repository ended {ago(snapshot.now, at)} ago: sign it anew."
                 )
-    if snapshot.plan is not None and round(snapshot.plan.overload, 1) > 1:
+    if snapshot.plan is not None and (times := format_overload(snapshot.plan.overload)):
         full = ", ".join(snapshot.plan.full) or "those that are left"
-        told.append(f"The rest cannot carry the load: {full}, up to {snapshot.plan.overload:.1f} times what may be.")
+        told.append(f"The rest cannot carry the load: {full}, up to {times} what may be.")
     told += vantages.alarms(snapshot.sharing)
     return "".join(f'<strong class="alarm">{escape(text)}</strong>' for text in told)
 
