@@ -363,6 +363,46 @@ def test_one_clear_line_each(
     assert "the first read failed" in line(1)
 
 
+def test_in_a_container_that_lacks_fusectl(
+    machine: Machine, three: list[world.Mirror], need: Callable[..., None]
+) -> None:
+    """The kernel's limits are set while the first read is under way, which a child of ours could wait for for ever.
+
+    Before 3.11.4 CPython keeps its lock while it waits for a child in vfork(2); Debian 12 has 3.11.2.
+    """
+    need("unshare", "umount")
+    for server in three:
+        server.delay = 0.5
+    program = """if True:
+        import time
+        from mirrornet.cli import main
+        from mirrornet.client.fuse import mountpoint
+        tune = mountpoint.tune
+        mountpoint.tune = lambda *words: (time.sleep(0.2), tune(*words))  # by then the file is open
+        main()
+    """
+    script = """
+        umount -q /sys/fs/fuse/connections
+        trap '"$@" umount --force "$point"' EXIT
+        "$@" mount "$source" disk "$point" --root "$pin" --state "$folder/state" --cache "$folder/cache" || exit
+        cat /sys/fs/fuse/connections/*/max_background && cmp "$point/disk.raw" "$folder/content"
+    """
+    (machine.folder / "content").write_bytes(machine.image.content)
+    told = {"point": machine.point, "source": machine.source, "pin": machine.image.pin, "folder": machine.folder}
+    with subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", sys.executable, "-c", program],
+        env={**os.environ, **{key: str(value) for key, value in told.items()}},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as container:
+        try:
+            output, _ = container.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(container.pid, signal.SIGKILL)
+            raise
+    assert container.returncode == 0 and b"128" in output.split()
+
+
 def test_foreground_ends_by_ctrl_c(machine: Machine) -> None:
     command = [
         sys.executable, "-c", "from mirrornet.cli import main; main()", "mount", machine.source, "disk",

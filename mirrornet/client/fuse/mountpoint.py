@@ -12,7 +12,11 @@ replayed the kernel's guesses are the worse ones: it then reads ahead 32 KiB (BO
 block that no boot needs is not answered before that block is here.  A boot of 18 MB so fetched 24.5 MB and waited for
 50 blocks by themselves.
 
-Nothing here looks at a path below a mount point: that would wait for the client it is about.
+Nothing here looks at a path below a mount point: that would wait for the client it is about.  Nor may a child of ours
+close what it inherits before it executes its program: where that is a file of our own mount (the first read's), the
+close waits for us, while we wait for the child, in vfork(2) and with the interpreter's lock.  So system calls do what
+mount(8) would, and fusermount3, which alone may unmount for a user, is run with `close_fds=False`: the kernel closes
+what is not to be inherited, after vfork(2) has returned.
 """
 
 from __future__ import annotations
@@ -104,7 +108,7 @@ def detach(mountpoint: Path, *, lazy: bool) -> bool:
         return _umount2(mountpoint, lazy=lazy)
     command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(mountpoint)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, close_fds=False)
     except FileNotFoundError:
         raise LocalError("fusermount3 is not installed (Debian: fuse3)") from None
     except subprocess.TimeoutExpired:
@@ -117,11 +121,6 @@ def detach(mountpoint: Path, *, lazy: bool) -> bool:
 
 
 def _umount2(mountpoint: Path, *, lazy: bool) -> bool:
-    """Unmounts by umount2(2) itself, without umount(8).
-
-    A child closes what it inherits before it executes anything.  Where that is a file of our own mount (the first
-    read's), its close waits for us, while we wait for the child, in vfork(2) and with the interpreter's lock.
-    """
     system = ctypes.CDLL(None, use_errno=True)
     if system.umount2(os.fsencode(mountpoint), _UMOUNT_NOFOLLOW | (_MNT_DETACH if lazy else 0)) == 0:
         return True
@@ -185,7 +184,7 @@ def tune(mountpoint: Path, read_ahead: int = READ_AHEAD) -> None:
     connection = _CONNECTIONS / mount.device.partition(":")[2]
     if not connection.exists() and _CONNECTIONS.is_dir():
         # systemd mounts it everywhere; containers and small systems do without.
-        subprocess.run(["mount", "-t", "fusectl", "fusectl", str(_CONNECTIONS)], capture_output=True, check=False)
+        ctypes.CDLL(None).mount(b"fusectl", os.fsencode(_CONNECTIONS), b"fusectl", 0, None)
     _set(connection / "max_background", MAX_BACKGROUND)
     _set(connection / "congestion_threshold", MAX_BACKGROUND * 3 // 4)
 
